@@ -1,0 +1,1 @@
+"""The load generator: from a plan file to windows. Ships alone to the load hosts."""

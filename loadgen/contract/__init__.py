@@ -1,0 +1,1 @@
+"""The file formats at the seam between `soakbed` and `loadgen`; standard library only."""

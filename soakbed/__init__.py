@@ -1,0 +1,1 @@
+"""Tooling on the controller: from a spec to a judged comparison page."""

@@ -1,0 +1,168 @@
+"""What the user asked for: testbed, workload, targets and profile, checked before anything is made.
+
+`load_*` in `soakbed.stages.specs` read the files and turn every pydantic complaint into a Mistake.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from soakbed.records.frozen import Frozen
+from soakbed.records.testbed import Duty
+
+__all__ = [
+    "TARGETS",
+    "HostSpec",
+    "Phases",
+    "PopularitySpec",
+    "RunSpec",
+    "TargetName",
+    "TestbedSpec",
+    "WorkloadSpec",
+]
+
+TargetName = Literal["etcd", "redis_cluster", "tikv"]
+TARGETS: tuple[TargetName, ...] = ("etcd", "redis_cluster", "tikv")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+
+
+class HostSpec(Frozen):
+    """One host to make (local: address inside the network) or to use (static: user and key too)."""
+
+    duty: Duty
+    address: str
+    user: str = "root"
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    key_file: str = ""  # static only; local hosts get a key of their own
+
+    @field_validator("address")
+    @classmethod
+    def _address_is_ipv4(cls, value: str) -> str:
+        try:
+            ipaddress.IPv4Address(value)
+        except ValueError:
+            raise ValueError("not an IPv4 address; write one like 10.83.17.11") from None
+        return value
+
+
+class TestbedSpec(Frozen):
+    """One cluster shape: a file in `infra/testbeds/`."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    name: str
+    provider: Literal["local", "static"]
+    network_cidr: str = ""  # local only: the bridge gets the first address
+    hosts: dict[str, HostSpec]
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_short_and_plain(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("use a-z, 0-9 and -, at most 20 characters, beginning with a letter")
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _enough_of_each_duty(cls, value: dict[str, HostSpec]) -> dict[str, HostSpec]:
+        data = sum(host.duty == "data" for host in value.values())
+        if data < 3:
+            raise ValueError(
+                f"{data} hosts of duty data, a majority needs at least 3; "
+                'add hosts with "duty": "data"'
+            )
+        if data == len(value):
+            raise ValueError('no host of duty load; add one with "duty": "load"')
+        return value
+
+    @model_validator(mode="after")
+    def _addresses_fit_the_network(self) -> TestbedSpec:
+        addresses = [host.address for host in self.hosts.values()]
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("two hosts share one address; give each its own")
+        if self.provider == "static":
+            without = [name for name, host in self.hosts.items() if not host.key_file]
+            if without:
+                raise ValueError(f"hosts {', '.join(without)} have no key_file; name a private key")
+            return self
+        try:
+            network = ipaddress.IPv4Network(self.network_cidr)
+        except ValueError:
+            raise ValueError(
+                f"network_cidr {self.network_cidr!r} is not a network; write one like 10.83.17.0/24"
+            ) from None
+        for name, host in self.hosts.items():
+            if ipaddress.IPv4Address(host.address) not in list(network.hosts())[1:]:
+                raise ValueError(
+                    f"{name} has {host.address}, outside {network} or the bridge's own address; "
+                    f"use {network.network_address + 10} or above"
+                )
+        return self
+
+
+class PopularitySpec(Frozen):
+    """Which keys are asked for (see loadgen.contract.plan.Popularity)."""
+
+    kind: Literal["uniform", "zipf", "hot_set"] = "uniform"
+    theta: Annotated[float, Field(gt=0, lt=2)] = 0.99
+    hot_keys_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    hot_traffic_share: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class Phases(Frozen):
+    """How long each phase lasts, in seconds."""
+
+    warmup_s: Annotated[int, Field(ge=0)] = 5
+    capacity_s: Annotated[int, Field(ge=3)] = 20
+    settle_s: Annotated[int, Field(ge=0)] = 5
+    steady_s: Annotated[int, Field(ge=3)] = 30
+
+
+class WorkloadSpec(Frozen):
+    """What is sent, and how fast: a file in `loadgen/workloads/`."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    name: str
+    keys: Annotated[int, Field(ge=100, le=100_000_000)]
+    value_bytes: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
+    read_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    popularity: PopularitySpec = PopularitySpec()
+    connections: Annotated[int, Field(ge=1, le=10_000)] = 48
+    pipeline: Annotated[int, Field(ge=1, le=1024)] = 1
+    timeout_ms: Annotated[int, Field(ge=10, le=600_000)] = 5000
+    seed: Annotated[int, Field(ge=0)] = 1
+    arrivals: Literal["constant", "poisson"] = "poisson"
+    steady_share_of_capacity: Annotated[float, Field(gt=0, le=1)] = 0.5
+    phases: Phases = Phases()
+    window_s: Annotated[int, Field(ge=1, le=60)] = 1
+
+    @model_validator(mode="after")
+    def _phases_hold_whole_windows(self) -> WorkloadSpec:
+        for name in ("capacity_s", "steady_s"):
+            asked = getattr(self.phases, name)
+            if asked % self.window_s:
+                raise ValueError(
+                    f"{name}={asked} is not a whole number of {self.window_s} s windows; "
+                    f"use {max(1, asked // self.window_s) * self.window_s}"
+                )
+        return self
+
+
+class RunSpec(Frozen):
+    """One run: testbed x targets x profile x workload. Saved as spec.json before the first stage.
+
+    `appendfsync` is the declared durability of Redis; `allow_substitute` lets a target run with
+    another version than the pinned one (design.md D2), named as such on the page.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    testbed: TestbedSpec
+    workload: WorkloadSpec
+    targets: tuple[TargetName, ...]
+    profile: Literal["stock", "tuned"] = "tuned"
+    appendfsync: Literal["always", "everysec", "no"] = "everysec"
+    allow_substitute: bool = True
+    on_unavailable: Literal["not_measured", "fail"] = "not_measured"
