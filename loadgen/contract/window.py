@@ -127,9 +127,7 @@ class Window:
             "length_s": self.length_s,
             "complete": self.complete,
             "operations": {name: op.to_json() for name, op in self.operations.items()},
-            "generator": {
-                name: getattr(self.generator, name) for name in GeneratorState.__slots__
-            },
+            "generator": {name: getattr(self.generator, name) for name in GeneratorState.__slots__},
         }
 
     @classmethod

@@ -1,0 +1,1 @@
+"""Foreign tools, one library or program per module, behind what we need of it."""

@@ -1,0 +1,1 @@
+"""The run folders under `results/`; the only writer there."""

@@ -1,0 +1,1 @@
+"""The page: from archived records to tables, plots and one self-contained file."""

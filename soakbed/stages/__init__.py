@@ -1,0 +1,1 @@
+"""One stage of the flow per module: a record in, a record out."""
