@@ -62,7 +62,10 @@ class TestbedSpec(Frozen):
     @classmethod
     def _name_is_short_and_plain(cls, value: str) -> str:
         if not _NAME.fullmatch(value):
-            raise ValueError("use a-z, 0-9 and -, at most 20 characters, beginning with a letter")
+            raise ValueError(
+                "not a short plain name; "
+                "use a-z, 0-9 and -, at most 20 characters, beginning with a letter"
+            )
         return value
 
     @field_validator("hosts")
