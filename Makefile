@@ -1,0 +1,60 @@
+# Every daily command. Recipes are one line; the story is in `soakbed --help`.
+TESTBED  ?= infra/testbeds/local-4x.json
+WORKLOAD ?= loadgen/workloads/quick.yaml
+TARGETS  ?= etcd redis_cluster tikv
+PROFILE  ?= tuned
+RUN      ?= latest
+SOAKBED   = .venv/bin/soakbed
+ON        = --testbed $(TESTBED)
+WHAT      = --workload $(WORKLOAD) --targets "$(TARGETS)" --profile $(PROFILE)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-dev provision bench teardown status resume report soak test check \
+        engine-bench docs lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^## /{printf "\n%s\n", substr($$0,4)} \
+	  /^[a-z][a-z-]*:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## The main job, in this order, also on one command line
+setup: ## Install what the controller needs, build the host image, fetch the artifacts
+	@infra/controller/bootstrap.sh run && $(SOAKBED) setup $(ON) --targets "$(TARGETS)"
+
+provision: ## Make the hosts of TESTBED and prepare them
+	@infra/controller/bootstrap.sh run && $(SOAKBED) provision $(ON) --profile $(PROFILE)
+
+bench: ## Press each of TARGETS with WORKLOAD, judge, write the page (provisions what is missing)
+	@infra/controller/bootstrap.sh run && $(SOAKBED) bench $(ON) $(WHAT)
+
+teardown: ## Unmake TESTBED and prove that nothing is left; results/ stays
+	@infra/controller/bootstrap.sh run && $(SOAKBED) teardown $(ON)
+
+## While it runs, and after
+status: ## Say what is up, what runs, and what has finished
+	@infra/controller/bootstrap.sh run && $(SOAKBED) status $(ON)
+
+resume: ## Go on with an interrupted run: make resume RUN=<run_id> (default: the unfinished one)
+	@infra/controller/bootstrap.sh run && $(SOAKBED) resume $(if $(filter latest,$(RUN)),,$(RUN))
+
+report: ## Judge again and write the page again, from the archive alone: make report RUN=<run_id>
+	@infra/controller/bootstrap.sh run && $(SOAKBED) report $(RUN)
+
+soak: ## The same flow for 72 hours (WORKLOAD defaults to soak-72h)
+	@infra/controller/bootstrap.sh run && $(SOAKBED) bench $(ON) --targets "$(TARGETS)" --profile $(PROFILE) --workload $(if $(filter-out file,$(origin WORKLOAD)),$(WORKLOAD),loadgen/workloads/soak-72h.yaml)
+
+## Every day, for those who change soakbed
+test: ## All tests: unit, contract, integration, and end to end on a local testbed
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m pytest
+
+check: ## Format, lint, types, import layers, roles, Terraform
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.check
+
+engine-bench: ## The engine beside redis-benchmark, in one run: ops/s and P50 as ratios
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.benchmarks.engine_bench
+
+docs: ## Renew the generated parts of the documentation
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m soakbed.report.readme
+
+lock: ## Renew requirements/*.lock from pyproject.toml
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.lock
