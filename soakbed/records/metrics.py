@@ -1,0 +1,191 @@
+"""Every number that soakbed shows, as data: key, unit, direction and meaning.
+
+Tables, plots, tooltips, the terminal summary and the list in `results/README.md` all come from
+here, so that a number can never appear without its unit and definition (style rule 8).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from soakbed.records.frozen import Frozen
+
+__all__ = ["METRICS", "Better", "Metric", "metric"]
+
+Better = Literal["lower", "higher", "zero", "neither"]
+
+_RESPONSE = (
+    "time from the moment a request was due to its reply, so waiting in our own queue counts; "
+    "ok operations of the steady (open-loop) phase, failed and unknown ones counted apart"
+)
+_SERVICE = "time from the moment a request was sent to its reply, ok operations only"
+_LAG = "time from the moment a request was due to the moment it was sent: the generator's own delay"
+_P99_BASIS = "The value that 99 % do not exceed"
+
+
+class Metric(Frozen):
+    """One number: what it is called, its unit, which direction is better, what it means."""
+
+    key: str
+    label: str
+    unit: str
+    better: Better
+    meaning: str
+
+    @property
+    def direction(self) -> str:
+        """The direction in words, because colour alone says nothing to many readers."""
+        return {
+            "lower": "lower is better",
+            "higher": "higher is better",
+            "zero": "should be zero",
+            "neither": "neither direction is better",
+        }[self.better]
+
+
+def _latency(kind: str, stem: str, meaning: str) -> tuple[Metric, ...]:
+    """The ladder of percentiles of one kind of time."""
+    ladder = (
+        ("p50", "P50", "The median"),
+        ("p90", "P90", "The value that 90 % do not exceed"),
+        ("p95", "P95", "The value that 95 % do not exceed"),
+        ("p99", "P99", _P99_BASIS),
+        ("p99_9", "P99.9", "The value that 99.9 % do not exceed"),
+        ("p99_99", "P99.99", "The value that 99.99 % do not exceed"),
+    )
+    steps = [
+        (key, label, f"{words} of the {kind.lower()}: {meaning}.") for key, label, words in ladder
+    ]
+    steps.append(("max", "maximum", f"The longest single {kind.lower()}, exact: {meaning}."))
+    steps.append(("mean", "mean", f"Sum over count; read the percentiles instead: {meaning}."))
+    return tuple(
+        Metric(
+            key=f"{stem}_{key}_us",
+            label=f"{kind} {label}",
+            unit="µs",
+            better="lower",
+            meaning=words,
+        )
+        for key, label, words in steps
+    )
+
+
+def _count(key: str, label: str, better: Better, meaning: str) -> Metric:
+    return Metric(key=key, label=label, unit="operations", better=better, meaning=meaning)
+
+
+def _rate(key: str, label: str, better: Better, meaning: str) -> Metric:
+    return Metric(key=key, label=label, unit="ops/s", better=better, meaning=meaning)
+
+
+METRICS: tuple[Metric, ...] = (
+    _rate(
+        "capacity_per_s",
+        "Capacity",
+        "higher",
+        "Closed loop: ok operations per second while every connection was kept busy. Reads "
+        "“at least” where the load generator, not the target, was the limit.",
+    ),
+    _rate(
+        "offered_per_s",
+        "Offered",
+        "neither",
+        "Open loop: operations per second that the schedule of the steady phase asked for.",
+    ),
+    _rate(
+        "sent_per_s",
+        "Sent",
+        "neither",
+        "Open loop: operations per second that left the generator in the steady phase.",
+    ),
+    _rate(
+        "throughput_per_s",
+        "Throughput",
+        "higher",
+        "Open loop: ok operations per second in the steady phase; at most what was offered.",
+    ),
+    _count(
+        "count",
+        "Operations",
+        "neither",
+        "Operations that ended. For read and write: those of the steady phase, ok or not. For a "
+        "target: all that ended in its measured phases, capacity and steady.",
+    ),
+    _count(
+        "total_operations",
+        "Operations in all",
+        "neither",
+        "Operations that ended in any phase of any session, fill and warm-up included.",
+    ),
+    _count("ok", "Ok", "higher", "Operations whose reply said they were done."),
+    _count(
+        "failed",
+        "Failed",
+        "zero",
+        "Operations that ended with an error and surely were not applied.",
+    ),
+    _count(
+        "unknown",
+        "Unknown",
+        "zero",
+        "Operations that may or may not have been applied: no reply in time, a broken "
+        "connection, or etcd NOSPACE.",
+    ),
+    _count(
+        "dropped",
+        "Dropped",
+        "zero",
+        "Operations that were due but never sent, because the generator was too far behind.",
+    ),
+    *_latency("Response time", "response", _RESPONSE),
+    *_latency("Service time", "service", _SERVICE),
+    *_latency("Lag", "lag", _LAG),
+    Metric(
+        key="response_p99_interval_us",
+        label="Response time P99, interval",
+        unit="µs",
+        better="lower",
+        meaning="99 % interval of the response P99 within this run, by a circular block bootstrap "
+        "over time; it says nothing about how the next run would differ.",
+    ),
+    Metric(
+        key="cpu_share",
+        label="Generator CPU",
+        unit="share of one core",
+        better="lower",
+        meaning="CPU time of a load engine over wall time, mean of a phase, the busiest worker; "
+        "above 0.8 the figures are those of the generator.",
+    ),
+    Metric(
+        key="loop_lag_max_us",
+        label="Longest pass of the event loop",
+        unit="µs",
+        better="lower",
+        meaning="Longest stretch during which a load engine could neither send nor receive.",
+    ),
+    Metric(
+        key="redirects",
+        label="Redirects followed",
+        unit="replies",
+        better="zero",
+        meaning="MOVED and ASK replies that were followed; their time is part of the operation's.",
+    ),
+    Metric(
+        key="reconnects",
+        label="Reconnects",
+        unit="connections",
+        better="zero",
+        meaning="Connections that a load engine had to open again.",
+    ),
+)
+
+_BY_KEY = {one.key: one for one in METRICS}
+
+
+def metric(key: str) -> Metric:
+    """The metric named `key`.
+
+    >>> metric("response_p99_us").better
+    'lower'
+    """
+    return _BY_KEY[key]

@@ -1,0 +1,173 @@
+"""What one target did, merged over workers and windows: `numbers.json`.
+
+Made by `stages.measure` from the spools, read by `stages.judge` and by the report. Latencies are
+whole microseconds; a percentile is null when the sample is too small to carry it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from soakbed.records.frozen import Frozen
+
+__all__ = [
+    "GeneratorNumbers",
+    "Interval",
+    "Latency",
+    "Numbers",
+    "OperationNumbers",
+    "PhaseNumbers",
+    "Point",
+    "SessionNumbers",
+    "WorkerEnd",
+]
+
+
+class Interval(Frozen):
+    """Where a value lies with the stated confidence (0-1), within this run."""
+
+    low_us: int
+    high_us: int
+    confidence: float
+    method: str
+
+
+class Latency(Frozen):
+    """One kind of time of one operation. `curve` is (percentile, us), only as far as it carries."""
+
+    count: int
+    mean_us: float
+    max_us: int
+    clamped: int  # values above 60 s, which the percentiles show as 60 s
+    p50_us: int | None
+    p90_us: int | None
+    p95_us: int | None
+    p99_us: int | None
+    p99_9_us: int | None
+    p99_99_us: int | None
+    p99_interval: Interval | None = None
+    curve: tuple[tuple[float, int], ...] = ()
+
+
+class OperationNumbers(Frozen):
+    """One operation over one phase. Latencies hold `ok` operations only."""
+
+    due: int
+    sent: int
+    ok: int
+    failed: int
+    unknown: int
+    dropped: int
+    causes: dict[str, int]
+    response: Latency
+    service: Latency
+    lag: Latency
+
+    @property
+    def ended(self) -> int:
+        """Operations that ended, however."""
+        return self.ok + self.failed + self.unknown
+
+
+class GeneratorNumbers(Frozen):
+    """How the load engines fared in one phase; of several workers, the worst."""
+
+    cpu_share: float  # mean over the phase, busiest worker
+    cpu_share_max: float  # busiest single window
+    loop_lag_max_us: int
+    overdue_max: int
+    in_flight_max: int
+    reconnects: int
+    redirects: int
+
+
+class Point(Frozen):
+    """One step of a phase's time series, all workers merged; rates are of this step.
+
+    `p50_us` and `p99_us` are response times by operation, null where the step is too small.
+    """
+
+    at_s: int  # since the phase began
+    seconds: int
+    complete: bool  # False: a worker's phase ended inside this step, so its rates are low
+    sent_per_s: float
+    ok_per_s: dict[str, float]
+    errors_per_s: float
+    p50_us: dict[str, int | None]
+    p99_us: dict[str, int | None]
+
+
+class PhaseNumbers(Frozen):
+    """One phase of one session. `seconds` is the time over which rates are taken."""
+
+    phase: str
+    mode: str  # fill, closed or open
+    started_s: int
+    seconds: float
+    offered_per_s: float  # what the plan asked for; 0 unless open
+    arrivals: str
+    throughput_per_s: float  # ok operations over whole windows
+    sent_per_s: float
+    operations: dict[str, OperationNumbers]
+    generator: GeneratorNumbers
+    step_s: int
+    series: tuple[Point, ...]
+
+    @property
+    def ended(self) -> int:
+        """Operations that ended in this phase."""
+        return sum(operation.ended for operation in self.operations.values())
+
+    def total(self, name: str) -> int:
+        """Sum of one count ("due", "sent", "ok", ...) over the operations."""
+        return sum(getattr(operation, name) for operation in self.operations.values())
+
+
+class WorkerEnd(Frozen):
+    """What one engine said at its end, or that it said nothing (`outcome` missing)."""
+
+    worker: int
+    outcome: Literal["finished", "stopped", "failed", "missing"]
+    reason: str
+    sent: int
+    ok: int
+    failed: int
+    unknown: int
+    windows: int
+    windows_lost: int  # gaps in the sequence numbers
+    notes: dict[str, str] = {}
+
+
+class SessionNumbers(Frozen):
+    """One session: its phases in order, and each worker's own account."""
+
+    session: str
+    planned_workers: int
+    planned_phases: tuple[str, ...]
+    workers: tuple[WorkerEnd, ...]
+    phases: dict[str, PhaseNumbers]
+
+    @property
+    def ended(self) -> int:
+        """Operations that ended in any phase."""
+        return sum(phase.ended for phase in self.phases.values())
+
+    def total(self, name: str) -> int:
+        """Sum of one count ("sent", "ok", ...) over all phases and operations, from windows."""
+        return sum(phase.total(name) for phase in self.phases.values())
+
+
+class Numbers(Frozen):
+    """Everything measured of one target."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    target: str
+    sessions: dict[str, SessionNumbers]
+    damaged: tuple[str, ...] = ()  # spools that could not be read to their end, and why
+
+    def phase(self, session: str, phase: str) -> PhaseNumbers | None:
+        """One phase, or None when it never ran."""
+        held = self.sessions.get(session)
+        return held.phases.get(phase) if held else None

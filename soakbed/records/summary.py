@@ -1,0 +1,86 @@
+"""The short form of a run: `summary.json`, a contract: names are added, never changed.
+
+Latencies and counts of `read` and `write` are those of the steady, open-loop phase.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from soakbed.records.frozen import Frozen
+from soakbed.records.verdict import VerdictWord
+
+__all__ = [
+    "MeasuredTarget",
+    "OperationSummary",
+    "Summary",
+    "SummaryTestbed",
+    "UnmeasuredTarget",
+]
+
+
+class OperationSummary(Frozen):
+    """One operation in the steady phase; a percentile that the sample cannot carry is null."""
+
+    count: int
+    failed: int
+    unknown: int
+    response_p50_us: int | None
+    response_p99_us: int | None
+    service_p99_us: int | None
+    response_p99_9_us: int | None = None
+    service_p50_us: int | None = None
+    service_p99_9_us: int | None = None
+    lag_p99_us: int | None = None
+    causes: dict[str, int] = {}
+
+
+class MeasuredTarget(Frozen):
+    """A target that was pressed. `count` is of the measured phases (capacity and steady)."""
+
+    status: Literal["measured"] = "measured"
+    version: str
+    substituted: bool
+    verdict: VerdictWord
+    reasons: tuple[str, ...]
+    capacity_per_s: float
+    offered_per_s: float
+    throughput_per_s: float
+    read: OperationSummary
+    write: OperationSummary
+    count: int
+    total_operations: int
+    capacity_is_at_least: bool = False
+    capacity_mode: Literal["closed"] = "closed"
+    latency_mode: Literal["open"] = "open"
+    caveats: tuple[str, ...] = ()
+
+
+class UnmeasuredTarget(Frozen):
+    """A target that was asked for and could not be pressed."""
+
+    status: Literal["not_measured"] = "not_measured"
+    reason: str
+    remedy: str = ""
+
+
+class SummaryTestbed(Frozen):
+    """The hosts, in two words."""
+
+    provider: str
+    hosts: int
+    name: str = ""
+    shares_machine: bool = False
+
+
+class Summary(Frozen):
+    """The whole file."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    run_id: str
+    testbed: SummaryTestbed
+    targets: dict[str, MeasuredTarget | UnmeasuredTarget]
+    profile: str = ""
+    workload: str = ""

@@ -1,0 +1,99 @@
+"""A target's folder of a run, read back as one value for `stages.judge`.
+
+Facts of hosts are read by the names of their keys, wherever they lie in the file: the judge must
+read runs older and newer than itself. What a file does not say is None, never zero.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from soakbed.archive.run_folder import RunFolder
+from soakbed.errors import ArchiveError
+from soakbed.records.numbers import Numbers
+from soakbed.records.run import LoadOutcome, TargetReady
+from soakbed.records.spec import RunSpec
+from soakbed.records.testbed import Testbed
+
+__all__ = ["Evidence", "HostFacts", "evidence_of", "leaves"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Facts of one host before and after the load; empty when they were not collected."""
+
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def collected(self) -> bool:
+        """Whether both ends are there, so that a difference means something."""
+        return bool(self.before) and bool(self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that a verdict over one target rests on."""
+
+    spec: RunSpec
+    testbed: Testbed
+    ready: TargetReady
+    numbers: Numbers
+    outcomes: Mapping[str, LoadOutcome] = field(default_factory=dict)
+    hosts: Mapping[str, HostFacts] = field(default_factory=dict)
+    preflight: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
+    """Read the rest of the evidence over `target` from the archive.
+
+    Raises ArchiveError when spec, testbed or ready record are missing or damaged.
+    """
+    run = RunFolder(run_folder)
+    folder = run_folder / target
+    sessions = [
+        path.stem for path in sorted(folder.glob("load/*.json")) if path.stem in numbers.sessions
+    ]
+    return Evidence(
+        spec=run.spec(),
+        testbed=run.read("testbed", Testbed),
+        ready=run.read(f"{target}/ready", TargetReady),  # type: ignore[arg-type]  # a union
+        numbers=numbers,
+        outcomes={name: run.read(f"{target}/load/{name}", LoadOutcome) for name in sessions},
+        hosts={
+            path.name: HostFacts(
+                _facts(path / "facts-before.json"), _facts(path / "facts-after.json")
+            )
+            for path in sorted(folder.glob("hosts/*"))
+            if path.is_dir()
+        },
+        preflight=_facts(folder / "hosts" / "preflight.json"),
+    )
+
+
+def leaves(
+    facts: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of nested facts with the keys that lead to it; a list is a value."""
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*path, str(key)))
+        else:
+            yield (*path, str(key)), value
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        read = json.loads(path.read_text())
+    except ValueError as error:
+        raise ArchiveError(
+            f"{path} is not JSON: {error}",
+            remedy="restore the file, or delete it: the rules over it then say they were not asked",
+        ) from error
+    return read if isinstance(read, dict) else {"value": read}

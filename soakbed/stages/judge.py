@@ -1,0 +1,156 @@
+"""Evidence -> Verdict: was the measurement sound? Pure; asks every rule and counts no votes.
+
+Rules over completeness come first. Where they find a hole, the rules over load are skipped and
+say so: half the workers' figures would be judged as if they were all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from soakbed.records.numbers import PhaseNumbers
+from soakbed.records.run import NotMeasured
+from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
+from soakbed.stages import judge_accounts as accounts
+from soakbed.stages import judge_hosts as hosts
+from soakbed.stages import judge_load as load
+from soakbed.stages.evidence import Evidence, evidence_of
+from soakbed.stages.measure import measure
+from soakbed.stages.summarise import assemble_summary
+
+__all__ = ["RULES", "assemble_summary", "evidence_of", "judge", "measure"]
+
+_WHOLE: tuple[Callable[[Evidence], Finding], ...] = (
+    accounts.sessions_finished,
+    accounts.workers_reported,
+    accounts.spools_whole,
+)
+_ACCOUNTS: tuple[Callable[[Evidence], Finding], ...] = (
+    accounts.counts_add_up,
+    accounts.locust_agrees,
+    accounts.sample_carries_p99,
+    accounts.values_read_back,
+)
+_LOAD: tuple[tuple[Rule, Callable[[PhaseNumbers], Finding]], ...] = tuple(
+    zip(
+        load.LOAD_RULES,
+        (
+            load.offered_load,
+            load.schedule_kept,
+            load.dropped,
+            load.engine_cpu,
+            load.lag,
+            load.errors,
+        ),
+        strict=True,
+    )
+)
+_HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
+    hosts.clock_offset,
+    hosts.restarts,
+    hosts.alarms,
+    hosts.throttling,
+    hosts.facts_drift,
+)
+RULES: tuple[Rule, ...] = (*accounts.ACCOUNT_RULES, *load.LOAD_RULES, *hosts.HOST_RULES)
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Ask every rule. Any that finds the run invalid makes it so; else any hole, incomplete."""
+    whole = [rule(evidence) for rule in _WHOLE]
+    found = whole + [rule(evidence) for rule in _ACCOUNTS]
+    steady = evidence.numbers.phase("steady", "steady")
+    holes = any(finding.verdict == "incomplete" for finding in whole)
+    for rule, ask in _LOAD:
+        if holes or steady is None:
+            found.append(rule.skipped("not asked, because the evidence is incomplete"))
+        else:
+            found.append(ask(steady))
+    found += [rule(evidence) for rule in _HOSTS]
+    limited = _generator_limited(evidence)
+    return Verdict(
+        target=evidence.numbers.target,
+        verdict=_word(found),
+        findings=tuple(found),
+        caveats=tuple(_caveats(evidence, generator_limited=limited)),
+        generator_limited=limited,
+    )
+
+
+def _word(findings: list[Finding]) -> VerdictWord:
+    words = {finding.verdict for finding in findings}
+    if "invalid" in words:
+        return "invalid"
+    return "incomplete" if "incomplete" in words else "valid"
+
+
+def _generator_limited(evidence: Evidence) -> bool:
+    """Whether the closed loop found the generator's limit rather than the target's."""
+    capacity = evidence.numbers.phase("capacity", "capacity")
+    return capacity is not None and capacity.generator.cpu_share > load.MOST_CPU_SHARE
+
+
+def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
+    made: list[Caveat] = []
+    if evidence.testbed.shares_machine:
+        made.append(_shared_machine(evidence))
+    made += _of_target(evidence)
+    capacity = evidence.numbers.phase("capacity", "capacity")
+    if capacity is not None and generator_limited:
+        made.append(
+            Caveat(
+                subject="capacity",
+                sentence=f"The load engine used {capacity.generator.cpu_share:.0%} of its core in "
+                "the closed loop, so the capacity is the generator's: read "
+                f"“at least {capacity.throughput_per_s:,.0f}/s”, and the steady rate as a share "
+                "of that.",
+            )
+        )
+    for name, outcome in evidence.outcomes.items():
+        ended = evidence.numbers.sessions[name].ended
+        if outcome.locust_requests < ended:
+            made.append(
+                Caveat(
+                    subject="locust",
+                    sentence=f"Locust's own pages of session {name} show "
+                    f"{outcome.locust_requests:,} of {ended:,} operations; the spools hold all, "
+                    "and every figure here comes from them.",
+                )
+            )
+    return made
+
+
+def _shared_machine(evidence: Evidence) -> Caveat:
+    count = len(evidence.testbed.hosts)
+    return Caveat(
+        subject="shared machine",
+        sentence=f"All {count} hosts share one machine: members and load generator compete for "
+        "its CPU, memory and disk, and no real network lies between them. Compare targets with "
+        "each other, not with figures from separate machines.",
+    )
+
+
+def _of_target(evidence: Evidence) -> list[Caveat]:
+    ready = evidence.ready
+    if isinstance(ready, NotMeasured):
+        return []
+    made = []
+    if ready.substituted:
+        told = [one for one in ready.artifacts if one.substituted]
+        versions = ", ".join(f"{one.name} {one.version} for {one.pinned_version}" for one in told)
+        why = "; ".join(dict.fromkeys(one.reason for one in told if one.reason))
+        made.append(
+            Caveat(
+                subject="substituted artifact",
+                sentence=f"Another version stands in: {versions or ready.version}"
+                f"{f' ({why})' if why else ''}.",
+            )
+        )
+    if ready.not_applied:
+        made.append(
+            Caveat(
+                subject="tuning",
+                sentence="Tuning that a host could not take: " + "; ".join(ready.not_applied) + ".",
+            )
+        )
+    return made

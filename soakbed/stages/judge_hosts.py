@@ -1,0 +1,172 @@
+"""Rules over the hosts: did anything happen on them that the figures would hide?
+
+Facts are found by the names of their keys, wherever they lie in the file. A fact that was not
+recorded makes its rule "skipped", which the page shows; it never counts as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from soakbed.records.verdict import Finding, Rule
+from soakbed.stages.evidence import Evidence, leaves
+
+__all__ = [
+    "HOST_RULES",
+    "MOST_CLOCK_OFFSET_US",
+    "MOST_THROTTLED_SHARE",
+    "alarms",
+    "clock_offset",
+    "facts_drift",
+    "restarts",
+    "throttling",
+]
+
+# A twentieth of the shortest window: windows of several hosts are merged by the second.
+MOST_CLOCK_OFFSET_US = 50_000
+MOST_THROTTLED_SHARE = 0.01  # as much as P99 can hide
+
+_PER_UNIT_US = {"clock_offset_us": 1, "clock_offset_ms": 1_000, "clock_offset_s": 1_000_000}
+_RESTARTS = {"restarts", "nrestarts", "n_restarts"}
+_OOM = {"oom_kill", "oom_kills"}
+_THROTTLED = {"throttled_us", "throttled_usec"}
+# Groups of facts that hold settings, as against counters and gauges, which move by nature.
+_SETTINGS = {"tuning", "sysctl", "sysctls", "thp", "limits", "scheduler", "governor", "mounts"}
+
+_CLOCK = Rule(
+    name="clock_offset",
+    limit=f"at most {MOST_CLOCK_OFFSET_US // 1000} ms, a twentieth of a one-second window",
+    remedy="let chrony or systemd-timesyncd run on every host, then measure again",
+)
+_RESTART = Rule(
+    name="restarts",
+    limit="no member restarted, none was killed for memory",
+    remedy="read the journals under hosts/ for why, give more memory or mend the configuration",
+)
+_ALARMS = Rule(
+    name="alarms",
+    limit="no alarm raised",
+    remedy="read the alarm, free space or raise the quota, then measure again",
+)
+_THROTTLE = Rule(
+    name="throttling",
+    limit=f"at most {MOST_THROTTLED_SHARE:.0%} of the load's time",
+    remedy="lift the CPU quota of the hosts",
+)
+_DRIFT = Rule(
+    name="facts_drift",
+    limit="no setting of a host changed under load",
+    remedy="find what changed it, wipe the testbed and measure again",
+)
+HOST_RULES = (_CLOCK, _RESTART, _ALARMS, _THROTTLE, _DRIFT)
+
+Leaf = tuple[tuple[str, ...], Any]
+
+
+def clock_offset(evidence: Evidence) -> Finding:
+    """The hosts agree on the time, as preflight measured it."""
+    offsets = [
+        (abs(float(value)) * _PER_UNIT_US[path[-1]], _host_of(path, evidence))
+        for path, value in leaves(evidence.preflight)
+        if path[-1] in _PER_UNIT_US and isinstance(value, int | float)
+    ]
+    offsets += [
+        (abs(float(value)) * _PER_UNIT_US[path[-1]], host)
+        for host, facts in evidence.hosts.items()
+        for path, value in leaves(facts.before)
+        if path[-1] in _PER_UNIT_US and isinstance(value, int | float)
+    ]
+    if not offsets:
+        return _CLOCK.skipped("preflight recorded no clock offset")
+    worst_us, host = max(offsets)
+    told = f"clocks differ by at most {worst_us / 1000:.3f} ms ({host})"
+    return _CLOCK.broken(told) if worst_us > MOST_CLOCK_OFFSET_US else _CLOCK.kept(told)
+
+
+def restarts(evidence: Evidence) -> Finding:
+    """No member went away and came back while it was measured."""
+    if not _collected(evidence):
+        return _RESTART.skipped("facts of the hosts before and after the load were not collected")
+    rises = _rises(evidence, _RESTARTS | _OOM)
+    if rises is None:
+        return _RESTART.skipped("the facts hold neither restarts nor OOM kills")
+    told = [
+        f"{host}: {'.'.join(path)} rose by {rise:,.0f}" for host, path, rise in rises if rise > 0
+    ]
+    if told:
+        return _RESTART.broken("; ".join(told))
+    return _RESTART.kept(f"no restart and no OOM kill in {len(rises)} counters")
+
+
+def alarms(evidence: Evidence) -> Finding:
+    """The target itself raised no alarm."""
+    found = [
+        (host, value)
+        for host, facts in evidence.hosts.items()
+        for path, value in leaves(facts.after)
+        if "alarms" in path
+    ]
+    if not found:
+        return _ALARMS.skipped("no alarms were asked for after the load")
+    raised = [f"{host}: {value}" for host, value in found if value]
+    return _ALARMS.broken("; ".join(raised)) if raised else _ALARMS.kept("no alarm is raised")
+
+
+def throttling(evidence: Evidence) -> Finding:
+    """No quota took CPU time away from a host."""
+    rises = _rises(evidence, _THROTTLED) if _collected(evidence) else None
+    if not rises:
+        return _THROTTLE.skipped("no throttled time was recorded")
+    seconds = sum(outcome.ended_s - outcome.started_s for outcome in evidence.outcomes.values())
+    host, _, most_us = max(rises, key=lambda rise: rise[2])
+    share = most_us / 1e6 / seconds if seconds else 0.0
+    told = f"{host} was throttled for {most_us / 1e6:.2f} s of {seconds:.0f} s ({share:.2%})"
+    return _THROTTLE.broken(told) if share > MOST_THROTTLED_SHARE else _THROTTLE.kept(told)
+
+
+def facts_drift(evidence: Evidence) -> Finding:
+    """The tuning that was measured is the tuning that was set."""
+    if not _collected(evidence):
+        return _DRIFT.skipped("facts of the hosts before and after the load were not collected")
+    changed, asked = [], 0
+    for host, facts in evidence.hosts.items():
+        before, after = _settings(facts.before), _settings(facts.after)
+        asked += len(before)
+        for path in sorted(before.keys() & after.keys()):
+            if before[path] != after[path]:
+                changed.append(f"{host}: {'.'.join(path)} {before[path]} -> {after[path]}")
+    if changed:
+        return _DRIFT.broken("; ".join(changed))
+    if not asked:
+        return _DRIFT.skipped("the facts hold no settings")
+    return _DRIFT.kept(f"{asked} settings are what they were")
+
+
+def _collected(evidence: Evidence) -> bool:
+    return bool(evidence.hosts) and all(facts.collected for facts in evidence.hosts.values())
+
+
+def _settings(facts: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    return {path: value for path, value in leaves(facts) if _SETTINGS & set(path[:-1] or path)}
+
+
+def _rises(evidence: Evidence, names: set[str]) -> list[tuple[str, tuple[str, ...], float]] | None:
+    """How far each counter named so rose, per host; None when there is no such counter."""
+    rises = []
+    for host, facts in evidence.hosts.items():
+        before = dict(_numbers(leaves(facts.before), names))
+        for path, value in _numbers(leaves(facts.after), names):
+            # A unit that was not there before began at zero.
+            rises.append((host, path, value - before.get(path, 0.0)))
+    return rises or None
+
+
+def _numbers(found: Iterable[Leaf], names: set[str]) -> Iterable[tuple[tuple[str, ...], float]]:
+    for path, value in found:
+        if names & {step.lower() for step in path} and isinstance(value, int | float):
+            yield path, float(value)
+
+
+def _host_of(path: tuple[str, ...], evidence: Evidence) -> str:
+    return next((step for step in path if step in evidence.testbed.hosts), ".".join(path))

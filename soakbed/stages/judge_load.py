@@ -1,0 +1,142 @@
+"""Rules over the generator and the steady phase: was the load we meant to send sent, in time?
+
+A generator that fell behind measures itself, not the target.
+"""
+
+from __future__ import annotations
+
+import math
+
+from soakbed.records.numbers import PhaseNumbers
+from soakbed.records.verdict import Finding, Rule
+from soakbed.units import us_to_ms
+
+__all__ = [
+    "LEAST_SENT_SHARE",
+    "LOAD_RULES",
+    "MOST_CPU_SHARE",
+    "MOST_DROPPED_SHARE",
+    "MOST_ERROR_SHARE",
+    "MOST_LAG_SHARE",
+    "dropped",
+    "engine_cpu",
+    "errors",
+    "lag",
+    "offered_load",
+    "schedule_kept",
+]
+
+LEAST_SENT_SHARE = 0.99  # one percent short is allowed (style rule 9)
+MOST_CPU_SHARE = 0.80  # design D8
+MOST_LAG_SHARE = 0.10  # design D8
+MOST_DROPPED_SHARE = 0.001  # the dropped would have been the slowest; P99.9 is our last headline
+MOST_ERROR_SHARE = 0.01  # errors are left out of latencies; above it P99 is one of survivors
+# A Poisson schedule scatters; four standard deviations short comes once in 30,000 runs.
+_POISSON_DEVIATIONS = 4.0
+
+_FEWER = "add workers or load hosts, or lower steady_share_of_capacity"
+_OFFERED = Rule(
+    name="offered_load", limit=f"at least {LEAST_SENT_SHARE:.0%} of what was due", remedy=_FEWER
+)
+_SCHEDULE = Rule(
+    name="schedule_kept",
+    limit="due = rate x time, less 1 % and four deviations of Poisson arrivals",
+    remedy="read the engine's log for when it stopped or stalled",
+)
+_DROPPED = Rule(
+    name="dropped",
+    limit=f"at most {MOST_DROPPED_SHARE:.1%}: the dropped would have been the slowest",
+    remedy="lower steady_share_of_capacity: target or generator could not keep up",
+)
+_CPU = Rule(
+    name="engine_cpu",
+    limit=f"at most {MOST_CPU_SHARE:.0%} of its core, mean of the phase",
+    remedy=_FEWER,
+)
+_LAG = Rule(
+    name="lag",
+    limit=f"lag P99 at most {MOST_LAG_SHARE:.0%} of response P50",
+    remedy="give the load host cores of its own or lower steady_share_of_capacity; until then "
+    "response time is an upper bound and service time the nearer figure",
+)
+_ERRORS = Rule(
+    name="errors",
+    limit=f"at most {MOST_ERROR_SHARE:.0%} failed or unknown: errors are left out of latencies",
+    remedy="read the causes on the page and the members' journals in hosts/",
+)
+LOAD_RULES = (_OFFERED, _SCHEDULE, _DROPPED, _CPU, _LAG, _ERRORS)
+
+
+def offered_load(steady: PhaseNumbers) -> Finding:
+    """At least 99 % of what was due was sent."""
+    due, sent = steady.total("due"), steady.total("sent")
+    told = f"sent {sent:,} of {due:,} operations due ({_share(sent, due):.2%})"
+    # Multiplied, not divided: 99 of 100 must pass, and 1 - 99/100 > 0.01 in floating point.
+    if not due or sent < LEAST_SENT_SHARE * due:
+        return _OFFERED.broken(f"{told}, needs {LEAST_SENT_SHARE:.0%}")
+    return _OFFERED.kept(told)
+
+
+def schedule_kept(steady: PhaseNumbers) -> Finding:
+    """As many operations were due as the plan's rate and time ask for."""
+    due, planned = steady.total("due"), steady.offered_per_s * steady.seconds
+    scatter = _POISSON_DEVIATIONS * math.sqrt(planned) if steady.arrivals == "poisson" else 0.0
+    least = LEAST_SENT_SHARE * planned - scatter
+    told = (
+        f"{due:,} operations were due, the plan asks for {planned:,.0f} "
+        f"({steady.offered_per_s:,.0f}/s for {steady.seconds:.0f} s)"
+    )
+    if not planned or due < least:
+        return _SCHEDULE.broken(f"{told}, needs {max(least, 0):,.0f}")
+    return _SCHEDULE.kept(told)
+
+
+def dropped(steady: PhaseNumbers) -> Finding:
+    """Next to nothing was dropped from the overdue queue."""
+    due, lost = steady.total("due"), steady.total("dropped")
+    told = f"{lost:,} of {due:,} due operations were dropped ({_share(lost, due):.3%})"
+    if lost > MOST_DROPPED_SHARE * due:
+        return _DROPPED.broken(f"{told}, allowed {MOST_DROPPED_SHARE:.1%}")
+    return _DROPPED.kept(told)
+
+
+def engine_cpu(steady: PhaseNumbers) -> Finding:
+    """The load engine had CPU time to spare."""
+    used, peak = steady.generator.cpu_share, steady.generator.cpu_share_max
+    told = f"the busiest load engine used {used:.1%} of its core (busiest window {peak:.1%})"
+    if used > MOST_CPU_SHARE:
+        return _CPU.broken(f"{told}, allowed {MOST_CPU_SHARE:.0%}")
+    return _CPU.kept(told)
+
+
+def lag(steady: PhaseNumbers) -> Finding:
+    """The generator's own delay is small beside what it measures; the worst operation counts."""
+    found = [
+        (one.lag.p99_us / one.response.p50_us, name, one.lag.p99_us, one.response.p50_us)
+        for name, one in steady.operations.items()
+        if one.lag.p99_us is not None and one.response.p50_us
+    ]
+    if not found:
+        return _LAG.skipped("no operation has enough values for a lag P99")
+    share, name, lag_us, response_us = max(found)
+    told = (
+        f"{name} lag P99 {us_to_ms(lag_us):.3f} ms is {share:.0%} of "
+        f"response P50 {us_to_ms(response_us):.3f} ms"
+    )
+    if lag_us > MOST_LAG_SHARE * response_us:
+        return _LAG.broken(f"{told}, allowed {MOST_LAG_SHARE:.0%}")
+    return _LAG.kept(told)
+
+
+def errors(steady: PhaseNumbers) -> Finding:
+    """Few enough operations failed that the percentiles speak for all of them."""
+    ended, failed, unknown = steady.ended, steady.total("failed"), steady.total("unknown")
+    share = _share(failed + unknown, ended)
+    told = f"{failed:,} failed and {unknown:,} unknown of {ended:,} ({share:.3%})"
+    if not ended or failed + unknown > MOST_ERROR_SHARE * ended:
+        return _ERRORS.broken(f"{told}, allowed {MOST_ERROR_SHARE:.0%}")
+    return _ERRORS.kept(told)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

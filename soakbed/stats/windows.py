@@ -1,0 +1,183 @@
+"""Windows of workers merged into phases; merging adds, so the whole is the sum of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from loadgen.contract.window import OperationWindow, Window
+from soakbed.records.numbers import (
+    GeneratorNumbers,
+    Interval,
+    Latency,
+    OperationNumbers,
+    PhaseNumbers,
+    Point,
+)
+from soakbed.stats.intervals import CONFIDENCE, REPLICATES, bootstrap_us
+from soakbed.stats.percentiles import LADDER, Counts, curve, percentile_us
+from soakbed.stats.timeline import Step, Timeline, steps_that_carry
+
+__all__ = ["MergedOperation", "MergedPhase", "merge_windows"]
+
+_COUNTS = ("due", "sent", "ok", "failed", "unknown", "dropped")
+
+
+@dataclass(slots=True)
+class MergedOperation:
+    """One operation over many windows."""
+
+    due: int = 0
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    unknown: int = 0
+    dropped: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    response: Counts = field(default_factory=Counts)
+    service: Counts = field(default_factory=Counts)
+    lag: Counts = field(default_factory=Counts)
+
+    def take(self, part: OperationWindow) -> None:
+        """Add the same operation of one window; exact."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        for cause, count in part.causes.items():
+            self.causes[cause] = self.causes.get(cause, 0) + count
+        self.response.add(Counts.of(part.response))
+        self.service.add(Counts.of(part.service))
+        self.lag.add(Counts.of(part.lag))
+
+
+@dataclass(slots=True)
+class _Engine:
+    """One worker's engine over one phase."""
+
+    cpu_s: float = 0.0
+    seconds: int = 0
+    cpu_share_max: float = 0.0
+
+
+class MergedPhase:
+    """One phase of one session, all workers."""
+
+    def __init__(self, phase: str, mode: str) -> None:
+        self.phase = phase
+        self.mode = mode
+        self.operations: dict[str, MergedOperation] = {}
+        self.timeline = Timeline()
+        self._engines: dict[int, _Engine] = {}
+        self._peaks = dict.fromkeys(("loop_lag_max_us", "overdue_max", "in_flight_max"), 0)
+        self._reconnects = 0
+        self._redirects = 0
+
+    def take(self, window: Window) -> None:
+        """Add one window; the order of calls does not matter."""
+        for name, operation in window.operations.items():
+            self.operations.setdefault(name, MergedOperation()).take(operation)
+        self.timeline.take(window)
+        state = window.generator
+        engine = self._engines.setdefault(window.worker, _Engine())
+        if window.complete:  # the last, cut window has a share of less than its length
+            engine.cpu_s += state.cpu_share * window.length_s
+            engine.seconds += window.length_s
+            engine.cpu_share_max = max(engine.cpu_share_max, state.cpu_share)
+        for name, peak in self._peaks.items():
+            self._peaks[name] = max(peak, getattr(state, name))
+        self._reconnects += state.reconnects
+        self._redirects += state.moved + state.ask
+
+    def numbers(self, *, planned_s: float, offered_per_s: float, arrivals: str) -> PhaseNumbers:
+        """The phase as plain data. `planned_s` 0: as long as it took."""
+        steps = self.timeline.steps()
+        spanned_s = float(steps[-1].end_s - steps[0].start_s)
+        # A phase begins and ends inside a window, so windows span up to two of them more than
+        # the phase lasted; the plan knows better, unless the phase was cut short.
+        seconds = min(planned_s, spanned_s) if planned_s else spanned_s
+        made = {name: _operation(name, op, steps) for name, op in self.operations.items()}
+        shown = steps_that_carry(steps, 99.0)
+        return PhaseNumbers(
+            phase=self.phase,
+            mode=self.mode,
+            started_s=steps[0].start_s,
+            seconds=seconds,
+            offered_per_s=offered_per_s,
+            arrivals=arrivals,
+            throughput_per_s=round(sum(op.ok for op in made.values()) / seconds, 3),
+            sent_per_s=round(sum(op.sent for op in made.values()) / seconds, 3),
+            operations=made,
+            generator=self._generator(),
+            step_s=max(step.seconds for step in shown),
+            series=tuple(_point(step, steps[0].start_s, len(self._engines)) for step in shown),
+        )
+
+    def _generator(self) -> GeneratorNumbers:
+        means = [one.cpu_s / one.seconds for one in self._engines.values() if one.seconds]
+        return GeneratorNumbers(
+            cpu_share=round(max(means, default=0.0), 4),
+            cpu_share_max=round(max(one.cpu_share_max for one in self._engines.values()), 4),
+            loop_lag_max_us=self._peaks["loop_lag_max_us"],
+            overdue_max=self._peaks["overdue_max"],
+            in_flight_max=self._peaks["in_flight_max"],
+            reconnects=self._reconnects,
+            redirects=self._redirects,
+        )
+
+
+def merge_windows(windows: Iterable[Window]) -> dict[str, MergedPhase]:
+    """Phases by name, each the sum of its windows, in order of first appearance."""
+    phases: dict[str, MergedPhase] = {}
+    for window in windows:
+        held = phases.setdefault(window.phase, MergedPhase(window.phase, window.mode))
+        held.take(window)
+    return phases
+
+
+def _operation(name: str, merged: MergedOperation, steps: list[Step]) -> OperationNumbers:
+    whole = [step for step in steps if step.complete]
+    found = bootstrap_us([step.response[name] for step in whole if name in step.response], 99.0)
+    return OperationNumbers(
+        **{count: getattr(merged, count) for count in _COUNTS},
+        causes=dict(sorted(merged.causes.items())),
+        response=_latency(merged.response, p99_interval_us=found),
+        service=_latency(merged.service),
+        lag=_latency(merged.lag),
+    )
+
+
+def _latency(counts: Counts, *, p99_interval_us: tuple[int, int] | None = None) -> Latency:
+    interval = p99_interval_us and Interval(
+        low_us=p99_interval_us[0],
+        high_us=p99_interval_us[1],
+        confidence=CONFIDENCE,
+        method=f"circular block bootstrap over time, {REPLICATES} replicates",
+    )
+    p50, p90, p95, p99, p99_9, p99_99 = (percentile_us(counts, step) for step in LADDER)
+    return Latency(
+        count=counts.total,
+        mean_us=round(counts.mean_us, 1),
+        max_us=counts.max_us,
+        clamped=counts.clamped,
+        p50_us=p50,
+        p90_us=p90,
+        p95_us=p95,
+        p99_us=p99,
+        p99_9_us=p99_9,
+        p99_99_us=p99_99,
+        p99_interval=interval,
+        curve=curve(counts),
+    )
+
+
+def _point(step: Step, began_s: int, workers: int) -> Point:
+    seconds = step.seconds
+    return Point(
+        at_s=step.start_s - began_s,
+        seconds=seconds,
+        complete=step.complete and step.windows >= workers * seconds,
+        sent_per_s=round(step.sent / seconds, 2),
+        ok_per_s={name: round(count / seconds, 2) for name, count in step.ok.items()},
+        errors_per_s=round(step.errors / seconds, 2),
+        p50_us={name: percentile_us(held, 50.0) for name, held in step.response.items()},
+        p99_us={name: percentile_us(held, 99.0) for name, held in step.response.items()},
+    )
