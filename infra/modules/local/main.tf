@@ -1,0 +1,72 @@
+# Hosts on the machine Terraform runs on: systemd-nspawn containers that boot their own systemd
+# over one shared image, joined by a bridge that leads nowhere else.
+
+locals {
+  bridge = "sb-${substr(sha256(var.name), 0, 8)}"
+  prefix = split("/", var.network_cidr)[1]
+
+  network = {
+    bridge  = local.bridge
+    address = "${cidrhost(var.network_cidr, 1)}/${local.prefix}"
+  }
+
+  # Everything that makes a host what it is. A change of any of it makes the host again.
+  machines = {
+    for name, host in var.hosts : name => {
+      testbed = var.name
+      host    = name
+      address = host.address
+      prefix  = local.prefix
+      bridge  = local.bridge
+      cpus    = join(",", host.cpus)
+      image   = var.image
+      ssh_dir = var.ssh_dir
+    }
+  }
+}
+
+resource "terraform_data" "network" {
+  input            = local.network
+  triggers_replace = local.network
+
+  provisioner "local-exec" {
+    command = "python3 '${path.module}/machine.py' network-up"
+    quiet   = true
+    environment = {
+      SOAKBED_LOCAL_INPUT = jsonencode(self.input)
+    }
+  }
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = "python3 '${path.module}/machine.py' network-down"
+    quiet   = true
+    environment = {
+      SOAKBED_LOCAL_INPUT = jsonencode(self.input)
+    }
+  }
+}
+
+resource "terraform_data" "host" {
+  for_each = local.machines
+
+  input            = each.value
+  triggers_replace = [each.value, terraform_data.network.id]
+
+  provisioner "local-exec" {
+    command = "python3 '${path.module}/machine.py' host-up"
+    quiet   = true
+    environment = {
+      SOAKBED_LOCAL_INPUT = jsonencode(self.input)
+    }
+  }
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = "python3 '${path.module}/machine.py' host-down"
+    quiet   = true
+    environment = {
+      SOAKBED_LOCAL_INPUT = jsonencode(self.input)
+    }
+  }
+}

@@ -1,0 +1,16 @@
+output "hosts" {
+  description = "The hosts as given, by name."
+  value = {
+    for name, host in var.hosts : name => {
+      name     = name
+      duty     = host.duty
+      address  = terraform_data.host[name].output.address
+      user     = host.user
+      port     = host.port
+      key_file = pathexpand(host.key_file)
+      cpus     = []
+      data_dir = host.data_dir
+      image    = ""
+    }
+  }
+}

