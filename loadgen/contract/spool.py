@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SpoolDamaged", "SpoolWriter", "read_spool"]
+__all__ = ["SpoolDamaged", "SpoolWriter", "read_spool", "read_spool_from"]
 
 _HEAD = struct.Struct("<II")  # payload bytes, CRC-32 of the payload
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -47,17 +47,25 @@ def read_spool(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises SpoolDamaged when a frame's CRC is wrong, naming the byte offset.
     """
-    data = path.read_bytes()
-    offset = 0
-    while offset + _HEAD.size <= len(data):
-        size, crc = _HEAD.unpack_from(data, offset)
-        start, end = offset + _HEAD.size, offset + _HEAD.size + size
-        if size > MAX_FRAME_BYTES:
-            raise SpoolDamaged(f"{path}: frame at byte {offset} claims {size} bytes")
-        if end > len(data):
-            return
-        payload = data[start:end]
-        if zlib.crc32(payload) != crc:
-            raise SpoolDamaged(f"{path}: frame at byte {offset} has a wrong checksum")
-        yield json.loads(zlib.decompress(payload))
-        offset = end
+    for record, _ in read_spool_from(path, 0):
+        yield record
+
+
+def read_spool_from(path: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Every whole frame from byte `offset` on, each with the offset that follows it.
+
+    For a reader beside the writer: come back with the last offset to get what was added since.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            size, crc = _HEAD.unpack(head)
+            if size > MAX_FRAME_BYTES:
+                raise SpoolDamaged(f"{path}: frame at byte {offset} claims {size} bytes")
+            payload = file.read(size)
+            if len(payload) < size:
+                return
+            if zlib.crc32(payload) != crc:
+                raise SpoolDamaged(f"{path}: frame at byte {offset} has a wrong checksum")
+            offset += _HEAD.size + size
+            yield json.loads(zlib.decompress(payload)), offset

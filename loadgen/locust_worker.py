@@ -1,0 +1,169 @@
+"""A Locust worker's side: mind one engine, follow its spool, report its totals to the master.
+
+The engine is a child process without gevent in it. It goes by the plan alone: nothing that
+happens to the master, and no word of it but "stop", ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import subprocess
+from locust import __version__
+from locust.env import Environment
+from locust.rpc import Message
+
+from loadgen.contract.histogram import Histogram
+from loadgen.locust_tuning import REPORT_INTERVAL_S
+from loadgen.relay import WorkerTotals, follow_spool
+from loadgen.session import SessionFolder
+
+__all__ = ["MERGED", "REPORT", "WorkerSide"]
+
+REPORT = "soakbed"  # the key of our totals in a worker's report
+MERGED = "soakbed_merged"  # the master's answer to each report
+ANSWER_TIMEOUT_S = 5.0
+DISMISSAL_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+# The engine keeps its priority; the worker, on the same core of a small host, steps back.
+WORKER_NICENESS = 10
+FAILED_EXIT_CODE = 5
+
+log = logging.getLogger(__name__)
+
+
+class WorkerSide:
+    """One worker process: its engine, its totals, and what it tells the master."""
+
+    def __init__(self, environment: Environment, session: SessionFolder, rank: int) -> None:
+        self.environment = environment
+        self.runner = environment.runner
+        self.session = session
+        self.rank = rank
+        self.share = session.share()
+        self.totals = WorkerTotals(rank)
+        self._offset = 0
+        self._engine: Any = None  # gevent's Popen, once started
+        self._answered_s = time.monotonic()
+
+    def attach(self) -> None:
+        """Hook into Locust; called once, at its init event."""
+        self.environment.events.report_to_master.add_listener(self._report)
+        self.runner.register_message(MERGED, self._on_merged)
+        self._obey = self.runner.handle_message
+        self.runner.handle_message = self._on_message
+
+    def press(self) -> None:
+        """Run the engine to its end, see the totals merged, then quit. Runs once per process."""
+        if self._engine is not None:
+            return
+        self._engine = self._started_engine()
+        os.setpriority(os.PRIO_PROCESS, 0, WORKER_NICENESS)
+        # Apart from the wait below: a fault in what we show must not end what we measure.
+        following = gevent.spawn(self._follow)
+        try:
+            self._engine.wait()
+        finally:
+            self._stop_engine()
+            following.join()
+            self._finish(self._engine.returncode)
+
+    def _started_engine(self) -> subprocess.Popen:
+        command = [
+            *(sys.executable, "-m", self.share.engine, str(self.session.plan_file)),
+            *("--rank", str(self.rank), "--spool", str(self.session.spool(self.rank))),
+        ]
+        with self.session.engine_log(self.rank).open("ab") as errors:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=Path(__file__).parent.parent,
+            )
+
+    def _follow(self) -> None:
+        while self._engine.poll() is None:
+            self._take_new_frames()
+            gevent.sleep(REPORT_INTERVAL_S)
+        self._take_new_frames()
+
+    def _finish(self, code: int) -> None:
+        lost = not self.totals.outcome
+        self.totals.outcome = self.totals.outcome or "lost"
+        log.info("engine %s ended: %s, exit code %s", self.rank, self.totals.outcome, code)
+        self.environment.process_exit_code = FAILED_EXIT_CODE if lost else code
+        self.runner._send_stats()
+        gevent.spawn(self._quit_without_master)
+
+    def _stop_engine(self) -> None:
+        if self._engine.poll() is not None:
+            return
+        self._engine.terminate()
+        try:
+            self._engine.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            log.error("engine %s did not stop in %s s: killed", self.rank, STOP_TIMEOUT_S)
+            self._engine.kill()
+            self._engine.wait()
+
+    def _take_new_frames(self) -> None:
+        newest = None
+        for record, offset in follow_spool(self.session.spool(self.rank), self._offset):
+            self._offset = offset
+            self.totals.take(record)
+            newest = record if record["kind"] == "window" else newest
+        if newest:
+            self._show(newest)
+
+    def _show(self, window: dict[str, Any]) -> None:
+        """Leave the newest window in a few numbers for those who look in."""
+        seen = window["operations"].values()
+        response = Histogram.merged(Histogram.from_json(op["response"]) for op in seen)
+        ended = sum(op["ok"] + op["failed"] + op["unknown"] for op in seen)
+        shown = {
+            "rank": self.rank,
+            "phase": window["phase"],
+            "start_s": window["start_s"],
+            "per_s": ended / window["length_s"],
+            "not_ok_per_s": (ended - sum(op["ok"] for op in seen)) / window["length_s"],
+            "response_p99_us": response.percentile_us(99),
+            "requests": self.totals.requests,
+        }
+        path = self.session.progress(self.rank)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(shown) + "\n")
+        fresh.replace(path)
+
+    def _report(self, data: dict[str, Any], **_: object) -> None:
+        data[REPORT] = self.totals.to_json()
+        if self._silence_s() > ANSWER_TIMEOUT_S and self._engine is not None:
+            # A master that was started again knows no worker, and learns of one only by this.
+            self.runner.client.send(Message("client_ready", __version__, self.runner.client_id))
+
+    def _on_merged(self, **_: object) -> None:
+        self._answered_s = time.monotonic()
+
+    def _silence_s(self) -> float:
+        return time.monotonic() - self._answered_s
+
+    def _on_message(self, msg: Message) -> None:
+        engine_runs = self._engine is not None and self._engine.poll() is None
+        if msg.type == "quit" and engine_runs:
+            log.warning("the master leaves; engine %s goes on by its plan", self.rank)
+            return
+        self._obey(msg)
+
+    def _quit_without_master(self) -> None:
+        """A master dismisses us once it has every total; one that is gone must not keep us."""
+        while self._silence_s() < DISMISSAL_TIMEOUT_S:
+            gevent.sleep(REPORT_INTERVAL_S)
+        log.warning("no master took the last report; the spool holds all of it")
+        self.runner.quit()

@@ -1,0 +1,66 @@
+"""The folder of one session on a load host: what lies where, and what this host is to do.
+
+`soakbed` makes it with plan.json and session.json; the units started on it fill the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loadgen.contract.plan import Plan
+
+__all__ = ["HostShare", "SessionFolder"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostShare:
+    """What one load host does of a session, session.json.
+
+    Ports are on loopback; `web_port` 0 means no page. `engine` is the module of the engine.
+    """
+
+    ranks: tuple[int, ...]
+    rpc_port: int = 5557
+    web_port: int = 0
+    engine: str = "loadgen.engine"
+
+
+class SessionFolder:
+    """Paths of one session, and the two files that say what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan_file = path / "plan.json"
+        self.locust = path / "locust"
+
+    def plan(self) -> Plan:
+        """The plan. Raises ValueError or TypeError when it is not one of this version."""
+        return Plan.read(self.plan_file)
+
+    def share(self) -> HostShare:
+        """What this host does. Raises TypeError on unknown keys."""
+        data: dict[str, Any] = json.loads((self.path / "session.json").read_text())
+        return HostShare(**{**data, "ranks": tuple(data["ranks"])})
+
+    def write_share(self, share: HostShare) -> None:
+        """Write session.json."""
+        (self.path / "session.json").write_text(json.dumps(asdict(share)) + "\n")
+
+    def spool(self, rank: int) -> Path:
+        """Where the engine of `rank` appends its windows."""
+        return self.path / f"worker-{rank}.spool"
+
+    def progress(self, rank: int) -> Path:
+        """The newest window of `rank` in a few numbers, for those who look in."""
+        return self.path / f"progress-{rank}.json"
+
+    def engine_log(self, rank: int) -> Path:
+        """What the engine of `rank` wrote to its standard error."""
+        return self.locust / f"engine-{rank}.log"
+
+    def log(self, name: str) -> Path:
+        """Locust's own log of `name`: "master" or "worker-<rank>"."""
+        return self.locust / f"{name}.log"
