@@ -71,7 +71,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             for path in sorted(folder.glob("hosts/*"))
             if path.is_dir()
         },
-        preflight=_facts(folder / "hosts" / "preflight.json"),
+        preflight=_facts(run_folder / "preflight.json"),
     )
 
 

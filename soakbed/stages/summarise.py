@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records.numbers import Numbers, OperationNumbers
@@ -21,7 +20,7 @@ from soakbed.records.verdict import Verdict
 __all__ = ["assemble_summary", "summary_of_target"]
 
 
-def assemble_summary(run_folder: Path) -> dict[str, Any]:
+def assemble_summary(run_folder: Path) -> Summary:
     """The summary of a run from its spec, testbed, and each target's ready, numbers and verdict.
 
     Targets come in the order of the spec. One that never became ready, or was never pressed, is
@@ -30,7 +29,7 @@ def assemble_summary(run_folder: Path) -> dict[str, Any]:
     run = RunFolder(run_folder)
     spec, testbed = run.spec(), run.read("testbed", Testbed)
     targets = {name: _target(run, name) for name in spec.targets}
-    summary = Summary(
+    return Summary(
         run_id=run.run_id,
         testbed=SummaryTestbed(
             provider=testbed.provider,
@@ -42,7 +41,6 @@ def assemble_summary(run_folder: Path) -> dict[str, Any]:
         profile=spec.profile,
         workload=spec.workload.name,
     )
-    return summary.model_dump(mode="json", by_alias=True)
 
 
 def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:

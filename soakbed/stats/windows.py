@@ -94,7 +94,9 @@ class MergedPhase:
         # A phase begins and ends inside a window, so windows span up to two of them more than
         # the phase lasted; the plan knows better, unless the phase was cut short.
         seconds = min(planned_s, spanned_s) if planned_s else spanned_s
-        made = {name: _operation(name, op, steps) for name, op in self.operations.items()}
+        # Intervals are for latency figures, and those come from the open loop alone (design D6).
+        drawn = [step for step in steps if step.complete] if self.mode == "open" else []
+        made = {name: _operation(name, op, drawn) for name, op in self.operations.items()}
         shown = steps_that_carry(steps, 99.0)
         return PhaseNumbers(
             phase=self.phase,
@@ -133,9 +135,8 @@ def merge_windows(windows: Iterable[Window]) -> dict[str, MergedPhase]:
     return phases
 
 
-def _operation(name: str, merged: MergedOperation, steps: list[Step]) -> OperationNumbers:
-    whole = [step for step in steps if step.complete]
-    found = bootstrap_us([step.response[name] for step in whole if name in step.response], 99.0)
+def _operation(name: str, merged: MergedOperation, drawn: list[Step]) -> OperationNumbers:
+    found = bootstrap_us([step.response[name] for step in drawn if name in step.response], 99.0)
     return OperationNumbers(
         **{count: getattr(merged, count) for count in _COUNTS},
         causes=dict(sorted(merged.causes.items())),

@@ -18,12 +18,13 @@ from loadgen.contract.histogram import Histogram
 from loadgen.contract.plan import Auth, Keyspace, Phase, Plan, Tls
 from loadgen.contract.spool import SpoolWriter
 from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
-from soakbed.records.run import ArtifactUse, LoadOutcome, NotMeasured, ReadyTarget
+from soakbed.records.run import ArtifactUse, LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import HostSpec, Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 
 BEGAN_S = 1_700_000_000
 DATA_HOSTS = ("d1", "d2", "d3")
+SHORT = Phases(warmup_s=2, capacity_s=6, settle_s=2, steady_s=12)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def make_run(
     folder: Path,
     *,
     targets: tuple[Pretence, ...] = (ETCD, REDIS),
-    phases: Phases = Phases(warmup_s=2, capacity_s=6, settle_s=2, steady_s=12),
+    phases: Phases = SHORT,
     with_tikv: bool = True,
 ) -> Path:
     """Write one run folder and return it. What judge and report make is not in it."""
@@ -90,7 +91,10 @@ def make_run(
     _write(folder / "spec.json", spec.model_dump(mode="json", by_alias=True))
     _write(folder / "testbed.json", _testbed(spec).model_dump(mode="json", by_alias=True))
     _write(folder / "manifest.json", _manifest(folder.name))
+    offsets = {host: {"clock_offset_us": 3 * (i + 1)} for i, host in enumerate(spec.testbed.hosts)}
+    _write(folder / "preflight.json", offsets)
     for index, pretence in enumerate(targets):
+        _write(folder / pretence.name / "collected.json", {"schema": 1})
         _target(folder / pretence.name, pretence, spec, BEGAN_S + 300 * index)
     if with_tikv:
         reason = NotMeasured(
@@ -137,38 +141,20 @@ def _testbed(spec: RunSpec) -> Testbed:
 
 
 def _manifest(run_id: str) -> dict[str, object]:
+    stages = [
+        StageTime(stage="provision", started_s=BEGAN_S, seconds=41.2, changed=14),
+        StageTime(stage="etcd: configure", started_s=BEGAN_S + 42, seconds=58.0, changed=61),
+        StageTime(stage="etcd: capacity", started_s=BEGAN_S + 100, seconds=12.5),
+    ]
     return {
         "schema": 1,
         "run_id": run_id,
-        "started_s": BEGAN_S,
-        "ended_s": BEGAN_S + 420,
-        "command": ["soakbed", "bench", "--workload", "loadgen/workloads/quick.yaml"],
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "dirty": True,
-        "soakbed": "0.1.0",
-        "machine": {
-            "kernel": "6.1.0-made-up",
-            "os": "Debian GNU/Linux 12 (bookworm)",
-            "cpu_model": "Made-up CPU",
-            "cpus": 2,
-            "memory_bytes": 8 * 1024**3,
-        },
-        "stages": [
-            {
-                "stage": "provision",
-                "started_s": BEGAN_S,
-                "seconds": 41.2,
-                "changed": 14,
-                "resumed": False,
-            },
-            {
-                "stage": "configure etcd",
-                "started_s": BEGAN_S + 42,
-                "seconds": 58.0,
-                "changed": 61,
-                "resumed": False,
-            },
-        ],
+        "command": "soakbed bench --workload loadgen/workloads/made-up.yaml",
+        "controller": {"kernel": "6.1.0-made-up", "machine": "x86_64", "python": "3.11.2"},
+        "packages": {"soakbed": "0.1.0", "numpy": "2.3.0"},
+        "stages": [stage.model_dump(mode="json") for stage in stages],
     }
 
 
@@ -184,8 +170,6 @@ def _target(folder: Path, pretence: Pretence, spec: RunSpec, began_s: int) -> No
         after["alarms"] = list(pretence.alarms)
         _write(folder / "hosts" / host / "facts-before.json", before)
         _write(folder / "hosts" / host / "facts-after.json", after)
-    offsets = {host: {"clock_offset_us": 3 * (i + 1)} for i, host in enumerate(spec.testbed.hosts)}
-    _write(folder / "hosts" / "preflight.json", offsets)
 
 
 def _facts(pretence: Pretence, *, restarts: int) -> dict[str, object]:
