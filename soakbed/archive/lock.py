@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soakbed.errors import SoakbedError
 
-__all__ = ["TestbedBusy", "testbed_locked"]
+__all__ = ["TestbedBusy", "held_alone"]
 
 
 class TestbedBusy(SoakbedError):
@@ -21,7 +21,7 @@ class TestbedBusy(SoakbedError):
 
 
 @contextmanager
-def testbed_locked(folder: Path, testbed: str) -> Iterator[None]:
+def held_alone(folder: Path, testbed: str) -> Iterator[None]:
     """Hold testbed `testbed` for the length of the block.
 
     The lock lies in `folder`, shared by all clones on this machine, since the hosts are too.

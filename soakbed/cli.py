@@ -1,0 +1,223 @@
+"""Words on the command line -> pipeline; errors -> exit codes. The only reader of the environment.
+
+Exit codes: 0 done; 2 what you wrote is wrong; 3 provision; 4 configure; 5 load; 6 archive;
+7 finished, but a run was judged invalid; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from soakbed import commands
+from soakbed.commands import Session
+from soakbed.errors import SoakbedError
+from soakbed.records.places import Places
+from soakbed.stages.specs import load_run_spec, load_testbed_spec
+
+__all__ = ["app", "main"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+TESTBED = PROJECT / "infra" / "testbeds" / "local-4x.json"
+WORKLOAD = PROJECT / "loadgen" / "workloads" / "quick.yaml"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help=(
+        "Which of etcd, Redis Cluster and TiKV holds a load, how fast, for how long, and what it "
+        "promises meanwhile.\n\n"
+        "**Examples**\n\n"
+        "- `soakbed provision` makes four local hosts and prepares them\n"
+        "- `soakbed bench --targets etcd` presses one target and writes its page\n"
+        "- `soakbed resume` goes on after an interruption\n"
+        "- `soakbed teardown` unmakes the hosts; `results/` stays"
+    ),
+)
+
+TestbedOption = Annotated[
+    Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")
+]
+WorkloadOption = Annotated[
+    Path, typer.Option("--workload", help="What is sent, a file in loadgen/workloads/.")
+]
+TargetsOption = Annotated[
+    str, typer.Option("--targets", help="Which databases, in this order, separated by spaces.")
+]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="Tuning: `stock` (as installed) or `tuned`.")
+]
+RunArgument = Annotated[str, typer.Argument(help="A run id, or `latest`.")]
+
+
+def places_of(testbed: str) -> Places:
+    """Where things lie, from the environment (SOAKBED_*) or their usual places."""
+    state = Path(os.environ.get("SOAKBED_STATE", PROJECT / ".soakbed"))
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Places(
+        project=PROJECT,
+        state=(state / testbed).absolute(),
+        cache=Path(os.environ.get("SOAKBED_CACHE", user_cache / "soakbed")).absolute(),
+        debian_mirror=os.environ.get("SOAKBED_DEBIAN_MIRROR", ""),
+        artifacts=os.environ.get("SOAKBED_ARTIFACTS", ""),
+        terraform=os.environ.get("SOAKBED_TERRAFORM", ""),
+    )
+
+
+def _session(testbed_file: Path) -> Session:
+    spec = load_testbed_spec(testbed_file)
+    command = ["soakbed", *sys.argv[1:]]
+    return Session.begin(spec, places_of(spec.name), Console(), command=command)
+
+
+@app.command()
+def setup(
+    testbed: TestbedOption = TESTBED, targets: TargetsOption = "etcd redis_cluster tikv"
+) -> None:
+    """Build the host image and fetch the artifacts; later commands then need no network.
+
+    Example: `soakbed setup`
+    """
+    commands.setup(_session(testbed), targets.split())
+
+
+@app.command()
+def provision(testbed: TestbedOption = TESTBED, profile: ProfileOption = "tuned") -> None:
+    """Make the hosts, tune them, hand out certificates, install the load generator.
+
+    A second call changes nothing; a host that died is made again.
+
+    Example: `soakbed provision --testbed infra/testbeds/local-4x.json`
+    """
+    commands.provision(_session(testbed), profile)
+
+
+@app.command()
+def configure(
+    target: Annotated[str, typer.Argument(help="etcd or redis_cluster.")],
+    testbed: TestbedOption = TESTBED,
+    profile: ProfileOption = "tuned",
+) -> None:
+    """Start one target on the hosts, to look at it; `bench` does this by itself.
+
+    Example: `soakbed configure etcd`
+    """
+    spec = load_run_spec(testbed, WORKLOAD, [target], profile=profile)
+    commands.configure(_session(testbed), spec)
+
+
+@app.command()
+def bench(
+    testbed: TestbedOption = TESTBED,
+    workload: WorkloadOption = WORKLOAD,
+    targets: TargetsOption = "etcd redis_cluster tikv",
+    profile: ProfileOption = "tuned",
+    appendfsync: Annotated[
+        str, typer.Option(help="Durability of Redis: `always`, `everysec` or `no`.")
+    ] = "everysec",
+    allow_substitute: Annotated[
+        bool, typer.Option(help="Use another version where the pinned one cannot be had.")
+    ] = True,
+    on_unavailable: Annotated[
+        str, typer.Option(help="A target that cannot be had: `not_measured` or `fail`.")
+    ] = "not_measured",
+) -> None:
+    """Press each target, judge the measurement, write the page; provisions what is missing.
+
+    An interrupted run of the same spec is resumed at its first missing record.
+
+    Example: `soakbed bench --targets "etcd redis_cluster" --workload loadgen/workloads/quick.yaml`
+    """
+    spec = load_run_spec(
+        testbed,
+        workload,
+        targets.split(),
+        profile=profile,
+        appendfsync=appendfsync,
+        allow_substitute=allow_substitute,
+        on_unavailable=on_unavailable,
+    )
+    commands.bench(_session(testbed), spec)
+
+
+@app.command()
+def resume(run: Annotated[str, typer.Argument(help="A run id.")] = "current") -> None:
+    """Go on with an interrupted run, at its first missing record.
+
+    Example: `soakbed resume 20260102T030405Z-quick-local-4x`
+    """
+    commands.resume(run, PROJECT / "results", places_of, Console(), ["soakbed", *sys.argv[1:]])
+
+
+@app.command()
+def collect(testbed: TestbedOption = TESTBED) -> None:
+    """Fetch journals, configurations and facts from live hosts again, into the unfinished run.
+
+    Example: `soakbed collect`
+    """
+    commands.collect_again(_session(testbed))
+
+
+@app.command()
+def judge(run: RunArgument = "latest") -> None:
+    """Judge an archived run again; needs no hosts. Exit code 7 when a verdict is invalid.
+
+    Example: `soakbed judge latest`
+    """
+    commands.report(run, PROJECT / "results", Console(), strict=True)
+
+
+@app.command()
+def report(run: RunArgument = "latest") -> None:
+    """Judge an archived run again and write its page again; needs no hosts.
+
+    Example: `soakbed report latest`
+    """
+    commands.report(run, PROJECT / "results", Console(), strict=False)
+
+
+@app.command()
+def teardown(testbed: TestbedOption = TESTBED) -> None:
+    """Unmake the hosts and prove that nothing is left; `results/` stays. A second call is fine.
+
+    Example: `soakbed teardown`
+    """
+    commands.teardown(_session(testbed))
+
+
+@app.command()
+def status(
+    testbed: TestbedOption = TESTBED,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Say which hosts are up, which run is unfinished, and which have finished.
+
+    Example: `soakbed status --json`
+    """
+    commands.status(_session(testbed), as_json=as_json)
+
+
+def _fail(error: SoakbedError) -> NoReturn:
+    console = Console(stderr=True)
+    console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(error.exit_code)
+
+
+def main() -> None:
+    """Run the command; every deliberate error becomes its text and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except SoakbedError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        words = shlex.join(["soakbed", *sys.argv[1:]])
+        print(f"\ninterrupted; go on with: {words}", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,264 @@
+"""What each sub-command does, in the words of the pipeline; `cli` only parses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from soakbed.adapters.ansible import Playbooks
+from soakbed.adapters.artifacts import CachedArtifacts
+from soakbed.adapters.host_image import ensure_image
+from soakbed.adapters.local_machine import remains_of
+from soakbed.adapters.ssh import Ssh
+from soakbed.adapters.terraform import Terraform
+from soakbed.adapters.wheels import load_host_variables
+from soakbed.archive.lock import held_alone
+from soakbed.archive.run_folder import RunFolder
+from soakbed.errors import ArchiveError, InvalidRun, Unavailable
+from soakbed.pipeline import Bench, Stopwatch, Tools, judge_and_report, prepare
+from soakbed.progress import Display, time_table
+from soakbed.records.places import Places
+from soakbed.records.run import NotMeasured
+from soakbed.records.spec import RunSpec, TestbedSpec
+from soakbed.records.summary import MeasuredTarget, Summary
+from soakbed.records.testbed import Testbed
+from soakbed.report.text import summary_table
+from soakbed.stages.configure import configure_target
+from soakbed.stages.host_checks import check_local_machine
+from soakbed.stages.teardown import teardown as unmake
+
+__all__ = [
+    "Session",
+    "bench",
+    "collect_again",
+    "configure",
+    "provision",
+    "report",
+    "resume",
+    "setup",
+    "status",
+    "teardown",
+]
+
+_LOCKS = Path("/run/lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command on one testbed: its places, its display and its stopwatch."""
+
+    spec: TestbedSpec
+    places: Places
+    console: Console
+    display: Display
+    watch: Stopwatch
+    command: tuple[str, ...]
+
+    @classmethod
+    def begin(
+        cls, spec: TestbedSpec, places: Places, console: Console, *, command: Sequence[str]
+    ) -> Session:
+        """A session that has touched nothing yet."""
+        display = Display(console)
+        return cls(spec, places, console, display, Stopwatch(display), tuple(command))
+
+    @property
+    def tools(self) -> Tools:
+        """The foreign programs, bound to this testbed's places."""
+        return Tools(
+            terraform=Terraform(self.places),
+            ansible=Playbooks(self.places.playbooks, private=self.places.state),
+            artifacts=CachedArtifacts.of(self.places),
+            progress=self.display,
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the testbed; show progress; print where the time went, also after a failure."""
+        locks = _LOCKS if os.access(_LOCKS, os.W_OK) else self.places.state.parent
+        with held_alone(locks, self.spec.name):
+            self.places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                with self.display.shown():
+                    yield
+            finally:
+                if self.watch.times:
+                    self.console.print(time_table(self.watch.times))
+
+
+def setup(session: Session, targets: Sequence[str]) -> None:
+    """Image, artifacts and the load hosts' packages into the cache, side by side."""
+    places, say = session.places, session.display
+    with session.alone(), session.watch.stage("setup"), ThreadPoolExecutor(3) as pool:
+        work: list[Callable[[], object]] = [lambda: load_host_variables(places, progress=say)]
+        if session.spec.provider == "local":
+            check_local_machine(session.spec, places)
+            work.append(lambda: ensure_image(places, progress=say))
+        work += [lambda name=name: _fetch(session, name) for name in targets]  # type: ignore[misc]
+        for done in [pool.submit(job) for job in work]:
+            done.result()
+
+
+def _fetch(session: Session, target: str) -> None:
+    try:
+        session.tools.artifacts.bundle(target, allow_substitute=True)
+    except Unavailable as error:  # `bench` will call it not_measured; setup only says so
+        session.console.print(f"{target}: {error}", style="yellow", markup=False)
+
+
+def provision(session: Session, profile: str) -> None:
+    """Hosts made and prepared."""
+    with session.alone():
+        tools = session.tools
+        prepare(session.spec, profile, tools=tools, places=session.places, watch=session.watch)
+    _say_hosts(session)
+
+
+def _say_hosts(session: Session) -> None:
+    for name, host in session.spec.hosts.items():
+        session.console.print(f"{name}  {host.duty:5} {host.address}", highlight=False)
+
+
+def configure(session: Session, spec: RunSpec) -> None:
+    """One target up, to look at."""
+    with session.alone():
+        tools = session.tools
+        testbed = prepare(
+            spec.testbed, spec.profile, tools=tools, places=session.places, watch=session.watch
+        )
+        target = spec.targets[0]
+        with session.watch.stage(f"{target}: configure") as changed:
+            ready = configure_target(
+                testbed,
+                target,
+                spec,
+                ansible=tools.ansible,
+                artifacts=tools.artifacts,
+                places=session.places,
+                log=session.places.state / "logs" / f"{target}.jsonl",
+                progress=tools.progress,
+            )
+            if not isinstance(ready, NotMeasured):
+                changed(ready.changed_tasks)
+    session.console.print(f"{target} {ready.version} at {', '.join(ready.endpoints)}")
+
+
+def bench(session: Session, spec: RunSpec) -> None:
+    """A run from its first missing record to the page."""
+    results = session.places.results
+    run = RunFolder.resumable(results, spec)
+    if run is None:
+        run = RunFolder.begin(results, spec)
+        session.console.print(f"run {run.run_id}", highlight=False)
+    else:
+        session.console.print(f"run {run.run_id}, resumed", highlight=False)
+    _bench(session, spec, run)
+
+
+def _bench(session: Session, spec: RunSpec, run: RunFolder) -> None:
+    session.watch.note = run.note_time
+    with session.alone():
+        summary = Bench(spec, run, session.places, session.tools, session.watch)(session.command)
+    _conclude(session.console, run, summary, strict=True)
+
+
+def _conclude(console: Console, run: RunFolder, summary: Summary, *, strict: bool) -> None:
+    console.print(summary_table(summary))
+    console.print(f"page: {run.path / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
+    broken = [
+        name
+        for name, target in summary.targets.items()
+        if isinstance(target, MeasuredTarget) and target.verdict == "invalid"
+    ]
+    if strict and broken:
+        raise InvalidRun(
+            f"finished, but the measurement of {', '.join(broken)} was judged invalid",
+            remedy=f"read the reasons on the page of {run.run_id}",
+        )
+
+
+def resume(
+    run_id: str,
+    results: Path,
+    places_of: Callable[[str], Places],
+    console: Console,
+    command: Sequence[str],
+) -> None:
+    """Go on with an unfinished run."""
+    if run_id == "current" and not (results / "current").exists():
+        raise ArchiveError("no run was left unfinished", remedy="start one with: soakbed bench")
+    run = RunFolder.open(results, run_id)
+    spec = run.spec()
+    session = Session.begin(spec.testbed, places_of(spec.testbed.name), console, command=command)
+    console.print(f"run {run.run_id}, resumed", highlight=False)
+    _bench(session, spec, run)
+
+
+def collect_again(session: Session) -> None:
+    """Evidence from live hosts into the unfinished run, for the target that is up."""
+    run = RunFolder.open(session.places.results, "current")
+    spec = run.spec()
+    up = [t for t in spec.targets if run.has(f"{t}/ready") and not run.has(f"{t}/wiped")]
+    if not up:
+        raise ArchiveError(
+            f"run {run.run_id} has no target up", remedy=f"soakbed resume {run.run_id}"
+        )
+    with session.alone():
+        testbed = run.read("testbed", Testbed)
+        pressed = Bench(spec, run, session.places, session.tools, session.watch)
+        with Ssh(testbed) as shell:
+            pressed.collect(up[0], testbed, shell)
+
+
+def report(run_id: str, results: Path, console: Console, *, strict: bool) -> None:
+    """Verdicts and page from the archive alone."""
+    run = RunFolder.open(results, run_id)
+    display = Display(console)
+    with display.shown():
+        summary = judge_and_report(run, watch=Stopwatch(display))
+    _conclude(console, run, summary, strict=strict)
+
+
+def teardown(session: Session) -> None:
+    """Nothing of the testbed left on this machine."""
+    with session.alone(), session.watch.stage("teardown"):
+        tools = session.tools
+        before = unmake(
+            session.spec, terraform=tools.terraform, places=session.places, progress=tools.progress
+        )
+    found = "; ".join(before.lines()) if before else "it was gone already"
+    session.console.print(
+        f"testbed {session.spec.name}: nothing is left. Before: {found}", highlight=False
+    )
+
+
+def status(session: Session, *, as_json: bool) -> None:
+    """Hosts, the unfinished run, and the finished ones."""
+    results = session.places.results
+    finished = sorted(path.parent.name for path in results.glob("2*/summary.json"))
+    current = results / "current"
+    told = {
+        "testbed": session.spec.name,
+        "provider": session.spec.provider,
+        "up": remains_of(session.spec.name).lines() if session.spec.provider == "local" else [],
+        "unfinished": current.resolve().name if current.exists() else None,
+        "finished": finished,
+    }
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    console = session.console
+    up = told["up"]
+    console.print(f"testbed {session.spec.name}: {'up' if up else 'not up'}", highlight=False)
+    for line in up or ():
+        console.print(f"  {line}", markup=False, highlight=False)
+    if told["unfinished"]:
+        console.print(f"unfinished: {told['unfinished']}  (soakbed resume)", highlight=False)
+    console.print(f"finished: {', '.join(finished) or 'none yet'}", highlight=False)

@@ -1,0 +1,276 @@
+"""The whole flow on one screen: provision -> configure -> load -> collect -> judge -> report.
+
+Every stage leaves a record; a second call resumes at the first record that is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from soakbed.adapters.ansible import Ansible
+from soakbed.adapters.artifacts import Artifacts
+from soakbed.adapters.ssh import Ssh
+from soakbed.adapters.terraform import Terraform
+from soakbed.archive.manifest import manifest
+from soakbed.archive.run_folder import RunFolder, write_whole
+from soakbed.errors import Unavailable
+from soakbed.records.places import Places
+from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
+from soakbed.records.spec import RunSpec, TargetName, TestbedSpec
+from soakbed.records.summary import Summary
+from soakbed.records.testbed import Testbed
+from soakbed.report.page import write_report
+from soakbed.stages.collect import collect, host_facts
+from soakbed.stages.configure import configure_target, prepare_hosts, wipe_target
+from soakbed.stages.evidence import evidence_of
+from soakbed.stages.inventory import inventory
+from soakbed.stages.judge import judge
+from soakbed.stages.load import drive, plan_session, session_is_there
+from soakbed.stages.measure import measure
+from soakbed.stages.provision import provision
+from soakbed.stages.summarise import assemble_summary
+
+__all__ = ["Bench", "Stopwatch", "Tools", "judge_and_report", "prepare"]
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The foreign programs that the stages drive, and where to tell how it goes."""
+
+    terraform: Terraform
+    ansible: Ansible
+    artifacts: Artifacts
+    progress: Progress
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Times the stages of one command; `note` keeps each time where the run can find it."""
+
+    progress: Progress
+    note: Callable[[StageTime], None] = lambda _taken: None
+    times: list[StageTime] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int], None]]:
+        """Time one stage; call what it yields with the number of changes, if that is known."""
+        changes: list[int] = []
+        started_s, started = time.time(), time.monotonic()
+        self.progress(f"[{name}]")
+        yield changes.append
+        taken = StageTime(
+            stage=name,
+            started_s=round(started_s, 3),
+            seconds=round(time.monotonic() - started, 3),
+            changed=sum(changes) if changes else None,
+        )
+        self.times.append(taken)
+        self.note(taken)
+
+
+def prepare(
+    spec: TestbedSpec,
+    profile: str,
+    *,
+    tools: Tools,
+    places: Places,
+    watch: Stopwatch,
+    only_what_is_missing: bool = False,
+) -> Testbed:
+    """Hosts made, tuned, certified and with the load generator on them.
+
+    `only_what_is_missing`: trust an earlier preparation by the same playbooks and profile, as
+    `bench` does right after `provision`; a host that was made again is always prepared.
+    """
+    with watch.stage("provision") as changed:
+        came_up = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
+        changed(came_up.changed)
+    mark = places.state / "prepared.json"
+    wanted = preparation_of(places, profile)
+    if came_up.changed:
+        mark.unlink(missing_ok=True)
+    if only_what_is_missing and mark.exists() and json.loads(mark.read_text()) == wanted:
+        return came_up.testbed
+    with watch.stage("prepare hosts") as changed:
+        prepared = prepare_hosts(
+            came_up.testbed,
+            profile,
+            ansible=tools.ansible,
+            places=places,
+            log=places.state / "logs" / "site.jsonl",
+            progress=tools.progress,
+        )
+        changed(prepared.changed)
+        write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
+        write_whole(mark, json.dumps(wanted) + "\n")
+    return came_up.testbed
+
+
+def preparation_of(places: Places, profile: str) -> dict[str, str]:
+    """What a preparation depends on: the profile, and every file that reaches the hosts by it."""
+    digest = hashlib.sha256()
+    for root in (places.playbooks, places.project / "loadgen", places.project / "requirements"):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(places.project)).encode() + path.read_bytes())
+    return {"profile": profile, "files": digest.hexdigest()}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One run: press every target of the spec in turn, each alone on the hosts (design D11)."""
+
+    spec: RunSpec
+    run: RunFolder
+    places: Places
+    tools: Tools
+    watch: Stopwatch
+
+    def __call__(self, command: Sequence[str]) -> Summary:
+        """The run from its first missing record to the page."""
+        testbed = prepare(
+            self.spec.testbed,
+            self.spec.profile,
+            tools=self.tools,
+            places=self.places,
+            watch=self.watch,
+            only_what_is_missing=True,
+        )
+        self.run.keep("testbed", Testbed, lambda: testbed)
+        self._keep_preparation(testbed)
+        with Ssh(testbed) as shell:
+            for target in self.spec.targets:
+                self._press(target, testbed, shell)
+        self.run.write(
+            "manifest",
+            manifest(self.run.run_id, self.places.project, command=command, times=self.run.times()),
+        )
+        summary = judge_and_report(self.run, watch=self.watch)
+        self.run.finish()
+        return summary
+
+    def _press(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
+        """One target from configuration to wiped hosts."""
+        if self.run.has(f"{target}/wiped"):
+            return
+        ready = self._ready(target, testbed, shell)
+        if isinstance(ready, NotMeasured):
+            return
+        if not self.run.has(f"{target}/collected"):
+            self._keep_facts(testbed, shell, target, "before")
+            capacity = self._load(ready, testbed, shell, "capacity", 0.0)
+            self._load(ready, testbed, shell, "steady", capacity.capacity_per_s)
+            self.collect(target, testbed, shell)
+        with self.watch.stage(f"{target}: stop and wipe"):
+            wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
+            self.run.write(f"{target}/wiped", {"schema": 1, "at_s": time.time()})
+
+    def _ready(self, target: TargetName, testbed: Testbed, shell: Ssh) -> TargetReady:
+        """The target up and answering; configured again after an interruption, unless loaded."""
+        name = f"{target}/ready"
+        if self.run.has(name):
+            ready = self.run.read(name, TargetReady)  # type: ignore[arg-type]  # a union
+            if isinstance(ready, NotMeasured) or self._measuring(target, testbed, shell):
+                return ready
+        with self.watch.stage(f"{target}: configure") as changed:
+            try:
+                made: TargetReady = configure_target(
+                    testbed,
+                    target,
+                    self.spec,
+                    ansible=self.tools.ansible,
+                    artifacts=self.tools.artifacts,
+                    places=self.places,
+                    log=self.run.folder("ansible") / f"{target}.jsonl",
+                    progress=self.tools.progress,
+                )
+                changed(made.changed_tasks)
+            except Unavailable as error:
+                if self.spec.on_unavailable == "fail":
+                    raise
+                made = NotMeasured(target=target, reason=error.problem, remedy=error.remedy)
+                self.tools.progress(f"{target}: not measured: {error.problem}")
+        self.run.write(name, made)
+        return made
+
+    def _measuring(self, target: str, testbed: Testbed, shell: Ssh) -> bool:
+        """Whether load is on, or done: then hands off the members."""
+        if self.run.has(f"{target}/load/steady"):
+            return True
+        session = "steady" if self.run.has(f"{target}/load/capacity") else "capacity"
+        return session_is_there(f"{self.run.run_id}-{target}-{session}", testbed, shell=shell)
+
+    def _load(
+        self,
+        ready: ReadyTarget,
+        testbed: Testbed,
+        shell: Ssh,
+        session: str,
+        capacity_per_s: float,
+    ) -> LoadOutcome:
+        """One session of load; its record is kept only when all of its evidence is fetched."""
+        record = f"{ready.target}/load/{session}"
+        folder = self.run.folder(ready.target, "load", session)
+        if self.run.has(record):
+            return self.run.read(record, LoadOutcome)
+        with self.watch.stage(f"{ready.target}: {session}"):
+            plan = plan_session(
+                self.spec,
+                ready,
+                run_id=self.run.run_id,
+                session=session,
+                capacity_per_s=capacity_per_s,
+                testbed=testbed,
+            )
+            outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
+            self.run.write(record, outcome)
+        return outcome
+
+    def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
+        """Journals, configurations and facts from the live hosts into the run folder."""
+        with self.watch.stage(f"{target}: collect"):
+            self._keep_facts(testbed, shell, target, "after")
+            found = collect(testbed, target, shell=shell, folder=self.run.folder(target))
+            self.run.write(f"{target}/collected", found)
+
+    def _keep_facts(self, testbed: Testbed, shell: Ssh, target: str, when: str) -> None:
+        if when == "before" and self.run.has(f"{target}/load/capacity"):
+            return  # resumed: what the hosts were like before the load is already written
+        for host, facts in host_facts(testbed, shell=shell).items():
+            self.run.write(f"{target}/hosts/{host}/facts-{when}", facts)
+
+    def _keep_preparation(self, testbed: Testbed) -> None:
+        """The inventory, the log of the preparation, and what the hosts measured in it."""
+        path = self.run.path / "inventory.yml"
+        if not path.exists():
+            write_whole(path, json.dumps(inventory(testbed), indent=1) + "\n")
+        for source, copy in (
+            (self.places.state / "logs" / "site.jsonl", self.run.folder("ansible") / "site.jsonl"),
+            (self.places.state / "preflight.json", self.run.path / "preflight.json"),
+        ):
+            if source.exists() and not copy.exists():
+                shutil.copyfile(source, copy)
+
+
+def judge_and_report(run: RunFolder, *, watch: Stopwatch) -> Summary:
+    """Numbers, verdicts, summary and page from the archive alone; repeatable on old runs."""
+    with watch.stage("judge"):
+        for target in run.spec().targets:
+            if not run.has(f"{target}/collected"):
+                continue
+            numbers = measure(run.path / target)
+            run.write(f"{target}/numbers", numbers)
+            run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
+        summary = assemble_summary(run.path)
+        run.write("summary", summary)
+    with watch.stage("report"):
+        write_report(run.path)
+    return summary

@@ -1,0 +1,73 @@
+"""`make check`: format, lint, types, import layers, limits, roles, Terraform; all of them, always.
+
+Runs every check even when one fails, so that one call shows all there is to mend.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+BIN = PROJECT / ".venv" / "bin"
+
+
+def run(*words: str, cwd: Path = PROJECT) -> str:
+    """Run one tool; what it printed if it failed, "" if all is well."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def terraform() -> str:
+    """`fmt -check`, `validate` and `test` of infra/, with the engine that comes with soakbed."""
+    code = (
+        "import tempfile, pathlib\n"
+        "from soakbed.adapters.terraform import Terraform\n"
+        "from soakbed.records.places import Places\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    tmp = pathlib.Path(folder)\n"
+        f"    places = Places(project=pathlib.Path({str(PROJECT)!r}), state=tmp, cache=tmp)\n"
+        "    engine = Terraform(places)\n"
+        "    engine.fmt_check(); engine.validate(); print(engine.test())\n"
+    )
+    return run(sys.executable, "-c", code)
+
+
+def ansible_lint() -> str:
+    """The production profile, over every playbook and role; offline, since nothing is fetched."""
+    return run("ansible-lint", "--offline", "--profile", "production", cwd=PROJECT / "playbooks")
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "format": lambda: run("ruff", "format", "--check", "."),
+    "lint": lambda: run("ruff", "check", "."),
+    "types": lambda: run("mypy"),
+    "import layers": lambda: run("lint-imports"),
+    "roles": ansible_lint,
+    "terraform fmt, validate, test": terraform,
+}
+
+
+def main() -> None:
+    """Run every check; exit 1 if one found something."""
+    failed = []
+    for name, check in CHECKS.items():
+        started = time.monotonic()
+        complaint = check()
+        print(f"{'FAILED' if complaint else 'ok':7} {name}  {time.monotonic() - started:.1f} s")
+        if complaint:
+            failed.append(name)
+            print(complaint)
+    if failed:
+        sys.exit(f"to mend: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
