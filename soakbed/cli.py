@@ -58,6 +58,10 @@ ProfileOption = Annotated[
 RunArgument = Annotated[str, typer.Argument(help="A run id, or `latest`.")]
 
 
+def _archive() -> Path:
+    return Path(os.environ.get("SOAKBED_RESULTS", PROJECT / "results")).absolute()
+
+
 def places_of(testbed: str) -> Places:
     """Where things lie, from the environment (SOAKBED_*) or their usual places."""
     state = Path(os.environ.get("SOAKBED_STATE", PROJECT / ".soakbed"))
@@ -69,6 +73,7 @@ def places_of(testbed: str) -> Places:
         debian_mirror=os.environ.get("SOAKBED_DEBIAN_MIRROR", ""),
         artifacts=os.environ.get("SOAKBED_ARTIFACTS", ""),
         terraform=os.environ.get("SOAKBED_TERRAFORM", ""),
+        archive=_archive(),
     )
 
 
@@ -154,7 +159,7 @@ def resume(run: Annotated[str, typer.Argument(help="A run id.")] = "current") ->
 
     Example: `soakbed resume 20260102T030405Z-quick-local-4x`
     """
-    commands.resume(run, PROJECT / "results", places_of, Console(), ["soakbed", *sys.argv[1:]])
+    commands.resume(run, _archive(), places_of, Console(), ["soakbed", *sys.argv[1:]])
 
 
 @app.command()
@@ -172,7 +177,7 @@ def judge(run: RunArgument = "latest") -> None:
 
     Example: `soakbed judge latest`
     """
-    commands.report(run, PROJECT / "results", Console(), strict=True)
+    commands.report(run, _archive(), Console(), strict=True)
 
 
 @app.command()
@@ -181,7 +186,7 @@ def report(run: RunArgument = "latest") -> None:
 
     Example: `soakbed report latest`
     """
-    commands.report(run, PROJECT / "results", Console(), strict=False)
+    commands.report(run, _archive(), Console(), strict=False)
 
 
 @app.command()

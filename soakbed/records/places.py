@@ -22,6 +22,7 @@ class Places(Frozen):
     debian_mirror: str = ""
     artifacts: str = ""  # a folder or mirror of artifacts that the user names (SOAKBED_ARTIFACTS)
     terraform: str = ""  # a terraform or tofu binary that the user names (SOAKBED_TERRAFORM)
+    archive: Path | None = None  # another folder for run folders (SOAKBED_RESULTS)
 
     @property
     def infra(self) -> Path:
@@ -36,4 +37,4 @@ class Places(Frozen):
     @property
     def results(self) -> Path:
         """The archive."""
-        return self.project / "results"
+        return self.archive or self.project / "results"

@@ -1,0 +1,100 @@
+"""The whole flow for real: hosts, databases under TLS, a short load, the page, nothing left."""
+
+import contextlib
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from .conftest import leftovers
+
+pytestmark = [pytest.mark.root, pytest.mark.testbed]
+
+
+@pytest.mark.parametrize("short_soakbed", [("t-main", "10.83.70")], indirect=True)
+def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
+    soakbed = short_soakbed
+    soakbed.run("provision")
+    again = soakbed.run("provision")
+    assert re.search(r"together\s+│\s+[\d.]+\s+│\s+0\b", again), again
+
+    soakbed.run("bench", "--targets", "etcd redis_cluster tikv")
+
+    summary = soakbed.summary()
+    for name in ("etcd", "redis_cluster"):
+        target = summary["targets"][name]
+        assert target["status"] == "measured"
+        assert target["verdict"] in ("valid", "invalid") and target["reasons"]
+        assert target["count"] > 2000
+        assert target["read"]["count"] > 100 and target["write"]["count"] > 100
+        assert target["read"]["failed"] == target["write"]["failed"] == 0
+        assert target["capacity_per_s"] > target["throughput_per_s"] > 0
+    assert summary["targets"]["tikv"]["status"] == "not_measured"
+    assert summary["targets"]["tikv"]["reason"]
+    run = soakbed.results / "latest"
+    assert (run / "report" / "index.html").stat().st_size > 100_000
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert {"provision", "etcd: capacity", "redis_cluster: steady"} <= {
+        taken["stage"] for taken in manifest["stages"]
+    }
+    secrets = [path.read_text().strip() for path in (soakbed.folder / "state").rglob("secrets/*")]
+    assert secrets
+    for path in run.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [s for s in secrets if s.encode() in content], path
+            assert b"PRIVATE KEY" not in content, path
+
+    soakbed.run("teardown")
+    assert leftovers("t-main") == []
+    soakbed.run("teardown")
+    assert (run / "summary.json").exists()
+
+
+@pytest.mark.parametrize("short_soakbed", [("t-kill", "10.83.71")], indirect=True)
+def test_a_run_killed_in_configure_load_and_collect_is_finished_by_the_same_command(
+    short_soakbed,
+):
+    soakbed = short_soakbed
+    bench = ("bench", "--targets", "etcd")
+    for stage, after_s in (("etcd: configure", 4), ("etcd: steady", 5), ("etcd: collect", 0.3)):
+        soakbed.run_until(stage, *bench, then=signal.SIGKILL, after_s=after_s)
+    soakbed.run(*bench)
+    runs = [path for path in soakbed.results.iterdir() if not path.is_symlink()]
+    assert len(runs) == 1, "every attempt went on with the first one's folder"
+    assert soakbed.summary()["targets"]["etcd"]["status"] == "measured"
+    assert soakbed.summary()["targets"]["etcd"]["verdict"] in ("valid", "invalid")
+
+
+@pytest.mark.parametrize("short_soakbed", [("t-gone", "10.83.72")], indirect=True)
+def test_teardown_works_after_a_kill_in_the_middle_of_making_hosts(short_soakbed):
+    short_soakbed.run_until("provision", "provision", then=signal.SIGKILL, after_s=1.5)
+    short_soakbed.run("teardown")
+    assert leftovers("t-gone") == []
+
+
+@pytest.mark.parametrize("short_soakbed", [("t-intr", "10.83.73")], indirect=True)
+def test_ctrl_c_in_the_load_stops_the_load_and_says_how_to_go_on(short_soakbed):
+    soakbed = short_soakbed
+    said = soakbed.run_until(
+        "redis_cluster: capacity",
+        "bench",
+        "--targets",
+        "redis_cluster",
+        then=signal.SIGINT,
+        after_s=6,
+    )
+    assert "go on with: soakbed bench" in said
+    assert [words for words in command_lines() if "loadgen.engine" in words] == []
+
+
+def command_lines() -> list[str]:
+    """Of every process on this machine, those on the local hosts included."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+            found.append(words.decode(errors="replace"))
+    return found
