@@ -1,0 +1,207 @@
+"""Commands and files over SSH, through Fabric: the only module that knows that library.
+
+Hosts are known by the key that was recorded when they were made; any other key is refused. A
+connection that broke is made again once per call, and a host that stays away is `HostUnreachable`,
+which callers that only look in may wait out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+import tarfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from fabric import Config, Connection
+from invoke.exceptions import CommandTimedOut
+from paramiko import RejectPolicy
+from paramiko.ssh_exception import SSHException
+
+from soakbed.errors import LoadError
+from soakbed.records.testbed import Host, Testbed
+
+__all__ = ["CommandFailed", "HostUnreachable", "Result", "Shell", "Ssh"]
+
+CONNECT_TIMEOUT_S = 10
+KEEPALIVE_S = 15
+# One new connection per call mends a restart or a dropped line; waiting longer is the caller's.
+ATTEMPTS = 2
+_CHUNK_BYTES = 256 * 1024
+
+Made = TypeVar("Made")
+
+
+class HostUnreachable(LoadError):
+    """A host does not answer over SSH, or broke off; may pass."""
+
+
+class CommandFailed(LoadError):
+    """A command on a host ended with an error, or not in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell(Protocol):
+    """What the stages need of a host."""
+
+    def run(
+        self, host: Host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True
+    ) -> Result:
+        """Run one command, which must bear being run twice, as after a line that broke.
+
+        Raises CommandFailed on a non-zero end when `check`, and when time is up.
+        """
+
+    def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
+        """Write small files into a folder, each whole or not at all."""
+
+    def get_tree(self, host: Host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
+        """Copy a folder of the host into a local one."""
+
+
+class Ssh:
+    """The hosts of one testbed, each over one connection that is kept open."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self._known_hosts = Path(testbed.known_hosts_file)
+        self._open: dict[str, Connection] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; the next call opens a new one."""
+        for name in list(self._open):
+            self._drop(name)
+
+    def run(
+        self, host: Host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True
+    ) -> Result:
+        """Run one command; its words are quoted, so that nothing in them is read by a shell."""
+        line = shlex.join(command)
+
+        def attempt(connection: Connection) -> Result:
+            try:
+                done = connection.run(line, hide=True, warn=True, timeout=timeout_s)
+            except CommandTimedOut:
+                raise CommandFailed(
+                    f"{host.name}: {_shown(line)} did not end in {timeout_s:.0f} s",
+                    remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
+                ) from None
+            return Result(done.exited, done.stdout, done.stderr)
+
+        result = self._with(host, attempt)
+        if check and result.code:
+            said = (result.err or result.out).strip().splitlines()
+            raise CommandFailed(
+                f"{host.name}: {_shown(line)} ended with {result.code}: {' / '.join(said[-3:])}",
+                remedy=f"run it by hand on {host.name} ({host.address}) to see why",
+            )
+        return result
+
+    def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
+        """Write small files into a folder, in the order given, each whole or not at all."""
+        self.run(host, ["mkdir", "-p", folder])
+
+        def attempt(connection: Connection) -> None:
+            for name, text in texts.items():
+                connection.put(io.BytesIO(text.encode()), f"{folder}/{name}.new")
+                connection.sftp().posix_rename(f"{folder}/{name}.new", f"{folder}/{name}")
+
+        self._with(host, attempt)
+
+    def get_tree(self, host: Host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
+        """Copy a folder of the host into a local one, as one stream."""
+        command = shlex.join(["tar", "-C", folder, "-cf", "-", "."])
+
+        def attempt(connection: Connection) -> None:
+            into.mkdir(parents=True, exist_ok=True)
+            channel = connection.create_session()
+            channel.settimeout(timeout_s)
+            with contextlib.closing(channel):
+                channel.exec_command(command)
+                stream = io.BufferedReader(channel.makefile("rb"), _CHUNK_BYTES)
+                with tarfile.open(fileobj=stream, mode="r|") as packed:
+                    packed.extractall(into, filter="data")
+                code = channel.recv_exit_status()
+            # 1: a file changed while it was read, such as a log; what was read is kept.
+            if code > 1:
+                raise CommandFailed(
+                    f"{host.name}: {command} ended with {code}",
+                    remedy=f"look at {folder} on {host.name} ({host.address})",
+                )
+
+        self._with(host, attempt)
+
+    def _with(self, host: Host, attempt: Callable[[Connection], Made]) -> Made:
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return attempt(self._connection(host))
+            except (OSError, EOFError, SSHException, tarfile.ReadError) as error:
+                self._drop(host.name)
+                if not left:
+                    raise HostUnreachable(
+                        f"{host.name} ({host.address}:{host.port}) does not answer over SSH: "
+                        f"{error or type(error).__name__}",
+                        remedy="check that the host is up (`soakbed status`) and reachable; "
+                        "load that runs there goes on, and the same command adopts it",
+                    ) from error
+                time.sleep(0.5)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _connection(self, host: Host) -> Connection:
+        if host.name not in self._open:
+            connection = Connection(
+                host.address,
+                user=host.user,
+                port=host.port,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                connect_kwargs={
+                    "key_filename": host.key_file,
+                    "allow_agent": False,
+                    "look_for_keys": False,
+                },
+                # Nothing of the operator's own ~/.ssh/config or fabric.yml has a say here.
+                config=Config(lazy=True, overrides=_OVERRIDES),
+            )
+            connection.client.set_missing_host_key_policy(RejectPolicy())
+            connection.client.load_host_keys(str(self._known_hosts))
+            connection.open()
+            connection.transport.set_keepalive(KEEPALIVE_S)
+            self._open[host.name] = connection
+        return self._open[host.name]
+
+    def _drop(self, name: str) -> None:
+        connection = self._open.pop(name, None)
+        if connection is not None:
+            # Not Fabric's close, which first says goodbye over the line that may be the broken one.
+            connection.client.close()
+
+
+# in_stream: Invoke would otherwise hand our own standard input to the command.
+_OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False, "run": {"in_stream": False}}
+
+
+def _shown(line: str) -> str:
+    return line if len(line) <= 200 else f"{line[:200]}..."
