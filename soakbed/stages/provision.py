@@ -15,21 +15,22 @@ from typing import Any
 
 from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.host_keys import ensure_host_keys
-from soakbed.adapters.local_machine import answers_ssh, bridge_name
+from soakbed.adapters.local_machine import living_hosts, remains_of, sweep
+from soakbed.adapters.openssh import greets, known_keys, refusal_of, user_known_hosts
 from soakbed.adapters.terraform import Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import HostSpec, TestbedSpec
-from soakbed.records.testbed import Host, Testbed
+from soakbed.records.testbed import Testbed
 from soakbed.stages.host_checks import check_local_machine
 
 __all__ = ["Progress", "ProvisionOutcome", "provision", "split_cpus", "tfvars_of"]
 
 Progress = Callable[[str], None]
 
-# A host that runs greets at once; three seconds leave room for a machine under full load.
-_ALIVE_WITHIN_S = 3.0
-_SSH_WITHIN_S = 60.0
+# A host in which processes run may be under full load, and making it again throws its data away.
+_SILENT_FOR_S = 20.0
+_OPEN_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +45,30 @@ def provision(
     spec: TestbedSpec, *, terraform: Terraform, places: Places, progress: Progress
 ) -> ProvisionOutcome:
     """Make the hosts, wait until each lets us in, and describe them."""
-    local = spec.provider == "local"
     terraform.end_stragglers()
-    if local:
+    image: Path | None = None
+    replace: list[str] = []
+    if spec.provider == "local":
         check_local_machine(spec, places)
         addresses = {name: host.address for name, host in spec.hosts.items()}
         ensure_host_keys(places.state / "ssh", addresses, testbed=spec.name)
-    image = ensure_image(places, progress=progress) if local else None
-    tfvars = tfvars_of(spec, places=places, image=image, cpus=sorted(os.sched_getaffinity(0)))
-    replace = _dead(spec, progress) if local and terraform.state_file.exists() else []
+        image = ensure_image(places, progress=progress)
+        replace = _broken(spec, terraform, places, progress)
+    else:
+        _write_known_hosts(spec, places)
+    tfvars = tfvars_of(spec, places=places, image=image, cpus=os.sched_getaffinity(0))
     applied = terraform.apply(tfvars, replace, progress=progress)
     testbed = Testbed.model_validate(applied.outputs["testbed"])
-    _wait_for_ssh(testbed.hosts.values())
-    (places.state / "testbed.json").write_text(testbed.model_dump_json(by_alias=True, indent=2) + "\n")
-    return ProvisionOutcome(testbed, applied.added + applied.changed + applied.destroyed)
+    _wait_until_open(testbed)
+    described = testbed.model_dump_json(by_alias=True, indent=2)
+    (places.state / "testbed.json").write_text(described + "\n")
+    return ProvisionOutcome(testbed, applied.touched)
 
 
 def tfvars_of(
     spec: TestbedSpec, *, places: Places, image: Path | None, cpus: Iterable[int]
 ) -> dict[str, Any]:
-    """The one input object of infra/. `cpus`: those of this machine that hosts may use."""
+    """The input of infra/. `cpus`: those of this machine that its local hosts may use."""
     shares = split_cpus(cpus, spec.hosts) if spec.provider == "local" else {}
     return {
         "name": spec.name,
@@ -72,15 +77,17 @@ def tfvars_of(
         "image": str(image or ""),
         "ssh_dir": str(places.state.absolute() / "ssh"),
         "hosts": {
-            name: {**host.model_dump(), "cpus": list(shares.get(name, ()))}
+            name: {
+                **host.model_dump(),
+                "key_file": _absolute(host.key_file, places),
+                "cpus": list(shares.get(name, ())),
+            }
             for name, host in spec.hosts.items()
         },
     }
 
 
-def split_cpus(
-    cpus: Iterable[int], hosts: Mapping[str, HostSpec]
-) -> dict[str, tuple[int, ...]]:
+def split_cpus(cpus: Iterable[int], hosts: Mapping[str, HostSpec]) -> dict[str, tuple[int, ...]]:
     """Give load hosts the last CPU and data hosts all others, so that neither steals.
 
     With one CPU there is nothing to split, and all share it.
@@ -88,44 +95,85 @@ def split_cpus(
     have = tuple(sorted(cpus))
     if len(have) < 2:
         return dict.fromkeys(hosts, have)
-    return {
-        name: have[-1:] if host.duty == "load" else have[:-1] for name, host in hosts.items()
-    }
+    return {name: have[-1:] if host.duty == "load" else have[:-1] for name, host in hosts.items()}
 
 
-def _dead(spec: TestbedSpec, progress: Progress) -> list[str]:
-    """Terraform addresses of what its state may name but this machine no longer has."""
-    if not Path("/sys/class/net", bridge_name(spec.name)).exists():
-        # The machine was restarted, or somebody cleaned up: hosts hang on the bridge, so it
-        # takes them all with it.
+def _absolute(key_file: str, places: Places) -> str:
+    """Terraform runs in infra/; a key's path is meant from the project, or from ~."""
+    return str(places.project.absolute() / Path(key_file).expanduser()) if key_file else ""
+
+
+def _broken(
+    spec: TestbedSpec, terraform: Terraform, places: Places, progress: Progress
+) -> list[str]:
+    """Addresses of resources that Terraform's state names, but this machine no longer has."""
+    if terraform.is_damaged():
+        progress("Terraform's state is damaged; the hosts are made again from nothing")
+        sweep(spec.name, places)
+        terraform.forget()
+    if not terraform.state_file.exists():
+        return []
+    if not remains_of(spec.name).addresses:
+        # The machine was restarted, or somebody cleaned up. Hosts hang on the bridge, so making
+        # it again makes them all again.
         return ["module.local[0].terraform_data.network"]
-    with ThreadPoolExecutor(len(spec.hosts)) as pool:
-        alive = pool.map(
-            lambda host: answers_ssh(host.address, host.port, within_s=_ALIVE_WITHIN_S),
-            spec.hosts.values(),
-        )
-        dead = [name for name, lives in zip(spec.hosts, alive, strict=True) if not lives]
+    dead = _dead(spec)
     for name in dead:
         progress(f"host {name}: does not answer, will be made again")
     return [f'module.local[0].terraform_data.host["{name}"]' for name in dead]
 
 
-def _wait_for_ssh(hosts: Iterable[Host]) -> None:
-    """Raise, naming every host that does not greet in time."""
-    waiting = list(hosts)
-    deadline = time.monotonic() + _SSH_WITHIN_S
+def _dead(spec: TestbedSpec) -> list[str]:
+    """Hosts in which nothing runs, or which are silent though something does."""
+    living = living_hosts(spec.name)
+
+    def is_dead(name: str) -> bool:
+        deadline = time.monotonic() + _SILENT_FOR_S
+        while name in living and time.monotonic() < deadline:
+            if greets(spec.hosts[name].address, spec.hosts[name].port, within_s=5):
+                return False
+            time.sleep(0.2)
+        return True
+
+    with ThreadPoolExecutor(len(spec.hosts)) as pool:
+        found = pool.map(is_dead, spec.hosts)
+        return [name for name, dead in zip(spec.hosts, found, strict=True) if dead]
+
+
+def _write_known_hosts(spec: TestbedSpec, places: Places) -> None:
+    """Static hosts are known by the keys their user has accepted, and by no others."""
+    files = user_known_hosts()
+    found = {name: known_keys(host.address, host.port, files) for name, host in spec.hosts.items()}
+    unknown = [spec.hosts[name] for name, keys in found.items() if not keys]
+    if unknown:
+        raise ProvisionError(
+            "no SSH host key is known for " + ", ".join(host.address for host in unknown),
+            remedy="log in once by hand, compare the fingerprint with the host's own, and accept "
+            + "it:\n"
+            + "\n".join(f"       ssh -p {h.port} {h.user}@{h.address} true" for h in unknown),
+        )
+    folder = places.state / "ssh"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lines = dict.fromkeys(line for keys in found.values() for line in keys)
+    (folder / "known_hosts").write_text("\n".join(lines) + "\n")
+
+
+def _wait_until_open(testbed: Testbed) -> None:
+    """Return once every host lets us in; raise with each one's last words if one does not."""
+    closed = dict.fromkeys(testbed.hosts, "")
+    deadline = time.monotonic() + _OPEN_WITHIN_S
     while True:
-        waiting = [
-            host
-            for host in waiting
-            if not answers_ssh(host.address, host.port, within_s=_ALIVE_WITHIN_S)
-        ]
-        if not waiting:
+        with ThreadPoolExecutor(len(closed)) as pool:
+            asked = pool.map(
+                lambda name: refusal_of(testbed.hosts[name], testbed.known_hosts_file), closed
+            )
+            closed = {name: words for name, words in zip(closed, asked, strict=True) if words}
+        if not closed:
             return
         if time.monotonic() > deadline:
-            names = ", ".join(f"{host.name} ({host.address}:{host.port})" for host in waiting)
             raise ProvisionError(
-                f"no SSH within {_SSH_WITHIN_S:.0f} s from {names}",
-                remedy="see that these hosts run and that this machine may reach them",
+                f"no way in over SSH after {_OPEN_WITHIN_S:.0f} s:\n"
+                + "\n".join(f"- {name}: {words}" for name, words in closed.items()),
+                remedy="see that these hosts run, and that user and key are theirs",
             )
-        time.sleep(0.2)
+        time.sleep(0.5)

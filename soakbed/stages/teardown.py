@@ -12,11 +12,13 @@ from soakbed.records.spec import TestbedSpec
 
 __all__ = ["teardown"]
 
+_SECRETS = ("pki", "secrets", "ssh", "terraform")
+
 
 def teardown(
     testbed: TestbedSpec | str, *, terraform: Terraform, places: Places, progress: Progress
 ) -> Remains:
-    """Unmake the hosts, remove their secrets, and return what was found before.
+    """Unmake the hosts, remove their secrets, and return what there was before.
 
     Terraform goes first, but its word is not trusted: it may have been killed, or its state lost.
     So the machine is swept by exact names, and then looked at. A second teardown finds nothing,
@@ -24,26 +26,42 @@ def teardown(
     """
     name = testbed if isinstance(testbed, str) else testbed.name
     terraform.end_stragglers()
-    before = remains_of(name)
+    local = _is_local(testbed, terraform)
+    before = remains_of(name) if local else Remains()
+    _destroy(terraform, progress)
+    if local:
+        sweep(name, places)
+        _prove_nothing_left(name, before)
+    for secret in _SECRETS:
+        if (places.state / secret).exists():
+            shutil.rmtree(places.state / secret)
+    (places.state / "testbed.json").unlink(missing_ok=True)
+    return before
+
+
+def _is_local(testbed: TestbedSpec | str, terraform: Terraform) -> bool:
+    """Whether its hosts are on this machine; if nobody can say any more, we look."""
+    if isinstance(testbed, TestbedSpec):
+        return testbed.provider == "local"
     tfvars = terraform.last_tfvars()
-    if tfvars is not None and terraform.state_file.exists():
-        _destroy(terraform, tfvars, progress)
-    sweep(name, places)
-    left = remains_of(name, namespaces=frozenset(before.namespaces))
+    return tfvars is None or tfvars["provider_kind"] == "local"
+
+
+def _destroy(terraform: Terraform, progress: Progress) -> None:
+    tfvars = terraform.last_tfvars()
+    if tfvars is None or not terraform.state_file.exists():
+        return
+    try:
+        terraform.destroy(tfvars, progress=progress)
+    except ProvisionError as error:
+        # What follows does not need Terraform, and looks for itself.
+        progress(f"{error.problem}\ngoing on without Terraform")
+
+
+def _prove_nothing_left(name: str, before: Remains) -> None:
+    left = remains_of(name, since=before)
     if left:
         raise ProvisionError(
             f"testbed {name} left something behind:\n" + "\n".join(left.lines()),
             remedy="end what holds it, then run teardown again",
         )
-    for secret in ("terraform", "ssh", "pki", "secrets"):
-        shutil.rmtree(places.state / secret, ignore_errors=False) if (places.state / secret).exists() else None
-    (places.state / "testbed.json").unlink(missing_ok=True)
-    return before
-
-
-def _destroy(terraform: Terraform, tfvars: dict, progress: Progress) -> None:
-    try:
-        terraform.destroy(tfvars, progress=progress)
-    except ProvisionError as error:
-        # The sweep that follows does not need Terraform, and looks for itself.
-        progress(f"{error.problem}\nclearing the machine without Terraform")

@@ -98,8 +98,9 @@ def write_identity(upper: Path, given: dict[str, str]) -> None:
 def write(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file that is never, not even for a moment, more open than `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        os.fchmod(file.fileno(), mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, mode)
         file.write(text)
 
 
@@ -122,7 +123,7 @@ def boot(folder: Path, given: dict[str, str]) -> subprocess.Popen[bytes]:
         for group in groups:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    with open(folder / "console.log", "wb") as console:
+    with (folder / "console.log").open("wb") as console:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -156,15 +157,21 @@ def wait_for_ssh(process: subprocess.Popen[bytes], folder: Path, given: dict[str
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(OSError):
-            with socket.create_connection((given["address"], 22), timeout=1) as connection:
-                connection.settimeout(2)
-                if connection.recv(4) == b"SSH-":
-                    return
+        if greets(given["address"]):
+            return
         time.sleep(0.1)
     what = "stopped" if process.poll() is not None else f"gave no SSH in {SSH_UP_WITHIN_S} s"
     console = (folder / "console.log").read_text(errors="replace").splitlines()[-15:]
     raise Refusal(f"host {given['host']} {what}; the end of its console:\n" + "\n".join(console))
+
+
+def greets(address: str) -> bool:
+    """Whether an SSH server greets us there."""
+    try:
+        with socket.create_connection((address, 22), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def host_down(given: dict[str, str]) -> None:
@@ -271,7 +278,7 @@ def main() -> int:
     """Run the one command named on the command line."""
     try:
         COMMANDS[sys.argv[1]](json.loads(os.environ["SOAKBED_LOCAL_INPUT"]))
-    except Refusal as refusal:
+    except (Refusal, OSError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     return 0

@@ -21,6 +21,12 @@ locals {
       cpus    = join(",", host.cpus)
       image   = var.image
       ssh_dir = var.ssh_dir
+
+      # A host knows only the keys it was made with. No file yet reads as no key.
+      keys = join(" ", [
+        try(filesha256("${var.ssh_dir}/id_ed25519.pub"), ""),
+        try(filesha256("${var.ssh_dir}/hosts/${name}_ed25519.pub"), ""),
+      ])
     }
   }
 }
