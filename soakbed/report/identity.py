@@ -1,0 +1,108 @@
+"""What was compared, before any number: run, time, commit, hosts, workload; how to repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soakbed.report import formats
+from soakbed.report.reading import ReportedRun
+from soakbed.report.words import TARGET_WORDS
+
+__all__ = ["Fact", "identity", "lede", "repeat", "title"]
+
+_UNKNOWN = "not recorded"
+_PROVIDERS = {
+    "local": "local hosts (systemd-nspawn containers with their own systemd and address)",
+    "static": "hosts of the user's own",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing with its name."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def title(run: ReportedRun) -> str:
+    """Which targets, in words."""
+    names = [TARGET_WORDS[name].label for name in run.summary.targets]
+    if len(names) == 1:
+        return f"{names[0]} under load"
+    return f"{', '.join(names[:-1])} and {names[-1]} under one load"
+
+
+def lede(run: ReportedRun) -> str:
+    """The experiment in a sentence or two."""
+    workload = run.spec.workload
+    data, load = (len(run.testbed.of_duty(duty)) for duty in ("data", "load"))
+    return (
+        f"{workload.value_bytes:,}-byte values, {formats.share(workload.read_share)} reads, "
+        f"{workload.keys:,} keys ({_popularity(run)}), {workload.connections} connections; mutual "
+        f"TLS on every connection. {data} data hosts and {load} load host"
+        f"{'s' if load > 1 else ''}; targets ran one after another, each alone."
+    )
+
+
+def _popularity(run: ReportedRun) -> str:
+    held = run.spec.workload.popularity
+    if held.kind == "zipf":
+        return f"Zipf {held.theta:g}"
+    if held.kind == "hot_set":
+        traffic, keys = (
+            formats.share(value) for value in (held.hot_traffic_share, held.hot_keys_share)
+        )
+        return f"{traffic} of traffic on {keys} of keys"
+    return "uniform"
+
+
+def identity(run: ReportedRun) -> list[Fact]:
+    """Run, time, commit, machines and choices; what an old run did not record says so."""
+    workload, manifest = run.spec.workload, run.manifest
+    stages = manifest.get("stages") or []
+    began = formats.when(stages[0]["started_s"]) if stages else _UNKNOWN
+    took = formats.duration(sum(stage["seconds"] for stage in stages)) if stages else ""
+    controller = manifest.get("controller") or {}
+    commit = str(manifest.get("commit", _UNKNOWN))
+    phases = workload.phases
+    together = ", all on one machine" if run.testbed.shares_machine else ""
+    hosts = ", ".join(f"{host.name} ({host.duty})" for host in run.testbed.hosts.values())
+    return [
+        Fact("Run", run.run_id),
+        Fact("Began", began, f"stages took {took}" if took else ""),
+        Fact(
+            "soakbed",
+            str((manifest.get("packages") or {}).get("soakbed", _UNKNOWN)),
+            f"commit {commit[:12]}{', plus uncommitted changes' if manifest.get('dirty') else ''}",
+        ),
+        Fact("Testbed", run.testbed.name, _PROVIDERS[run.testbed.provider]),
+        Fact(
+            "Hosts",
+            f"{len(run.testbed.hosts)}{together}",
+            hosts,
+        ),
+        Fact("Kernel", str(controller.get("kernel", _UNKNOWN)), str(controller.get("machine", ""))),
+        Fact("Profile", run.spec.profile, f"appendfsync {run.spec.appendfsync}"),
+        Fact(
+            "Workload",
+            workload.name,
+            f"capacity {phases.capacity_s} s closed; steady {phases.steady_s} s open at "
+            f"{formats.share(workload.steady_share_of_capacity)} of capacity, "
+            f"{workload.arrivals} arrivals",
+        ),
+    ]
+
+
+def repeat(run: ReportedRun) -> list[Fact]:
+    """What to type to do it again, or to judge the same evidence again."""
+    command = str(run.manifest.get("command", "")) or "soakbed bench"
+    return [
+        Fact("The same run", command, "at the commit named above; spec.json holds every choice"),
+        Fact(
+            "The same evidence, judged again",
+            f"soakbed report {run.run_id}",
+            "needs the run folder alone, no hosts",
+        ),
+    ]

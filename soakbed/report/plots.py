@@ -1,0 +1,233 @@
+"""The plots of the page as plotly figures: pure data, the page's script draws them.
+
+Every plot gives a target the same colour, and an axis that starts at zero or says that it is
+logarithmic. Percentile curves use a log axis of 1 - q, so that the tail gets the room it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from soakbed.records.numbers import Latency, PhaseNumbers, Point
+from soakbed.report.reading import ReportedRun
+from soakbed.report.words import OPERATIONS, TARGET_WORDS
+
+__all__ = ["Plot", "curves", "over_time"]
+
+# Where targets differ by more than this, a linear axis would press one of them flat.
+_LOG_ABOVE = 8.0
+_TICKS = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One figure: `figure` is plotly's JSON, `reading` says in words what it shows."""
+
+    name: str
+    title: str
+    mode: str
+    reading: str
+    figure: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    target: str
+    label: str
+    x: list[float]
+    y: list[float | None]
+    dash: str = "solid"
+    shown: str = "%{y:.3~f} ms"
+    closed: bool = False
+
+
+def curves(run: ReportedRun) -> list[Plot]:
+    """Latency by percentile, response and service, one plot per operation."""
+    made = []
+    for operation, label in OPERATIONS.items():
+        lines = []
+        for one in run.measured:
+            held = one.steady.operations.get(operation) if one.steady else None
+            if held is None:
+                continue
+            name = TARGET_WORDS[one.name].label
+            lines.append(_curve(one.name, f"{name} response", held.response, "solid"))
+            lines.append(_curve(one.name, f"{name} service", held.service, "dot"))
+        made.append(
+            Plot(
+                name=f"curve-{operation}",
+                title=f"{label} latency by percentile",
+                mode="open loop, steady phase",
+                reading="Solid: response time, from when an operation was due. Dotted: service "
+                "time, from when it was sent. Both axes are logarithmic; a curve ends where the "
+                "sample no longer carries it.",
+                figure=_figure(lines, x=_percentile_axis(lines), y=_log_axis("ms")),
+            )
+        )
+    return made
+
+
+def _curve(target: str, label: str, latency: Latency, dash: str) -> _Line:
+    tails = [100.0 / (100.0 - percentile) for percentile, _ in latency.curve]
+    return _Line(target, label, tails, [us / 1000 for _, us in latency.curve], dash)
+
+
+def _percentile_axis(lines: list[_Line]) -> dict[str, Any]:
+    furthest = max((x for line in lines for x in line.x), default=100.0)
+    ticks = [tick for tick in _TICKS if 100.0 / (100.0 - tick) <= furthest * 1.2]
+    return {
+        "type": "log",
+        "title": {"text": "percentile"},
+        "tickvals": [1.0, *(100.0 / (100.0 - tick) for tick in ticks)],
+        "ticktext": ["P0", *(f"P{tick:g}" for tick in ticks)],
+    }
+
+
+def _log_axis(title: str) -> dict[str, Any]:
+    return {
+        "type": "log",
+        "title": {"text": f"{title} (log)"},
+        "dtick": "D2",
+        "exponentformat": "none",
+        "minexponent": 9,
+    }
+
+
+def over_time(run: ReportedRun) -> list[Plot]:
+    """Throughput and P99 over the measured phases, on one relative time axis."""
+    steady = {one.name: one.steady for one in run.measured if one.steady}
+    capacity = {one.name: one.capacity for one in run.measured if one.capacity}
+    shared = max(
+        (phase.series[-1].at_s + phase.series[-1].seconds for phase in steady.values()), default=1
+    )
+    made = [
+        _time_plot("time-throughput", "Throughput over time", steady, shared, _throughput_lines),
+        *(
+            _time_plot(
+                f"time-p99-{operation}",
+                f"{label} P99 over time",
+                steady,
+                shared,
+                _p99_lines(operation),
+            )
+            for operation, label in OPERATIONS.items()
+        ),
+    ]
+    longest = max(
+        (phase.series[-1].at_s + phase.series[-1].seconds for phase in capacity.values()), default=1
+    )
+    return [
+        *made,
+        _time_plot("time-capacity", "Capacity over time", capacity, longest, _capacity_lines),
+    ]
+
+
+def _time_plot(
+    name: str,
+    title: str,
+    phases: dict[str, PhaseNumbers],
+    shared_s: int,
+    lines_of: Callable[[str, PhaseNumbers], Iterable[_Line]],
+) -> Plot:
+    lines = [line for target, phase in phases.items() for line in lines_of(target, phase)]
+    unit = "ms" if "p99" in name else "ops/s"
+    steps = " and ".join(
+        dict.fromkeys(
+            f"{phase.step_s} s ({TARGET_WORDS[target].label})" for target, phase in phases.items()
+        )
+    )
+    axis = {"title": {"text": "seconds since the phase began"}, "range": [0, shared_s]}
+    return Plot(
+        name=name,
+        title=title,
+        mode="closed loop, capacity phase" if "capacity" in name else "open loop, steady phase",
+        reading=f"Each point merges {steps} of all workers"
+        + (
+            "; the response time that 99 % did not exceed."
+            if unit == "ms"
+            else ", ok operations only"
+        )
+        + (
+            ""
+            if unit == "ms"
+            else "; dotted: what was offered."
+            if name == "time-throughput"
+            else "."
+        ),
+        figure=_figure(lines, x=axis, y=_value_axis(lines, unit)),
+    )
+
+
+def _value_axis(lines: list[_Line], unit: str) -> dict[str, Any]:
+    peaks = [max((y for y in line.y if y), default=0.0) for line in lines]
+    peaks = [peak for peak in peaks if peak > 0]
+    if peaks and max(peaks) > _LOG_ABOVE * min(peaks):
+        return _log_axis(unit)
+    return {"title": {"text": unit}, "rangemode": "tozero", "tickformat": ",~f"}
+
+
+def _middle(point: Point) -> float:
+    return point.at_s + point.seconds / 2
+
+
+def _throughput_lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
+    label = TARGET_WORDS[target].label
+    yield from _capacity_lines(target, phase)
+    last = phase.series[-1]
+    yield _Line(
+        target,
+        f"{label} offered",
+        [0.0, float(last.at_s + last.seconds)],
+        [phase.offered_per_s] * 2,
+        "dot",
+        "%{y:,.0f} ops/s",
+    )
+
+
+def _capacity_lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
+    # The last step holds only a part of a second, and would read as a fall.
+    whole = [point for point in phase.series if point.complete]
+    yield _Line(
+        target,
+        f"{TARGET_WORDS[target].label} ok",
+        [_middle(point) for point in whole],
+        [round(sum(point.ok_per_s.values()), 1) for point in whole],
+        shown="%{y:,.0f} ops/s",
+    )
+
+
+def _p99_lines(operation: str) -> Callable[[str, PhaseNumbers], Iterable[_Line]]:
+    def lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
+        values = [point.p99_us.get(operation) for point in phase.series]
+        yield _Line(
+            target,
+            f"{TARGET_WORDS[target].label} {operation} P99",
+            [_middle(point) for point in phase.series],
+            [None if value is None else value / 1000 for value in values],
+        )
+
+    return lines
+
+
+def _figure(lines: list[_Line], *, x: dict[str, Any], y: dict[str, Any]) -> str:
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=line.x,
+                y=line.y,
+                name=line.label,
+                mode="lines",
+                line={"color": TARGET_WORDS[line.target].light, "width": 2, "dash": line.dash},
+                hovertemplate=f"{line.label} {line.shown}<extra></extra>",
+                meta=line.target,
+            )
+            for line in lines
+        ]
+    )
+    figure.update_layout(template="none", showlegend=False, xaxis=x, yaxis=y, hovermode="closest")
+    made: str = figure.to_json()
+    return made

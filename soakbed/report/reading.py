@@ -1,0 +1,101 @@
+"""A finished run as the report sees it: every record it needs, read once, nothing recomputed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from soakbed.archive.run_folder import RunFolder
+from soakbed.errors import ArchiveError
+from soakbed.records.claims import Claims
+from soakbed.records.numbers import Numbers, PhaseNumbers
+from soakbed.records.run import NotMeasured, ReadyTarget, TargetReady
+from soakbed.records.spec import RunSpec
+from soakbed.records.summary import MeasuredTarget, Summary
+from soakbed.records.testbed import Testbed
+from soakbed.records.verdict import Verdict
+
+__all__ = ["MeasuredRun", "ReportedRun", "load_claims", "read_run"]
+
+_CLAIMS = Path(__file__).parent / "claims.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """One target that was pressed: its records."""
+
+    name: str
+    ready: ReadyTarget
+    numbers: Numbers
+    verdict: Verdict
+    summary: MeasuredTarget
+
+    @property
+    def steady(self) -> PhaseNumbers | None:
+        """The open-loop phase that latencies come from."""
+        return self.numbers.phase("steady", "steady")
+
+    @property
+    def capacity(self) -> PhaseNumbers | None:
+        """The closed-loop phase that capacity comes from."""
+        return self.numbers.phase("capacity", "capacity")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRun:
+    """One run: what was asked, on what, and what came of each target."""
+
+    run_id: str
+    spec: RunSpec
+    testbed: Testbed
+    manifest: Mapping[str, Any]
+    summary: Summary
+    measured: tuple[MeasuredRun, ...]
+
+
+def read_run(run_folder: Path) -> ReportedRun:
+    """Read every record of a run. Raises ArchiveError naming the file and the command to run."""
+    run = RunFolder(run_folder)
+    summary = run.read("summary", Summary)
+    measured = []
+    for name, held in summary.targets.items():
+        if not isinstance(held, MeasuredTarget):
+            continue
+        ready: TargetReady = run.read(f"{name}/ready", TargetReady)  # type: ignore[arg-type]
+        if isinstance(ready, NotMeasured):
+            raise ArchiveError(
+                f"{run_folder}: summary.json says {name} was measured, {name}/ready.json that not",
+                remedy=f"judge the run again: soakbed judge {run.run_id}",
+            )
+        numbers = run.read(f"{name}/numbers", Numbers)
+        verdict = run.read(f"{name}/verdict", Verdict)
+        measured.append(MeasuredRun(name, ready, numbers, verdict, held))
+    return ReportedRun(
+        run_id=run.run_id,
+        spec=run.spec(),
+        testbed=run.read("testbed", Testbed),
+        manifest=_manifest(run_folder / "manifest.json"),
+        summary=summary,
+        measured=tuple(measured),
+    )
+
+
+def load_claims(path: Path = _CLAIMS) -> Claims:
+    """Published figures to show beside ours; those of the article unless another file is named."""
+    return TypeAdapter(Claims).validate_json(path.read_bytes())
+
+
+def _manifest(path: Path) -> Mapping[str, Any]:
+    """The manifest as it is: its keys are shown, not relied on, so that old runs open too."""
+    if not path.is_file():
+        return {}
+    try:
+        read = json.loads(path.read_text())
+    except ValueError as error:
+        raise ArchiveError(f"{path} is not JSON: {error}", remedy="restore the file") from error
+    return read if isinstance(read, dict) else {}

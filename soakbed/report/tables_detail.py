@@ -1,0 +1,184 @@
+"""The tables below the headline: every percentile, errors by cause, and the instrument itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from soakbed.records.metrics import metric
+from soakbed.records.numbers import Latency, OperationNumbers, PhaseNumbers
+from soakbed.report import formats
+from soakbed.report.reading import MeasuredRun, ReportedRun
+from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
+from soakbed.report.words import OPERATIONS, TARGET_WORDS
+
+__all__ = ["errors", "instrument", "percentiles"]
+
+_KINDS = (("response", "response time"), ("service", "service time"), ("lag", "lag"))
+_STEPS = ("p50", "p90", "p95", "p99", "p99_9", "p99_99", "max")
+
+
+def _columns(run: ReportedRun) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            label=f"{TARGET_WORDS[one.name].label} {one.summary.version}",
+            meaning=TARGET_WORDS[one.name].short_promise,
+            target=one.name,
+        )
+        for one in run.measured
+    )
+
+
+def _head(key: str, *, unit: str | None = None) -> Head:
+    known = metric(key)
+    shown = known.unit if unit is None else unit
+    return Head(known.label, f"{shown}, {known.direction}", meaning=known.meaning)
+
+
+def percentiles(run: ReportedRun) -> Table:
+    """Response, service and lag of reads and writes, as far as each sample carries."""
+    sections = [
+        Section(
+            rows=tuple(_percentile_rows(run, operation, kind)),
+            title=f"{label} {words}",
+            note="open loop, steady phase",
+        )
+        for operation, label in OPERATIONS.items()
+        for kind, words in _KINDS
+    ]
+    return Table(
+        name="percentiles",
+        caption="A percentile is printed only where at least ten values lie above it. Below P99 "
+        "of the response: its 99 % interval within this run.",
+        corner="Milliseconds",
+        columns=_columns(run),
+        sections=tuple(sections),
+    )
+
+
+def _percentile_rows(run: ReportedRun, operation: str, kind: str) -> list[Row]:
+    rows = []
+    for step in _STEPS:
+        key = f"{kind}_{step}_us"
+        cells = tuple(_percentile(one, operation, kind, step) for one in run.measured)
+        rows.append(Row(_head(key, unit="ms"), cells))
+    counts = tuple(_of(one.steady, operation, _sample) for one in run.measured)
+    head = Head("Values", f"ok {operation}s", meaning="How many values the percentiles rest on.")
+    return [*rows, Row(head, counts)]
+
+
+def _sample(held: OperationNumbers) -> Cell:
+    return Cell(formats.count(held.ok), raw=str(held.ok))
+
+
+def _percentile(one: MeasuredRun, operation: str, kind: str, step: str) -> Cell:
+    def cell(held: OperationNumbers) -> Cell:
+        latency: Latency = getattr(held, kind)
+        value: int | None = getattr(latency, f"{step}_us")
+        if value is None:
+            return Cell("–", note="too few values", word="empty")
+        note = ""
+        if kind == "response" and step == "p99" and latency.p99_interval:
+            interval = latency.p99_interval
+            note = f"{formats.ms(interval.low_us)} to {formats.ms(interval.high_us)}"
+        key = f"{one.name}.{operation}.{kind}_{step}_us"
+        return Cell(formats.ms(value), raw=str(value), key=f"detail.{key}", note=note)
+
+    return _of(one.steady, operation, cell)
+
+
+def _of(
+    phase: PhaseNumbers | None, operation: str, cell: Callable[[OperationNumbers], Cell]
+) -> Cell:
+    if phase is None or operation not in phase.operations:
+        return Cell("–", note="did not run", word="empty")
+    return cell(phase.operations[operation])
+
+
+def errors(run: ReportedRun) -> Table:
+    """What became of every operation of the steady phase, and why some failed."""
+    sections = []
+    for operation, label in OPERATIONS.items():
+        rows = [
+            Row(
+                _head(key),
+                tuple(_of(one.steady, operation, _counted(key)) for one in run.measured),
+            )
+            for key in ("ok", "failed", "unknown", "dropped")
+        ]
+        rows += _cause_rows(run, operation)
+        sections.append(Section(tuple(rows), title=label, note="open loop, steady phase"))
+    return Table(
+        name="errors",
+        caption="Failed: surely not applied. Unknown: may or may not have been applied. Neither "
+        "is in any latency. Causes are a fixed set.",
+        corner="Operations",
+        columns=_columns(run),
+        sections=tuple(sections),
+    )
+
+
+def _counted(key: str) -> Callable[[OperationNumbers], Cell]:
+    def cell(held: OperationNumbers) -> Cell:
+        value: int = getattr(held, key)
+        return Cell(formats.count(value), raw=str(value))
+
+    return cell
+
+
+def _cause_rows(run: ReportedRun, operation: str) -> list[Row]:
+    steady = [one.steady for one in run.measured]
+    held = [phase.operations.get(operation) if phase else None for phase in steady]
+    causes = sorted({cause for one in held if one for cause in one.causes})
+    return [
+        Row(
+            Head(f"cause: {cause.replace('_', ' ')}", "of failed and unknown"),
+            tuple(Cell(formats.count(one.causes.get(cause, 0) if one else None)) for one in held),
+        )
+        for cause in causes
+    ]
+
+
+def instrument(run: ReportedRun) -> Table:
+    """How the load generator fared: whether its figures are the target's or its own."""
+    sections = []
+    for title, note, phases in (
+        ("Steady phase", "open loop", [one.steady for one in run.measured]),
+        ("Capacity phase", "closed loop", [one.capacity for one in run.measured]),
+    ):
+        rows = [
+            Row(_head("cpu_share", unit="of one core"), _cells(phases, _cpu)),
+            Row(_head("loop_lag_max_us", unit="ms"), _cells(phases, _loop_lag)),
+            Row(
+                _head("sent_per_s"), _cells(phases, lambda one: Cell(formats.rate(one.sent_per_s)))
+            ),
+            Row(_head("reconnects"), _cells(phases, _state("reconnects"))),
+            Row(_head("redirects"), _cells(phases, _state("redirects"))),
+        ]
+        sections.append(Section(tuple(rows), title=title, note=note))
+    return Table(
+        name="instrument",
+        caption="The generator's own state, the worst of its workers.",
+        corner="Load generator",
+        columns=_columns(run),
+        sections=tuple(sections),
+    )
+
+
+def _cells(
+    phases: list[PhaseNumbers | None], cell: Callable[[PhaseNumbers], Cell]
+) -> tuple[Cell, ...]:
+    missing = Cell("–", note="did not run", word="empty")
+    return tuple(missing if phase is None else cell(phase) for phase in phases)
+
+
+def _cpu(phase: PhaseNumbers) -> Cell:
+    peak = f"busiest window {formats.share(phase.generator.cpu_share_max)}"
+    return Cell(formats.share(phase.generator.cpu_share), note=peak)
+
+
+def _loop_lag(phase: PhaseNumbers) -> Cell:
+    return Cell(formats.ms(phase.generator.loop_lag_max_us))
+
+
+def _state(name: str) -> Callable[[PhaseNumbers], Cell]:
+    return lambda phase: Cell(formats.count(getattr(phase.generator, name)))
