@@ -1,0 +1,85 @@
+#!/usr/bin/python
+"""What of a target is on a host and runs there: the one look that a role's decisions rest on."""
+
+from __future__ import annotations
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host_parts import memory_bytes
+from ansible.module_utils.member_units import MEMBER_UNITS, bundle_on_host, sha256_of, show
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: Look at what of a target is installed and running on a host
+description: Reads only.
+options:
+  target: {type: str, required: true, description: Name of the target.}
+  units: {type: list, elements: str, required: true, description: Its units on this host.}
+  data_dir: {type: path, required: true, description: Where its database files lie.}
+  nofile: {type: int, required: true, description: Open files that its units ask for.}
+author: [soakbed]
+"""
+EXAMPLES = r"""
+- name: The host is looked at
+  host_state: {target: etcd, units: [soakbed-etcd.service], data_dir: /data/etcd, nofile: 65536}
+  register: __etcd_state
+"""
+RETURN = r"""
+bundle: {type: str, returned: always, description: Stamp of the binaries, "" when not whole.}
+units: {type: dict, returned: always, description: State of each unit.}
+strangers: {type: list, returned: always, description: Units of other targets that run.}
+data: {type: bool, returned: always, description: Whether there are database files.}
+soakbed: {type: dict, returned: always, description: Binaries and limits, topic installed.}
+"""
+
+CERTIFICATES = ("ca.crt", "host.crt")
+
+
+def limits(units: dict, wanted: int) -> list[str]:
+    """Units that run with fewer open files than they ask for."""
+    return [
+        f"{name}: LimitNOFILE: wanted {wanted}, found {unit['nofile']}: "
+        "the host's hard limit is lower and cannot be raised"
+        for name, unit in sorted(units.items())
+        if unit["pid"] and unit["nofile"] < wanted
+    ]
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            "target": {"type": "str", "required": True},
+            "units": {"type": "list", "elements": "str", "required": True},
+            "data_dir": {"type": "path", "required": True},
+            "nofile": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    every = show(sorted({*MEMBER_UNITS, *given["units"]}))
+    units = {name: every[name] for name in given["units"]}
+    stamp, binaries = bundle_on_host(given["target"])
+    pki = [sha256_of(f"/etc/soakbed/pki/{name}") for name in CERTIFICATES]
+    module.exit_json(
+        changed=False,
+        bundle=stamp,
+        units=units,
+        strangers=[n for n, unit in every.items() if unit["active"] and n not in given["units"]],
+        data=os.path.isdir(given["data_dir"]) and bool(os.listdir(given["data_dir"])),
+        memory_bytes=memory_bytes(),
+        pki="-".join(pki) if all(pki) else "",
+        soakbed={
+            "installed": {
+                "binaries": binaries,
+                "machine": os.uname().machine,
+                "restarts": {name: unit["restarts"] for name, unit in units.items()},
+                "limits": limits(units, given["nofile"]),
+            }
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""Playbooks, run through ansible-runner: the only module that knows that library.
+
+Called by `stages.configure`. Everything a play leaves behind for itself (variables with secrets,
+event files, control sockets) lies in private folders that are gone when `play` returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, TextIO
+
+import ansible_runner
+import psutil
+
+from soakbed.errors import ConfigureError
+
+__all__ = ["Ansible", "PlayOutcome", "Playbooks", "TaskTime"]
+
+Json = Any
+OnEvent = Callable[[str], None]
+
+# A task that hands data back returns it under this key, as {topic: data}; see playbooks/README.md.
+RETURNED = "soakbed"
+_GRACE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTime:
+    """How long one task took on its slowest host."""
+
+    play: str
+    task: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlayOutcome:
+    """What one playbook did. `returned`: host -> topic -> data."""
+
+    changed: int
+    seconds: float
+    tasks: tuple[TaskTime, ...]
+    returned: Mapping[str, Mapping[str, Json]]
+    changed_tasks: tuple[str, ...] = ()
+
+
+class Ansible(Protocol):
+    """What the stages need to know about Ansible."""
+
+    def play(
+        self,
+        playbook: str,
+        inventory: Path,
+        variables: Mapping[str, Json],
+        *,
+        log: Path,
+        on_event: OnEvent | None = None,
+    ) -> PlayOutcome:
+        """Run one playbook to its end. Raises ConfigureError naming host and task."""
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Turns runner events into a log, progress words and the outcome."""
+
+    log: TextIO
+    on_event: OnEvent
+    play: str = ""
+    changed: list[str] = field(default_factory=list)
+    tasks: dict[tuple[str, str], float] = field(default_factory=dict)
+    returned: dict[str, dict[str, Json]] = field(default_factory=dict)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __call__(self, event: Mapping[str, Json]) -> bool:
+        """Take one event; False, since runner need not keep it."""
+        kind, data = str(event.get("event", "")), event.get("event_data") or {}
+        if kind == "playbook_on_play_start":
+            self.play = str(data.get("name", ""))
+        elif kind == "playbook_on_task_start":
+            self.on_event(f"{self.play}: {data.get('name', '')}")
+        elif kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
+            self._result(kind, data)
+        return False
+
+    def _result(self, kind: str, data: Mapping[str, Json]) -> None:
+        host, task = str(data.get("host", "")), str(data.get("task", ""))
+        result: Mapping[str, Json] = data.get("res") or {}
+        seconds = float(data.get("duration") or 0.0)
+        key = (self.play, task)
+        self.tasks[key] = max(seconds, self.tasks.get(key, 0.0))
+        failed = kind != "runner_on_ok" and not data.get("ignore_errors")
+        message = _message(result) if failed else ""
+        if failed:
+            self.failures.append((host, task, message))
+        elif result.get("changed"):
+            self.changed.append(f"{host}: {task}")
+        for topic, content in (result.get(RETURNED) or {}).items():
+            self.returned.setdefault(host, {})[topic] = content
+        line = {
+            "at_s": round(time.time(), 3),
+            "event": kind.removeprefix("runner_on_"),
+            "play": self.play,
+            "host": host,
+            "task": task,
+            "seconds": round(seconds, 3),
+            "changed": bool(result.get("changed")),
+        }
+        self.log.write(json.dumps(line | ({"message": message} if message else {})) + "\n")
+        self.log.flush()
+
+    def outcome(self, seconds: float) -> PlayOutcome:
+        """The record of a play that ended well."""
+        times = tuple(TaskTime(play, task, took) for (play, task), took in self.tasks.items())
+        return PlayOutcome(
+            len(self.changed), seconds, times, self.returned, changed_tasks=tuple(self.changed)
+        )
+
+
+class Playbooks:
+    """Runs the playbooks of one project. `private` is a folder of mode 0700 (the state)."""
+
+    def __init__(self, folder: Path, *, private: Path) -> None:
+        self._folder = folder
+        self._private = private
+
+    def play(
+        self,
+        playbook: str,
+        inventory: Path,
+        variables: Mapping[str, Json],
+        *,
+        log: Path,
+        on_event: OnEvent | None = None,
+    ) -> PlayOutcome:
+        """Run one playbook to its end. Raises ConfigureError naming host and task."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with (
+            log.open("a", encoding="utf-8") as stream,
+            self._scratch() as scratch,
+            _control_sockets() as sockets,
+            _interruptible(scratch) as interrupted,
+        ):
+            _write_private(scratch / "env" / "extravars", json.dumps(variables))
+            listener = _Listener(stream, on_event or _silent)
+            done = ansible_runner.run(
+                private_data_dir=str(scratch),
+                project_dir=str(self._folder),
+                playbook=playbook,
+                inventory=str(inventory.resolve()),
+                envvars={
+                    "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
+                    "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+                    "ANSIBLE_LOCAL_TEMP": str(scratch / "tmp"),
+                    "PATH": os.pathsep.join([str(_launcher(scratch)), *os.get_exec_path()]),
+                },
+                settings={"suppress_ansible_output": True, "pexpect_timeout": 1},
+                quiet=True,
+                event_handler=listener,
+                cancel_callback=interrupted,
+            )
+            if interrupted():
+                raise KeyboardInterrupt
+            if done.rc != 0:
+                raise _failure(playbook, listener, done.stdout.read(), log)
+        return listener.outcome(time.monotonic() - started)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A private folder; those of processes that died before are removed on the way."""
+        self._private.mkdir(parents=True, exist_ok=True)
+        for left in self._private.glob(".ansible-*"):
+            if not psutil.pid_exists(int(left.name.split("-")[1])):
+                shutil.rmtree(left)
+        folder = Path(tempfile.mkdtemp(prefix=f".ansible-{os.getpid()}-", dir=self._private))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.parent.mkdir(mode=0o700)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:  # noqa: PTH123
+        out.write(text)
+
+
+def _launcher(scratch: Path) -> Path:
+    """Folder with the Ansible of this Python, ended by the kernel when its starter dies.
+
+    Runner makes its child ignore SIGHUP, so a play would outlive a pipeline that was killed, and
+    meet the play of the next one on the same hosts.
+    """
+    ansible = Path(sys.executable).parent / "ansible-playbook"
+    if shutil.which("setpriv") is None:
+        return ansible.parent
+    launcher = scratch / "bin" / "ansible-playbook"
+    launcher.parent.mkdir()
+    launcher.write_text(f'#!/bin/sh\nexec setpriv --pdeathsig TERM -- "{ansible}" "$@"\n')
+    launcher.chmod(0o700)
+    return launcher.parent
+
+
+@contextmanager
+def _control_sockets() -> Iterator[Path]:
+    """A folder for SSH's control sockets, which are closed at the end.
+
+    It lies in the temporary directory since a socket's path may have 104 characters only.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sb-ssh-"))
+    try:
+        yield folder
+    finally:
+        for socket in folder.iterdir():
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "soakbed"],
+                capture_output=True,
+                check=False,
+                timeout=_GRACE_S,
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _interruptible(scratch: Path) -> Iterator[Callable[[], bool]]:
+    """While the block runs, Ctrl-C and SIGTERM end the play, all its processes, and then us."""
+    event = threading.Event()
+
+    def interrupted() -> bool:
+        if event.is_set():
+            _end_play(scratch)
+        return event.is_set()
+
+    def remember(_signal: int, _frame: FrameType | None) -> None:
+        event.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_play(scratch: Path) -> None:
+    """Ask our own ansible-playbook and its workers to stop; kill what does not."""
+    ours = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if any(str(scratch) in word for word in _command_line(process))
+    ]
+    for process in ours:
+        _signal(process, signal.SIGTERM)
+    _, alive = psutil.wait_procs(ours, timeout=_GRACE_S)
+    for process in alive:
+        _signal(process, signal.SIGKILL)
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _message(result: Mapping[str, Json]) -> str:
+    """What went wrong, in the words of the module; of the first failed item in a loop."""
+    items: list[Mapping[str, Json]] = result.get("results", [])
+    failed_item = next((item for item in items if item.get("failed")), {})
+    for source in (failed_item, result):
+        for key in ("msg", "message", "stderr", "censored"):
+            if source.get(key) and source[key] != "One or more items failed":
+                return str(source[key]).strip()
+    return "failed without a word"
+
+
+def _failure(playbook: str, listener: _Listener, stdout: str, log: Path) -> ConfigureError:
+    remedy = f"mend it and run the same command again; what was done before is kept, see {log}"
+    if not listener.failures:
+        said = " ".join(line.strip() for line in stdout.strip().splitlines()[-6:])
+        return ConfigureError(f"{playbook} did not run: {said}", remedy=remedy)
+    host, task, message = listener.failures[0]
+    others = sorted({name for name, _, _ in listener.failures[1:]} - {host})
+    also = f" (also on {', '.join(others)})" if others else ""
+    return ConfigureError(
+        f"{playbook} failed on {host}{also} at '{task}': {message}", remedy=remedy
+    )
