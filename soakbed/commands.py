@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,13 @@ from rich.console import Console
 
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
-from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.local_machine import remains_of
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
-from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.lock import held_alone
 from soakbed.archive.run_folder import RunFolder
-from soakbed.errors import ArchiveError, InvalidRun, Unavailable
-from soakbed.pipeline import Bench, Stopwatch, Tools, judge_and_report, prepare
+from soakbed.errors import ArchiveError, InvalidRun
+from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, judge_and_report, prepare
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
 from soakbed.records.run import NotMeasured
@@ -31,7 +28,6 @@ from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.text import summary_table
 from soakbed.stages.configure import configure_target
-from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.teardown import teardown as unmake
 
 __all__ = [
@@ -94,23 +90,17 @@ class Session:
 
 
 def setup(session: Session, targets: Sequence[str]) -> None:
-    """Image, artifacts and the load hosts' packages into the cache, side by side."""
-    places, say = session.places, session.display
-    with session.alone(), session.watch.stage("setup"), ThreadPoolExecutor(3) as pool:
-        work: list[Callable[[], object]] = [lambda: load_host_variables(places, progress=say)]
-        if session.spec.provider == "local":
-            check_local_machine(session.spec, places)
-            work.append(lambda: ensure_image(places, progress=say))
-        work += [lambda name=name: _fetch(session, name) for name in targets]  # type: ignore[misc]
-        for done in [pool.submit(job) for job in work]:
-            done.result()
-
-
-def _fetch(session: Session, target: str) -> None:
-    try:
-        session.tools.artifacts.bundle(target, allow_substitute=True)
-    except Unavailable as error:  # `bench` will call it not_measured; setup only says so
-        session.console.print(f"{target}: {error}", style="yellow", markup=False)
+    """Everything that later commands need, into the cache."""
+    with session.alone():
+        lacking = fetch(
+            session.spec,
+            targets,
+            tools=session.tools,
+            places=session.places,
+            watch=session.watch,
+        )
+    for target, error in lacking.items():
+        session.console.print(f"{target}: {error}", style="yellow", markup=False, soft_wrap=True)
 
 
 def provision(session: Session, profile: str) -> None:

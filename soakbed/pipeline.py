@@ -10,25 +10,29 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from soakbed.adapters.ansible import Ansible
 from soakbed.adapters.artifacts import Artifacts
+from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
+from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import Unavailable
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
-from soakbed.records.spec import RunSpec, TargetName, TestbedSpec
+from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.page import write_report
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import configure_target, prepare_hosts, wipe_target
 from soakbed.stages.evidence import evidence_of
+from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
 from soakbed.stages.judge import judge
 from soakbed.stages.load import drive, plan_session, session_is_there
@@ -36,7 +40,7 @@ from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
 from soakbed.stages.summarise import assemble_summary
 
-__all__ = ["Bench", "Stopwatch", "Tools", "judge_and_report", "prepare"]
+__all__ = ["Bench", "Stopwatch", "Tools", "fetch", "judge_and_report", "prepare"]
 
 Progress = Callable[[str], None]
 
@@ -76,6 +80,38 @@ class Stopwatch:
         self.note(taken)
 
 
+def fetch(
+    spec: TestbedSpec,
+    targets: Sequence[str],
+    *,
+    tools: Tools,
+    places: Places,
+    watch: Stopwatch,
+) -> dict[str, Unavailable]:
+    """Image, artifacts and the load hosts' packages into the cache, side by side.
+
+    Returns the targets whose artifacts cannot be had: `bench` calls them not_measured.
+    """
+    lacking: dict[str, Unavailable] = {}
+
+    def bundle(target: str) -> None:
+        try:
+            tools.artifacts.bundle(target, allow_substitute=True)
+        except Unavailable as error:
+            lacking[target] = error
+
+    with watch.stage("fetch"), ThreadPoolExecutor() as pool:
+        if spec.provider == "local":
+            check_local_machine(spec, places)
+        jobs = [pool.submit(load_host_variables, places, progress=tools.progress)]
+        jobs += [pool.submit(bundle, target) for target in targets]  # type: ignore[arg-type]
+        if spec.provider == "local":
+            jobs.append(pool.submit(ensure_image, places, progress=tools.progress))  # type: ignore[arg-type]
+        for job in jobs:
+            job.result()
+    return lacking
+
+
 def prepare(
     spec: TestbedSpec,
     profile: str,
@@ -90,6 +126,7 @@ def prepare(
     `only_what_is_missing`: trust an earlier preparation by the same playbooks and profile, as
     `bench` does right after `provision`; a host that was made again is always prepared.
     """
+    fetch(spec, TARGETS, tools=tools, places=places, watch=watch)
     with watch.stage("provision") as changed:
         came_up = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
         changed(came_up.changed)
