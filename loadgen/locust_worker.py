@@ -51,11 +51,15 @@ class WorkerSide:
         self.totals = WorkerTotals(rank)
         self._offset = 0
         self._engine: Any = None  # gevent's Popen, once started
+        self._pressing: gevent.Greenlet | None = None
         self._answered_s = time.monotonic()
 
     def attach(self) -> None:
         """Hook into Locust; called once, at its init event."""
         self.environment.events.report_to_master.add_listener(self._report)
+        # Locust calls the last added first: the engine's end is told before the worker says it
+        # quits, upon which the master may be gone.
+        self.environment.events.quitting.add_listener(self._on_quitting)
         self.runner.register_message(MERGED, self._on_merged)
         self._obey = self.runner.handle_message
         self.runner.handle_message = self._on_message
@@ -64,6 +68,7 @@ class WorkerSide:
         """Run the engine to its end, see the totals merged, then quit. Runs once per process."""
         if self._engine is not None:
             return
+        self._pressing = gevent.getcurrent()
         self._engine = self._started_engine()
         os.setpriority(os.PRIO_PROCESS, 0, WORKER_NICENESS)
         # Apart from the wait below: a fault in what we show must not end what we measure.
@@ -147,6 +152,10 @@ class WorkerSide:
         if self._silence_s() > ANSWER_TIMEOUT_S and self._engine is not None:
             # A master that was started again knows no worker, and learns of one only by this.
             self.runner.client.send(Message("client_ready", __version__, self.runner.client_id))
+
+    def _on_quitting(self, **_: object) -> None:
+        if self._pressing is not None:
+            self._pressing.kill(block=True)
 
     def _on_merged(self, **_: object) -> None:
         self._answered_s = time.monotonic()

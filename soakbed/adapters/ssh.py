@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from fabric import Config, Connection
-from invoke.exceptions import CommandTimedOut
-from paramiko import RejectPolicy
+from paramiko import Channel, RejectPolicy
 from paramiko.ssh_exception import SSHException
 
 from soakbed.errors import LoadError
@@ -33,6 +32,7 @@ KEEPALIVE_S = 15
 # One new connection per call mends a restart or a dropped line; waiting longer is the caller's.
 ATTEMPTS = 2
 _CHUNK_BYTES = 256 * 1024
+_GLANCE_S = 0.2  # how often a silent command's other stream and its time limit are looked at
 
 Made = TypeVar("Made")
 
@@ -102,14 +102,16 @@ class Ssh:
         line = shlex.join(command)
 
         def attempt(connection: Connection) -> Result:
-            try:
-                done = connection.run(line, hide=True, warn=True, timeout=timeout_s)
-            except CommandTimedOut:
+            # Not Fabric's run: it catches Ctrl-C for itself, and takes three threads per command.
+            with contextlib.closing(connection.create_session()) as channel:
+                channel.exec_command(line)
+                done = _read_to_end(channel, timeout_s)
+            if done is None:
                 raise CommandFailed(
                     f"{host.name}: {_shown(line)} did not end in {timeout_s:.0f} s",
                     remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
-                ) from None
-            return Result(done.exited, done.stdout, done.stderr)
+                )
+            return done
 
         result = self._with(host, attempt)
         if check and result.code:
@@ -199,8 +201,28 @@ class Ssh:
             connection.client.close()
 
 
-# in_stream: Invoke would otherwise hand our own standard input to the command.
-_OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False, "run": {"in_stream": False}}
+_OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False}
+
+
+def _read_to_end(channel: Channel, timeout_s: float) -> Result | None:
+    """What a command writes until it ends; None when time is up. EOFError when the line broke."""
+    out, err = bytearray(), bytearray()
+    ends_s = time.monotonic() + timeout_s
+    channel.settimeout(_GLANCE_S)
+    for stream, read in ((out, channel.recv), (err, channel.recv_stderr)):
+        while time.monotonic() < ends_s:
+            while channel.recv_stderr_ready():
+                err += channel.recv_stderr(_CHUNK_BYTES)
+            with contextlib.suppress(TimeoutError):
+                if not (chunk := read(_CHUNK_BYTES)):
+                    break
+                stream += chunk
+        else:
+            return None
+    code = channel.recv_exit_status()
+    if code < 0:
+        raise EOFError("the connection broke before the command's end was known")
+    return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def _shown(line: str) -> str:

@@ -1,0 +1,131 @@
+"""From a spec and a target that is ready to the plan of one session; pure.
+
+Two sessions press each target (design.md D6): "capacity", closed loop, finds what it can do;
+"steady", open loop at a share of that, is where latency is read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from loadgen.contract.plan import Auth, Keyspace, Phase, Plan, Popularity, Tls
+from soakbed.errors import LoadError
+from soakbed.records.run import ReadyTarget
+from soakbed.records.spec import RunSpec, TargetName
+from soakbed.records.testbed import Host, Testbed
+
+__all__ = ["plan_session", "ranks_by_host", "session_id", "session_limit_s", "workers_of"]
+
+PKI = "/etc/soakbed/pki"
+CLIENT_TLS = Tls(ca=f"{PKI}/ca.crt", cert=f"{PKI}/client.crt", key=f"{PKI}/client.key")
+USER = "bench"
+# etcd knows the user by the certificate's CN, so there is no password to speak of.
+_AUTH = {"redis_cluster": Auth(user=USER, password_file="/etc/soakbed/secrets/redis_bench")}
+# etcd's role `bench` may write below /bench/, Redis' user `bench` keys that begin with bench:.
+_PREFIX: dict[TargetName, str] = {"etcd": "/bench/", "redis_cluster": "bench:", "tikv": "bench:"}
+# A fill slower than this is broken: etcd on a disk with 10 ms fsyncs still does several times it.
+_LEAST_FILL_PER_S = 200
+_FILL_GRACE_S = 60
+# Beyond the phases: Locust's start, connecting, draining what is in flight, merging totals.
+_SESSION_GRACE_S = 180
+
+
+def plan_session(
+    spec: RunSpec,
+    ready: ReadyTarget,
+    *,
+    run_id: str,
+    session: str,
+    capacity_per_s: float,
+    testbed: Testbed,
+) -> Plan:
+    """The plan of one session. `capacity_per_s` matters to "steady" only.
+
+    Raises LoadError when there is no capacity to take a share of.
+    """
+    work = spec.workload
+    target = _named(ready.target)
+    return Plan(
+        run_id=run_id,
+        session=session,
+        target=target,
+        endpoints=ready.endpoints,
+        keyspace=Keyspace(
+            keys=work.keys,
+            prefix=_PREFIX[target],
+            popularity=Popularity(**work.popularity.model_dump()),
+        ),
+        phases=_phases(spec, target, session, capacity_per_s),
+        tls=CLIENT_TLS,
+        auth=_AUTH.get(target),
+        value_bytes=work.value_bytes,
+        read_share=work.read_share,
+        connections=work.connections,
+        pipeline=work.pipeline,
+        timeout_ms=work.timeout_ms,
+        window_s=work.window_s,
+        workers=workers_of(testbed, at_most=work.connections),
+        seed=work.seed,
+    )
+
+
+def _named(target: str) -> Literal["etcd", "redis_cluster", "tikv"]:
+    match target:
+        case "etcd" | "redis_cluster" | "tikv":
+            return target
+    raise ValueError(f"no such target: {target}")
+
+
+def _phases(spec: RunSpec, target: str, session: str, capacity_per_s: float) -> tuple[Phase, ...]:
+    work, lasts = spec.workload, spec.workload.phases
+    if session == "capacity":
+        fill_s = _FILL_GRACE_S + math.ceil(work.keys / _LEAST_FILL_PER_S)
+        phases = [
+            Phase("fill", "fill", fill_s),
+            Phase("warmup", "closed", lasts.warmup_s),
+            Phase("capacity", "closed", lasts.capacity_s),
+        ]
+    else:
+        rate_per_s = round(capacity_per_s * work.steady_share_of_capacity, 3)
+        if rate_per_s <= 0:
+            raise LoadError(
+                f"{target}: the capacity session ended no operation well, "
+                "so there is no rate for the steady phase",
+                remedy=f"read {target}/load/capacity/locust/ and the members' journals for why",
+            )
+        phases = [
+            Phase("warmup", "open", lasts.settle_s, rate_per_s, work.arrivals),
+            Phase("steady", "open", lasts.steady_s, rate_per_s, work.arrivals),
+        ]
+    return tuple(phase for phase in phases if phase.duration_s)
+
+
+def session_id(plan: Plan) -> str:
+    """The name of the session on the load hosts."""
+    return f"{plan.run_id}-{plan.target}-{plan.session}"
+
+
+def session_limit_s(plan: Plan) -> int:
+    """How long the session can last if nothing is wrong."""
+    return sum(phase.duration_s for phase in plan.phases) + _SESSION_GRACE_S
+
+
+def workers_of(testbed: Testbed, *, at_most: int) -> int:
+    """One worker per core of the load hosts; never more than there are connections."""
+    return min(len(_cores(testbed)), at_most)
+
+
+def ranks_by_host(testbed: Testbed, workers: int) -> dict[str, tuple[int, ...]]:
+    """Which ranks run on which load host: one after the other over all cores."""
+    cores = _cores(testbed)
+    ranks: dict[str, tuple[int, ...]] = {}
+    for rank in range(workers):
+        host = cores[rank % len(cores)].name
+        ranks[host] = (*ranks.get(host, ()), rank)
+    return ranks
+
+
+def _cores(testbed: Testbed) -> list[Host]:
+    # A host that is a machine of its own does not say how many cores it has: one worker there.
+    return [host for host in testbed.of_duty("load") for _ in host.cpus or (0,)]

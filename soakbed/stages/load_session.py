@@ -1,0 +1,164 @@
+"""One session of load on the load hosts: its folder, its units, what it shows while it runs.
+
+Used by `stages.load`. Nothing is held here: every answer is read from the hosts, so that a
+controller that was killed finds the session as it is (design.md D9).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen.contract.plan import Plan
+from soakbed.adapters.ssh import Shell
+from soakbed.errors import LoadError
+from soakbed.records.testbed import Host, Testbed
+from soakbed.stages.load_plan import ranks_by_host, session_id
+
+__all__ = ["SESSIONS", "Glance", "LoadSession", "found_outcome"]
+
+SESSIONS = "/var/lib/soakbed/sessions"
+PYTHON = "/opt/soakbed/loadgen-venv/bin/python"
+_LOOK = ["env", "-C", "/opt/soakbed", PYTHON, "-m", "loadgen.look"]
+_STOP_TIMEOUT_S = 90
+# One command for everything that a look at a session needs.
+_GLANCE = 'cd "$1" && shift && { cat progress-*.json 2>/dev/null; systemctl show "$@"; }'
+_ASKED = "--property=Id,ActiveState"
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One look at a session. `progress`: the newest window of each worker, as it shows it."""
+
+    progress: tuple[Mapping[str, Any], ...]
+    units: Mapping[str, Mapping[str, str]]
+
+    def active(self, duty: str = "") -> bool:
+        """Whether a unit runs; `duty` "master" or "worker" asks for those only."""
+        return any(
+            unit.get("ActiveState") in ("active", "activating", "deactivating", "reloading")
+            for name, unit in self.units.items()
+            if f"soakbed-load-{duty}" in name
+        )
+
+
+class LoadSession:
+    """A plan on the load hosts of a testbed. `web_port` 0 means no Locust page."""
+
+    def __init__(self, plan: Plan, testbed: Testbed, *, shell: Shell, web_port: int = 0) -> None:
+        self.plan = plan
+        self.id = session_id(plan)
+        self.folder = f"{SESSIONS}/{self.id}"
+        self._shell = shell
+        self._web_port = web_port
+        self.ranks = ranks_by_host(testbed, plan.workers)
+        self.hosts = [host for host in testbed.of_duty("load") if host.name in self.ranks]
+
+    def begin(self) -> None:
+        """Lay the session's folder and start its units; what an earlier try left is removed."""
+        plan = json.dumps(self.plan.to_json(), indent=1) + "\n"
+        for host in self.hosts:
+            self.stop(host)
+            self._shell.run(host, ["rm", "-rf", self.folder])
+            share = {"ranks": self.ranks[host.name], "web_port": self._web_port}
+            # The plan last: where it is, the folder is whole.
+            texts = {"session.json": json.dumps(share) + "\n", "plan.json": plan}
+            self._shell.put_texts(host, self.folder, texts)
+        for host in self.hosts:
+            self._shell.run(host, ["systemctl", "start", *self._units(host)])
+
+    def glance(self) -> Glance:
+        """How the session stands on all hosts. Raises HostUnreachable."""
+        progress: list[Mapping[str, Any]] = []
+        units: dict[str, Mapping[str, str]] = {}
+        for host in self.hosts:
+            asked = ["sh", "-c", _GLANCE, "glance", self.folder, _ASKED, *self._units(host)]
+            out = self._shell.run(host, asked).out
+            progress += _json_lines(out)
+            units |= {f"{host.name}: {unit['Id']}": unit for unit in _unit_blocks(out)}
+        return Glance(tuple(progress), units)
+
+    def stop(self, host: Host | None = None) -> None:
+        """Stop the units, workers first so that their last totals still reach the master."""
+        for one in [host] if host else self.hosts:
+            for unit in reversed(self._units(one)):
+                command = ["systemctl", "stop", unit]
+                self._shell.run(one, command, timeout_s=_STOP_TIMEOUT_S)
+
+    def stop_masters(self) -> None:
+        """Stop Locust masters that have no worker left to wait for."""
+        for host in self.hosts:
+            command = ["systemctl", "stop", self._units(host)[0]]
+            self._shell.run(host, command, timeout_s=_STOP_TIMEOUT_S)
+
+    def outcome_on_hosts(self) -> str:
+        """What is there of this very plan: a session "running", or "finished", or none ("")."""
+        return found_outcome(self.id, self.hosts, shell=self._shell, plan=self.plan)
+
+    def journal(self) -> str:
+        """The last lines of the units' journals, for an error that must say why."""
+        lines = []
+        for host in self.hosts:
+            units = [f"--unit={unit}" for unit in self._units(host)]
+            asked = ["journalctl", "--no-pager", "--output=cat", "--lines=8", *units]
+            lines += self._shell.run(host, asked, check=False).out.strip().splitlines()
+        return " / ".join(lines[-6:])
+
+    def _units(self, host: Host) -> list[str]:
+        """The master first, then one worker per rank."""
+        workers = [f"soakbed-load-worker@{self.id}:{rank}.service" for rank in self._ranks(host)]
+        return [f"soakbed-load-master@{self.id}.service", *workers]
+
+    def _ranks(self, host: Host) -> tuple[int, ...]:
+        return self.ranks[host.name]
+
+
+def found_outcome(
+    name: str, hosts: Sequence[Host], *, shell: Shell, plan: Plan | None = None
+) -> str:
+    """What became of the session `name`: "running", "finished" on all hosts, or "".
+
+    With `plan`, a session of another plan counts as not there.
+    """
+    states = [_found_on(name, host, shell=shell, plan=plan) for host in hosts]
+    if "running" in states:
+        return "running"
+    return "finished" if states and all(state == "finished" for state in states) else ""
+
+
+def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> str:
+    looked = shell.run(host, [*_LOOK, f"{SESSIONS}/{name}"], check=False)
+    if looked.code:
+        return ""  # nothing installed yet, or nothing that this version could read
+    found: dict[str, Any] = json.loads(looked.out)
+    if not found or (plan is not None and Plan.from_json(found["plan"]) != plan):
+        return ""
+    pattern = f"soakbed-load-worker@{name}:*.service"
+    states = "--state=active,activating,deactivating"
+    listed = shell.run(host, ["systemctl", "list-units", "--plain", "--no-legend", states, pattern])
+    if listed.out.strip():
+        return "running"
+    return "finished" if set(found["outcomes"].values()) == {"finished"} else ""
+
+
+def _json_lines(out: str) -> Iterator[Mapping[str, Any]]:
+    for line in out.splitlines():
+        if line.startswith("{"):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise LoadError(
+                    f"a worker shows its progress in words we do not know: {line[:80]}",
+                    remedy="prepare the hosts again, so that both sides have one version",
+                ) from error
+
+
+def _unit_blocks(out: str) -> Iterator[Mapping[str, str]]:
+    """`systemctl show` of several units: blocks of KEY=VALUE, an empty line between."""
+    for block in out.split("\n\n"):
+        pairs = (line.partition("=") for line in block.splitlines() if "=" in line)
+        unit = {key: value for key, _, value in pairs if not key.startswith("{")}
+        if "Id" in unit:
+            yield unit
