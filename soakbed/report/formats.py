@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from soakbed.units import us_to_ms
+from soakbed.units import GIB, us_to_ms
 
-__all__ = ["count", "duration", "ms", "rate", "share", "when"]
+__all__ = ["count", "duration", "gibibytes", "ms", "rate", "share", "when"]
 
 NONE = "–"
 
@@ -49,10 +49,19 @@ def count(value: int | None) -> str:
 def share(value: float | None) -> str:
     """A share of one, as percent.
 
-    >>> share(0.4486)
-    '44.9 %'
+    >>> share(0.4486), share(0.5)
+    ('44.9 %', '50 %')
     """
-    return NONE if value is None else f"{100 * value:.1f} %"
+    return NONE if value is None else f"{round(100 * value, 1):g} %"
+
+
+def gibibytes(value_bytes: float | None) -> str:
+    """Bytes as GiB.
+
+    >>> gibibytes(8 * 1024**3)
+    '8.0'
+    """
+    return NONE if value_bytes is None else f"{value_bytes / GIB:.1f}"
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import Plot, curves, over_time
 from soakbed.report.reading import ReportedRun, load_claims, read_run
 from soakbed.report.tables import Table, glance
-from soakbed.report.tables_detail import errors, instrument, percentiles
+from soakbed.report.tables_detail import errors, hosts, instrument, percentiles
 from soakbed.report.words import TARGET_WORDS, TargetWords, promise
 
 __all__ = ["Page", "compose", "render", "write_report"]
@@ -68,6 +68,7 @@ class Page:
     percentiles: Table
     errors: Table
     instrument: Table
+    hosts: Table
     caveats: tuple[Note, ...]
     repeat: tuple[Fact, ...]
     metrics: tuple[Metric, ...]
@@ -100,6 +101,7 @@ def compose(run: ReportedRun, claims: Claims | None) -> Page:
         percentiles=percentiles(run),
         errors=errors(run),
         instrument=instrument(run),
+        hosts=hosts(run),
         caveats=tuple(_caveats(run)),
         repeat=tuple(repeat(run)),
         metrics=METRICS,

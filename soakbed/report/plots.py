@@ -6,6 +6,7 @@ logarithmic. Percentile curves use a log axis of 1 - q, so that the tail gets th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -60,20 +61,24 @@ def curves(run: ReportedRun) -> list[Plot]:
         made.append(
             Plot(
                 name=f"curve-{operation}",
-                title=f"{label} latency by percentile",
+                title=f"{label} latency",
                 mode="open loop, steady phase",
                 reading="Solid: response time, from when an operation was due. Dotted: service "
                 "time, from when it was sent. Both axes are logarithmic; a curve ends where the "
                 "sample no longer carries it.",
-                figure=_figure(lines, x=_percentile_axis(lines), y=_log_axis("ms")),
+                figure=_figure(
+                    lines, x=_percentile_axis(lines), y=_log_axis("ms", _heights(lines))
+                ),
             )
         )
     return made
 
 
 def _curve(target: str, label: str, latency: Latency, dash: str) -> _Line:
-    tails = [100.0 / (100.0 - percentile) for percentile, _ in latency.curve]
-    return _Line(target, label, tails, [us / 1000 for _, us in latency.curve], dash)
+    # Without the single fastest value: it would bend the beginning of every curve.
+    points = [(percentile, us) for percentile, us in latency.curve if percentile > 0]
+    tails = [100.0 / (100.0 - percentile) for percentile, _ in points]
+    return _Line(target, label, tails, [us / 1000 for _, us in points], dash)
 
 
 def _percentile_axis(lines: list[_Line]) -> dict[str, Any]:
@@ -82,19 +87,29 @@ def _percentile_axis(lines: list[_Line]) -> dict[str, Any]:
     return {
         "type": "log",
         "title": {"text": "percentile"},
-        "tickvals": [1.0, *(100.0 / (100.0 - tick) for tick in ticks)],
-        "ticktext": ["P0", *(f"P{tick:g}" for tick in ticks)],
+        "tickvals": [100.0 / (100.0 - tick) for tick in ticks],
+        "ticktext": [f"P{tick:g}" for tick in ticks],
     }
 
 
-def _log_axis(title: str) -> dict[str, Any]:
+def _log_axis(title: str, values: Iterable[float]) -> dict[str, Any]:
+    """A log axis labelled at 1, 2 and 5 of each decade, in full and not in powers."""
+    positive = [value for value in values if value > 0] or [1.0, 10.0]
+    low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+    ticks = [
+        factor * 10.0**decade for decade in range(low, max(high, low + 1)) for factor in (1, 2, 5)
+    ]
+    ticks.append(10.0 ** max(high, low + 1))
     return {
         "type": "log",
         "title": {"text": f"{title} (log)"},
-        "dtick": "D2",
-        "exponentformat": "none",
-        "minexponent": 9,
+        "tickvals": ticks,
+        "ticktext": [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks],
     }
+
+
+def _heights(lines: Iterable[_Line]) -> list[float]:
+    return [y for line in lines for y in line.y if y]
 
 
 def over_time(run: ReportedRun) -> list[Plot]:
@@ -105,11 +120,11 @@ def over_time(run: ReportedRun) -> list[Plot]:
         (phase.series[-1].at_s + phase.series[-1].seconds for phase in steady.values()), default=1
     )
     made = [
-        _time_plot("time-throughput", "Throughput over time", steady, shared, _throughput_lines),
+        _time_plot("time-throughput", "Throughput", steady, shared, _throughput_lines),
         *(
             _time_plot(
                 f"time-p99-{operation}",
-                f"{label} P99 over time",
+                f"{label} P99",
                 steady,
                 shared,
                 _p99_lines(operation),
@@ -122,7 +137,7 @@ def over_time(run: ReportedRun) -> list[Plot]:
     )
     return [
         *made,
-        _time_plot("time-capacity", "Capacity over time", capacity, longest, _capacity_lines),
+        _time_plot("time-capacity", "Throughput at capacity", capacity, longest, _capacity_lines),
     ]
 
 
@@ -166,7 +181,7 @@ def _value_axis(lines: list[_Line], unit: str) -> dict[str, Any]:
     peaks = [max((y for y in line.y if y), default=0.0) for line in lines]
     peaks = [peak for peak in peaks if peak > 0]
     if peaks and max(peaks) > _LOG_ABOVE * min(peaks):
-        return _log_axis(unit)
+        return _log_axis(unit, _heights(lines))
     return {"title": {"text": unit}, "rangemode": "tozero", "tickformat": ",~f"}
 
 

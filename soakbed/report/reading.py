@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ArchiveError
 from soakbed.records.claims import Claims
+from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.run import NotMeasured, ReadyTarget, TargetReady
 from soakbed.records.spec import RunSpec
@@ -53,7 +52,8 @@ class ReportedRun:
     run_id: str
     spec: RunSpec
     testbed: Testbed
-    manifest: Mapping[str, Any]
+    manifest: Facts
+    preflight: Facts
     summary: Summary
     measured: tuple[MeasuredRun, ...]
 
@@ -79,7 +79,8 @@ def read_run(run_folder: Path) -> ReportedRun:
         run_id=run.run_id,
         spec=run.spec(),
         testbed=run.read("testbed", Testbed),
-        manifest=_manifest(run_folder / "manifest.json"),
+        manifest=_plain(run_folder / "manifest.json"),
+        preflight=_plain(run_folder / "preflight.json"),
         summary=summary,
         measured=tuple(measured),
     )
@@ -90,8 +91,8 @@ def load_claims(path: Path = _CLAIMS) -> Claims:
     return TypeAdapter(Claims).validate_json(path.read_bytes())
 
 
-def _manifest(path: Path) -> Mapping[str, Any]:
-    """The manifest as it is: its keys are shown, not relied on, so that old runs open too."""
+def _plain(path: Path) -> Facts:
+    """A file as it is: its keys are shown, not relied on, so that old runs open too."""
     if not path.is_file():
         return {}
     try:

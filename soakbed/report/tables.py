@@ -28,7 +28,7 @@ class Cell:
     key: str = ""
     note: str = ""
     span: int = 1
-    word: str = ""  # a class for the page's style: a verdict, or "empty"
+    word: str = ""  # a class for the page's style
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,6 @@ class Column:
     group: str = ""
     group_note: str = ""
     unit: str = ""
-    direction: str = ""
     meaning: str = ""
     target: str = ""
 
@@ -52,6 +51,7 @@ class Head:
     sub: str = ""
     target: str = ""
     meaning: str = ""
+    word: str = ""  # a verdict, shown as a badge
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,8 @@ class Table:
         return found
 
 
-_OPEN = "open loop"
-_CLOSED = "closed loop"
-# Which figures of an operation are on the headline table: (key in summary.json, metric key).
-_LATENCIES = (
-    ("response_p50_us", "response P50"),
-    ("response_p99_us", "response P99"),
-    ("response_p99_9_us", "response P99.9"),
-    ("service_p99_us", "service P99"),
-)
+_STEPS = (("p50", "P50"), ("p99", "P99"), ("p99_9", "P99.9"))
+_KINDS = ("response", "service")
 
 
 def glance(run: ReportedRun, claims: Claims | None) -> Table:
@@ -119,9 +112,11 @@ def glance(run: ReportedRun, claims: Claims | None) -> Table:
             rows.append(_claimed(name, claim))
     return Table(
         name="glance",
-        caption="Latencies are those of the steady phase and labelled with their loop. The targets "
-        "do not promise the same (see each row), so a smaller figure is not a better target by "
-        "itself.",
+        caption="Capacity: closed loop. All else: open loop, steady phase; latencies of ok "
+        "operations in milliseconds, “–” where the sample is too small for the percentile. ≥ reads "
+        "at least: the load generator, not the target, was the limit. The targets do not promise "
+        "the same (see each row), so a smaller figure in a column is not by itself a better "
+        "target.",
         corner="Target and its promise",
         columns=tuple(_columns()),
         sections=(Section(tuple(rows)),),
@@ -129,62 +124,55 @@ def glance(run: ReportedRun, claims: Claims | None) -> Table:
 
 
 def _columns() -> Iterable[Column]:
-    yield Column("Verdict", group="Judged")
-    yield _column("capacity_per_s", f"Throughput, {_CLOSED}", MODES["closed"])
-    for key in ("offered_per_s", "throughput_per_s"):
-        yield _column(key, f"Load, {_OPEN}", MODES["open"])
-    for operation, label in OPERATIONS.items():
-        group = f"{label} latency, {_OPEN}"
-        for key, text in _LATENCIES:
-            known = metric(key)
-            yield Column(
-                label=text,
-                group=group,
-                group_note=MODES["open"],
-                unit="ms",
-                direction=known.direction,
-                meaning=known.meaning,
-                target=operation,
-            )
+    closed = "Closed loop, ops/s, higher is better"
+    loop = "Open loop, ops/s, achieved: higher is better"
+    yield _column("capacity_per_s", closed, MODES["closed"])
+    yield _column("offered_per_s", loop, MODES["open"])
+    yield _column("throughput_per_s", loop, MODES["open"], label="Achieved")
+    for label in OPERATIONS.values():
+        for kind in _KINDS:
+            group = f"{label} {kind}, open loop, ms, lower is better"
+            for step, text in _STEPS:
+                yield _column(f"{kind}_{step}_us", group, MODES["open"], label=text)
     for key in ("failed", "unknown"):
-        yield _column(key, f"Errors, {_OPEN}", "", unit="")
+        yield _column(key, "Errors, open loop, should be zero", MODES["open"])
 
 
-def _column(key: str, group: str, group_note: str, *, unit: str | None = None) -> Column:
+def _column(key: str, group: str, group_note: str, *, label: str = "") -> Column:
     known = metric(key)
     return Column(
-        label=known.label,
+        label=label or known.label,
         group=group,
         group_note=group_note,
-        unit=known.unit if unit is None else unit,
-        direction=known.direction,
-        meaning=known.meaning,
+        meaning=f"{known.meaning} ({known.direction})",
     )
 
 
 def _measured(one: MeasuredRun) -> Row:
     words, held = TARGET_WORDS[one.name], one.summary
-    stands_in = " (substituted)" if held.substituted else ""
-    prefix = "≥ " if held.capacity_is_at_least else ""
+    least = held.capacity_is_at_least
     cells = [
-        Cell(held.verdict, raw=held.verdict, key=f"{one.name}.verdict", word=held.verdict),
         Cell(
-            prefix + formats.rate(held.capacity_per_s),
+            f"{'≥ ' if least else ''}{formats.rate(held.capacity_per_s)}",
             raw=str(held.capacity_per_s),
             key=f"{one.name}.capacity_per_s",
-            note="at least: the generator was the limit" if held.capacity_is_at_least else "",
+            note="at least" if least else "",
         ),
         _rate(one.name, "offered_per_s", held.offered_per_s),
         _rate(one.name, "throughput_per_s", held.throughput_per_s),
     ]
     for operation in OPERATIONS:
         summary: OperationSummary = getattr(held, operation)
-        cells += [_latency(f"{one.name}.{operation}", key, summary) for key, _ in _LATENCIES]
+        cells += [
+            _latency(f"{one.name}.{operation}", f"{kind}_{step}_us", summary)
+            for kind in _KINDS
+            for step, _ in _STEPS
+        ]
     for key in ("failed", "unknown"):
         total = getattr(held.read, key) + getattr(held.write, key)
         cells.append(Cell(formats.count(total), raw=str(total), key=f"{one.name}.{key}"))
-    head = Head(f"{words.label} {held.version}{stands_in}", words.short_promise, one.name)
-    return Row(head, tuple(cells))
+    name = f"{words.label} {held.version}{' (substituted)' if held.substituted else ''}"
+    return Row(Head(name, words.short_promise, one.name, word=held.verdict), tuple(cells))
 
 
 def _rate(target: str, key: str, value: float) -> Cell:
@@ -194,37 +182,39 @@ def _rate(target: str, key: str, value: float) -> Cell:
 def _latency(stem: str, key: str, summary: OperationSummary) -> Cell:
     value: int | None = getattr(summary, key)
     if value is None:
-        return Cell("–", raw="", key=f"{stem}.{key}", note="too few values", word="empty")
+        return Cell("–", key=f"{stem}.{key}", word="empty")
     return Cell(formats.ms(value), raw=str(value), key=f"{stem}.{key}")
 
 
 def _absent(name: str, held: UnmeasuredTarget) -> Row:
     words = TARGET_WORDS[name]
-    width = len(tuple(_columns()))
     remedy = f"To measure it: {held.remedy}" if held.remedy else ""
-    cells = (
-        Cell("not measured", raw="not_measured", key=f"{name}.status", word="not_measured"),
-        Cell(held.reason, key=f"{name}.reason", note=remedy, span=width - 1, word="reason"),
+    reason = Cell(
+        held.reason,
+        raw=held.reason,
+        key=f"{name}.reason",
+        note=remedy,
+        span=len(tuple(_columns())),
+        word="reason",
     )
-    return Row(Head(words.label, words.short_promise, name), cells, kind="absent")
+    head = Head(words.label, words.short_promise, name, word="not_measured")
+    return Row(head, (reason,), kind="absent")
 
 
 def _claimed(name: str, claim: Claim) -> Row:
-    words = TARGET_WORDS[name]
+    """What was claimed: throughput, and a P99 that does not say which time it means."""
     empty = Cell("", word="empty")
-    read, write = (
-        [
-            empty,
-            Cell(formats.ms(value), raw=str(value), key=f"{name}.claimed.{operation}_p99_us"),
-            empty,
-            empty,
-        ]
-        for operation, value in (("read", claim.read_p99_us), ("write", claim.write_p99_us))
-    )
+    width = len(_STEPS)
     rate = Cell(
         formats.rate(claim.throughput_per_s),
         raw=str(claim.throughput_per_s),
         key=f"{name}.claimed.throughput_per_s",
     )
-    cells = (Cell("claimed", word="claimed"), empty, empty, rate, *read, *write, empty, empty)
-    return Row(Head(f"{words.label} {claim.version}", CLAIMED, name), cells, kind="claimed")
+    cells = [empty, empty, rate]
+    for operation, value in (("read", claim.read_p99_us), ("write", claim.write_p99_us)):
+        key = f"{name}.claimed.{operation}_p99_us"
+        told = Cell(formats.ms(value), raw=str(value), key=key)
+        cells += [empty, told, empty, *(empty,) * width]
+    cells += [empty, empty]
+    head = Head(f"{TARGET_WORDS[name].label} {claim.version}", CLAIMED, name)
+    return Row(head, tuple(cells), kind="claimed")

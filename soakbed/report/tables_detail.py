@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from soakbed.records.facts import Facts, found, leaves
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import Latency, OperationNumbers, PhaseNumbers
 from soakbed.report import formats
@@ -11,7 +12,7 @@ from soakbed.report.reading import MeasuredRun, ReportedRun
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 from soakbed.report.words import OPERATIONS, TARGET_WORDS
 
-__all__ = ["errors", "instrument", "percentiles"]
+__all__ = ["errors", "hosts", "instrument", "percentiles"]
 
 _KINDS = (("response", "response time"), ("service", "service time"), ("lag", "lag"))
 _STEPS = ("p50", "p90", "p95", "p99", "p99_9", "p99_99", "max")
@@ -38,36 +39,31 @@ def percentiles(run: ReportedRun) -> Table:
     """Response, service and lag of reads and writes, as far as each sample carries."""
     sections = [
         Section(
-            rows=tuple(_percentile_rows(run, operation, kind)),
+            rows=tuple(_percentile_row(one, operation, kind) for one in run.measured),
             title=f"{label} {words}",
-            note="open loop, steady phase",
+            note="open loop, steady phase, ms; lower is better",
         )
         for operation, label in OPERATIONS.items()
         for kind, words in _KINDS
     ]
+    named = [metric(f"response_{step}_us") for step in _STEPS]
+    columns = [Column(one.label.removeprefix("Response time ")) for one in named]
     return Table(
         name="percentiles",
-        caption="A percentile is printed only where at least ten values lie above it. Below P99 "
-        "of the response: its 99 % interval within this run.",
-        corner="Milliseconds",
-        columns=_columns(run),
+        caption="“–”: fewer than ten values lie above this percentile. Under the "
+        "P99 of the response time: its 99 % interval within this run.",
+        corner="Target",
+        columns=(*columns, Column("values")),
         sections=tuple(sections),
     )
 
 
-def _percentile_rows(run: ReportedRun, operation: str, kind: str) -> list[Row]:
-    rows = []
-    for step in _STEPS:
-        key = f"{kind}_{step}_us"
-        cells = tuple(_percentile(one, operation, kind, step) for one in run.measured)
-        rows.append(Row(_head(key, unit="ms"), cells))
-    counts = tuple(_of(one.steady, operation, _sample) for one in run.measured)
-    head = Head("Values", f"ok {operation}s", meaning="How many values the percentiles rest on.")
-    return [*rows, Row(head, counts)]
-
-
-def _sample(held: OperationNumbers) -> Cell:
-    return Cell(formats.count(held.ok), raw=str(held.ok))
+def _percentile_row(one: MeasuredRun, operation: str, kind: str) -> Row:
+    cells = [_percentile(one, operation, kind, step) for step in _STEPS]
+    cells.append(_of(one.steady, operation, _counted("ok")))
+    words = TARGET_WORDS[one.name]
+    meaning = metric(f"{kind}_p99_us").meaning
+    return Row(Head(f"{words.label} {one.summary.version}", "", one.name, meaning), tuple(cells))
 
 
 def _percentile(one: MeasuredRun, operation: str, kind: str, step: str) -> Cell:
@@ -75,13 +71,13 @@ def _percentile(one: MeasuredRun, operation: str, kind: str, step: str) -> Cell:
         latency: Latency = getattr(held, kind)
         value: int | None = getattr(latency, f"{step}_us")
         if value is None:
-            return Cell("–", note="too few values", word="empty")
+            return Cell("–", word="empty")
         note = ""
         if kind == "response" and step == "p99" and latency.p99_interval:
             interval = latency.p99_interval
             note = f"{formats.ms(interval.low_us)} to {formats.ms(interval.high_us)}"
-        key = f"{one.name}.{operation}.{kind}_{step}_us"
-        return Cell(formats.ms(value), raw=str(value), key=f"detail.{key}", note=note)
+        key = f"detail.{one.name}.{operation}.{kind}_{step}_us"
+        return Cell(formats.ms(value), raw=str(value), key=key, note=note)
 
     return _of(one.steady, operation, cell)
 
@@ -182,3 +178,43 @@ def _loop_lag(phase: PhaseNumbers) -> Cell:
 
 def _state(name: str) -> Callable[[PhaseNumbers], Cell]:
     return lambda phase: Cell(formats.count(getattr(phase.generator, name)))
+
+
+def hosts(run: ReportedRun) -> Table:
+    """What preflight measured on each host before anything was put on it."""
+    columns = (
+        Column("cores"),
+        Column("memory", unit="GiB"),
+        Column("fsync P50", unit="ms", meaning="A 4 KiB write with fdatasync, the median."),
+        Column("fsync P99", unit="ms", meaning="A 4 KiB write with fdatasync, 99th percentile."),
+        Column("slowest round trip", unit="ms", meaning="TCP handshake with the furthest host."),
+        Column("clock offset", unit="ms", meaning="Against the controller's clock."),
+    )
+    rows = []
+    for name, host in run.testbed.hosts.items():
+        facts = run.preflight.get(name)
+        rows.append(Row(Head(name, host.duty), _measured(facts if facts else {})))
+    return Table(
+        name="hosts",
+        caption="Measured before anything was put on the hosts; “–” where it was not recorded.",
+        corner="Host",
+        columns=columns,
+        sections=(Section(tuple(rows)),),
+    )
+
+
+def _measured(facts: Facts) -> tuple[Cell, ...]:
+    trips = [
+        float(value)
+        for path, value in leaves(facts)
+        if "rtt_us" in path and isinstance(value, int | float)
+    ]
+    cores = found(facts, "cores")
+    return (
+        Cell(formats.count(None if cores is None else int(cores))),
+        Cell(formats.gibibytes(found(facts, "memory_bytes"))),
+        Cell(formats.ms(found(facts, "fsync_us", "p50"))),
+        Cell(formats.ms(found(facts, "fsync_us", "p99"))),
+        Cell(formats.ms(max(trips, default=None))),
+        Cell(formats.ms(found(facts, "clock_offset_us"))),
+    )

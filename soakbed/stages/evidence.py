@@ -7,27 +7,27 @@ read runs older and newer than itself. What a file does not say is None, never z
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ArchiveError
+from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers
 from soakbed.records.run import LoadOutcome, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
 
-__all__ = ["Evidence", "HostFacts", "evidence_of", "leaves"]
+__all__ = ["Evidence", "HostFacts", "evidence_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """Facts of one host before and after the load; empty when they were not collected."""
 
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
+    before: Facts = field(default_factory=dict)
+    after: Facts = field(default_factory=dict)
 
     @property
     def collected(self) -> bool:
@@ -45,7 +45,7 @@ class Evidence:
     numbers: Numbers
     outcomes: Mapping[str, LoadOutcome] = field(default_factory=dict)
     hosts: Mapping[str, HostFacts] = field(default_factory=dict)
-    preflight: Mapping[str, Any] = field(default_factory=dict)
+    preflight: Facts = field(default_factory=dict)
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -75,18 +75,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
     )
 
 
-def leaves(
-    facts: Mapping[str, Any], path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value of nested facts with the keys that lead to it; a list is a value."""
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, (*path, str(key)))
-        else:
-            yield (*path, str(key)), value
-
-
-def _facts(path: Path) -> Mapping[str, Any]:
+def _facts(path: Path) -> Facts:
     if not path.is_file():
         return {}
     try:

@@ -6,11 +6,12 @@ recorded makes its rule "skipped", which the page shows; it never counts as zero
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from soakbed.records.facts import Facts, Leaf, found, leaves
 from soakbed.records.verdict import Finding, Rule
-from soakbed.stages.evidence import Evidence, leaves
+from soakbed.stages.evidence import Evidence
 
 __all__ = [
     "HOST_RULES",
@@ -27,7 +28,6 @@ __all__ = [
 MOST_CLOCK_OFFSET_US = 50_000
 MOST_THROTTLED_SHARE = 0.01  # as much as P99 can hide
 
-_PER_UNIT_US = {"clock_offset_us": 1, "clock_offset_ms": 1_000, "clock_offset_s": 1_000_000}
 _RESTARTS = {"restarts", "nrestarts", "n_restarts"}
 _OOM = {"oom_kill", "oom_kills"}
 _THROTTLED = {"throttled_us", "throttled_usec"}
@@ -61,27 +61,29 @@ _DRIFT = Rule(
 )
 HOST_RULES = (_CLOCK, _RESTART, _ALARMS, _THROTTLE, _DRIFT)
 
-Leaf = tuple[tuple[str, ...], Any]
-
 
 def clock_offset(evidence: Evidence) -> Finding:
-    """The hosts agree on the time, as preflight measured it."""
-    offsets = [
-        (abs(float(value)) * _PER_UNIT_US[path[-1]], _host_of(path, evidence))
-        for path, value in leaves(evidence.preflight)
-        if path[-1] in _PER_UNIT_US and isinstance(value, int | float)
-    ]
-    offsets += [
-        (abs(float(value)) * _PER_UNIT_US[path[-1]], host)
-        for host, facts in evidence.hosts.items()
-        for path, value in leaves(facts.before)
-        if path[-1] in _PER_UNIT_US and isinstance(value, int | float)
-    ]
+    """The hosts' clocks agree, as preflight measured them against the controller's."""
+    offsets = list(_offsets(evidence))
     if not offsets:
         return _CLOCK.skipped("preflight recorded no clock offset")
-    worst_us, host = max(offsets)
-    told = f"clocks differ by at most {worst_us / 1000:.3f} ms ({host})"
-    return _CLOCK.broken(told) if worst_us > MOST_CLOCK_OFFSET_US else _CLOCK.kept(told)
+    surely_us, offset_us, bound_us, host = max(offsets)
+    told = (
+        f"the clock of {host} is {offset_us / 1000:.3f} ms off, known to {bound_us / 1000:.3f} ms; "
+        f"no other of {len(offsets)} is further off"
+    )
+    return _CLOCK.broken(told) if surely_us > MOST_CLOCK_OFFSET_US else _CLOCK.kept(told)
+
+
+def _offsets(evidence: Evidence) -> Iterator[tuple[float, float, float, str]]:
+    """Per host: how far off it surely is, the offset measured, its bound, the host."""
+    for host in evidence.testbed.hosts:
+        facts: Facts = evidence.preflight.get(host) or {}
+        offset_us = found(facts, "clock_offset_us")
+        if offset_us is None:
+            continue
+        bound_us = found(facts, "clock_bound_us") or 0.0
+        yield max(abs(offset_us) - bound_us, 0.0), offset_us, bound_us, host
 
 
 def restarts(evidence: Evidence) -> Finding:
@@ -147,7 +149,7 @@ def _collected(evidence: Evidence) -> bool:
     return bool(evidence.hosts) and all(facts.collected for facts in evidence.hosts.values())
 
 
-def _settings(facts: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+def _settings(facts: Facts) -> dict[tuple[str, ...], Any]:
     return {path: value for path, value in leaves(facts) if _SETTINGS & set(path[:-1] or path)}
 
 
@@ -166,7 +168,3 @@ def _numbers(found: Iterable[Leaf], names: set[str]) -> Iterable[tuple[tuple[str
     for path, value in found:
         if names & {step.lower() for step in path} and isinstance(value, int | float):
             yield path, float(value)
-
-
-def _host_of(path: tuple[str, ...], evidence: Evidence) -> str:
-    return next((step for step in path if step in evidence.testbed.hosts), ".".join(path))

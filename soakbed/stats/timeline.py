@@ -101,12 +101,12 @@ class Timeline:
 def steps_that_carry(steps: Sequence[Step], percentile: float) -> list[Step]:
     """The same stretch of time in fewer steps, each long enough to carry `percentile`.
 
-    Judged by the median step and its rarest operation; when even a third of the phase would not
-    carry it, the steps stay as they are and show no percentile.
+    Judged by the rarest operation of a thin step (one in ten is thinner), so that a curve has few
+    gaps; when even a third of the phase would not carry it, the steps stay as they are.
     """
     rarest = sorted(min(step.ok.values(), default=0) for step in steps)
-    usual = rarest[len(rarest) // 2] if rarest else 0
-    needed = -(-smallest_sample_for(percentile) // usual) if usual else 0
+    thin = rarest[len(rarest) // 10] if rarest else 0
+    needed = -(-smallest_sample_for(percentile) // thin) if thin else 0
     if needed <= 1 or needed * 3 > len(steps):
         return list(steps)
     joined: list[Step] = []

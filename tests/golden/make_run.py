@@ -91,7 +91,7 @@ def make_run(
     _write(folder / "spec.json", spec.model_dump(mode="json", by_alias=True))
     _write(folder / "testbed.json", _testbed(spec).model_dump(mode="json", by_alias=True))
     _write(folder / "manifest.json", _manifest(folder.name))
-    offsets = {host: {"clock_offset_us": 3 * (i + 1)} for i, host in enumerate(spec.testbed.hosts)}
+    offsets = {host: _preflight(i) for i, host in enumerate(spec.testbed.hosts)}
     _write(folder / "preflight.json", offsets)
     for index, pretence in enumerate(targets):
         _write(folder / pretence.name / "collected.json", {"schema": 1})
@@ -170,6 +170,21 @@ def _target(folder: Path, pretence: Pretence, spec: RunSpec, began_s: int) -> No
         after["alarms"] = list(pretence.alarms)
         _write(folder / "hosts" / host / "facts-before.json", before)
         _write(folder / "hosts" / host / "facts-after.json", after)
+
+
+def _preflight(index: int) -> dict[str, object]:
+    return {
+        "clock": {"clock_offset_us": 40 * (index + 1), "clock_bound_us": 90},
+        "preflight": {
+            "cores": 2,
+            "memory_bytes": 8 * 1024**3,
+            "disk_free_bytes": 40 * 1024**3,
+            "data_file_system": "ext4",
+            "kernel": "6.1.0-made-up",
+            "fsync_us": {"p50": 310.5 + index, "p99": 812.5 + index, "count": 200},
+            "rtt_us": {"d1": 41.0, "d2": 44.5 + index},
+        },
+    }
 
 
 def _facts(pretence: Pretence, *, restarts: int) -> dict[str, object]:
