@@ -22,11 +22,10 @@ from soakbed.errors import ArchiveError, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, judge_and_report, prepare
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
-from soakbed.records.run import NotMeasured
 from soakbed.records.spec import RunSpec, TestbedSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
-from soakbed.report.text import summary_table
+from soakbed.report.text import summary_text
 from soakbed.stages.configure import configure_target
 from soakbed.stages.teardown import teardown as unmake
 
@@ -135,8 +134,7 @@ def configure(session: Session, spec: RunSpec) -> None:
                 log=session.places.state / "logs" / f"{target}.jsonl",
                 progress=tools.progress,
             )
-            if not isinstance(ready, NotMeasured):
-                changed(ready.changed_tasks)
+            changed(ready.changed_tasks)
     session.console.print(f"{target} {ready.version} at {', '.join(ready.endpoints)}")
 
 
@@ -160,7 +158,7 @@ def _bench(session: Session, spec: RunSpec, run: RunFolder) -> None:
 
 
 def _conclude(console: Console, run: RunFolder, summary: Summary, *, strict: bool) -> None:
-    console.print(summary_table(summary))
+    console.print(summary_text(summary))
     console.print(f"page: {run.path / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
     broken = [
         name

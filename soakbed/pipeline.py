@@ -214,12 +214,13 @@ class Bench:
         """The target up and answering; configured again after an interruption, unless loaded."""
         name = f"{target}/ready"
         if self.run.has(name):
-            ready = self.run.read(name, TargetReady)  # type: ignore[arg-type]  # a union
+            ready = self.run.ready(target)
             if isinstance(ready, NotMeasured) or self._measuring(target, testbed, shell):
                 return ready
         with self.watch.stage(f"{target}: configure") as changed:
             try:
-                made: TargetReady = configure_target(
+                made: TargetReady
+                made = up = configure_target(
                     testbed,
                     target,
                     self.spec,
@@ -229,7 +230,7 @@ class Bench:
                     log=self.run.folder("ansible") / f"{target}.jsonl",
                     progress=self.tools.progress,
                 )
-                changed(made.changed_tasks)
+                changed(up.changed_tasks)
             except Unavailable as error:
                 if self.spec.on_unavailable == "fail":
                     raise

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from soakbed.errors import ArchiveError
-from soakbed.records.run import StageTime
+from soakbed.records.run import StageTime, TargetReady
 from soakbed.records.spec import RunSpec
 
 __all__ = ["RunFolder", "write_whole"]
@@ -99,15 +99,21 @@ class RunFolder:
         """What was asked. Raises ArchiveError when the file is damaged."""
         return self.read("spec", RunSpec)
 
+    def ready(self, target: str) -> TargetReady:
+        """What was deployed of `target`, or why nothing was."""
+        adapter: TypeAdapter[TargetReady] = TypeAdapter(TargetReady)
+        return self._validated(self._file(f"{target}/ready"), adapter)
+
     def has(self, name: str) -> bool:
         """Whether record `name` ("etcd/ready") is there."""
         return self._file(name).is_file()
 
     def read(self, name: str, kind: type[Record]) -> Record:
         """Read record `name`. Raises ArchiveError when it is missing or damaged."""
-        path = self._file(name)
+        return self._validated(self._file(name), TypeAdapter(kind))
+
+    def _validated(self, path: Path, adapter: TypeAdapter[Record]) -> Record:
         try:
-            adapter: TypeAdapter[Record] = TypeAdapter(kind)
             return adapter.validate_json(path.read_bytes())
         except FileNotFoundError:
             raise ArchiveError(
