@@ -1,0 +1,106 @@
+"""`python -m loadgen.engine`: one worker of a plan, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+
+from loadgen.contract.plan import Plan
+from loadgen.contract.spool import SpoolWriter
+from loadgen.engine.outcome import SessionFailed
+from loadgen.engine.plan_check import problems_of
+from loadgen.engine.session import Session
+from loadgen.engine.spooling import Relay, Spool
+
+__all__ = ["main"]
+
+EXIT_DONE, EXIT_BAD_PLAN, EXIT_FAILED = 0, 2, 5
+
+EXAMPLES = """\
+examples:
+  run a plan alone, as its only worker:
+    python -m loadgen.engine plan.json --rank 0 --spool worker-0.spool
+
+  the same, and print every window as one line of JSON (what the Locust relay reads):
+    python -m loadgen.engine plan.json --rank 0 --spool worker-0.spool --windows
+
+  the second of two workers (the plan says "workers": 2 and a start_at_s):
+    python -m loadgen.engine plan.json --rank 1 --spool worker-1.spool
+
+SIGTERM or SIGINT stops it: no more requests, the last replies, the last window, the end frame.
+exit codes: 0 finished or stopped, 2 the plan is wrong, 5 the session failed (reason in the spool)
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one worker; returns the exit code."""
+    asked = _parser().parse_args(arguments)
+    try:
+        plan = Plan.read(asked.plan)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        print(f"{asked.plan}: not a plan: {type(error).__name__}: {error}", file=sys.stderr)
+        return EXIT_BAD_PLAN
+    problems = problems_of(plan, rank=asked.rank)
+    if problems:
+        for problem in problems:
+            print(f"{asked.plan}: {problem}", file=sys.stderr)
+        return EXIT_BAD_PLAN
+    return _run(plan, asked.rank, asked.spool, windows=asked.windows)
+
+
+def _run(plan: Plan, rank: int, spool_path: Path, *, windows: bool) -> int:
+    relay = Relay(sys.stdout) if windows else None
+    try:
+        writer = SpoolWriter(spool_path)
+    except OSError as error:
+        print(f"--spool: {error}", file=sys.stderr)
+        return EXIT_BAD_PLAN
+    spool = Spool(writer, also=relay.put if relay else None)
+    _precise_sleep()
+    try:
+        session = Session(plan, rank=rank, spool=spool)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: session.stop())
+        end = session.run()
+    except (SessionFailed, OSError) as error:
+        print(f"the session could not begin: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    finally:
+        spool.close()
+        if relay:
+            relay.close()
+    print(json.dumps(end.to_json()), file=sys.stderr)
+    if spool.error is not None:
+        print(f"the spool cannot be written: {spool.error}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_FAILED if end.outcome == "failed" else EXIT_DONE
+
+
+def _precise_sleep() -> None:
+    """Ask the kernel not to round this process's waits up by its usual 50 us."""
+    slack = Path("/proc/self/timerslack_ns")
+    if slack.exists():
+        slack.write_text("1000")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadgen.engine",
+        description="Press one target as one worker of a plan, and spool what happened.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("plan", type=Path, help="plan file (loadgen.contract.plan)")
+    parser.add_argument("--rank", type=int, default=0, help="which worker this is, from 0")
+    parser.add_argument("--spool", type=Path, required=True, help="file to append windows to")
+    parser.add_argument(
+        "--windows", action="store_true", help="also print each window as a line of JSON"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,396 @@
+"""One connection to one etcd member: unary KV calls as HTTP/2 streams, framed by hand."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from loadgen.engine import http2
+from loadgen.engine.connection import OWN, SETUP, UP, Connection, Lane, Op
+from loadgen.engine.grpc import CallHeaders, lost_by_status, status_in
+from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, frame
+from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
+from loadgen.engine.protobuf import range_value
+from loadgen.engine.tls import WANT
+
+if TYPE_CHECKING:
+    from loadgen.engine.etcd_target import EtcdTarget
+    from loadgen.engine.hub import Hub
+
+__all__ = ["EtcdConnection"]
+
+READ_BYTES = 16384  # one TLS record at most, so nothing stays behind in OpenSSL
+
+# A reply is one value and some 60 bytes around it; far more than that is not our reply.
+REPLY_SLACK_BYTES = 65536
+MAX_HEADER_BYTES = 65536
+
+# gRPC's connection window is handed back when this much of it is used.
+RETURN_WINDOW = 1 << 30
+
+# Header blocks seen are few (they stand alone and repeat); a target that varies them without
+# end must not fill our memory.
+MAX_KNOWN_BLOCKS = 256
+
+TABLE_WANTED = 1024  # bytes of header table that the remembered fields need, with room
+
+REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
+
+_STREAM = struct.Struct(">I").pack
+_now = time.monotonic_ns
+
+
+class Call:
+    """One stream: its operation, and the reply as far as it has come."""
+
+    __slots__ = ("body", "op", "started")
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.body = b""
+        self.started = False  # the reply's first header block is in
+
+
+class EtcdConnection(Connection):
+    """`depth` calls at once, each its own stream."""
+
+    __slots__ = (
+        "_block",
+        "_block_flags",
+        "_block_stream",
+        "_calls",
+        "_consumed",
+        "_done",
+        "_going",
+        "_headers",
+        "_known",
+        "_max_streams",
+        "_next_stream",
+        "_rest",
+        "_sent",
+        "_windows",
+        "target",
+    )
+
+    def __init__(self, hub: Hub, lane: Lane, target: EtcdTarget, *, endpoint: str) -> None:
+        super().__init__(hub, lane, endpoint, target.depth)
+        self.target = target
+        self._sent = hub.recorder.sent
+        self._done = hub.recorder.done
+        self._calls: dict[int, Call] = {}
+        self._known: dict[bytes, tuple[int | None, str]] = {}
+        self._headers: CallHeaders
+        self._fresh()
+
+    def _fresh(self) -> None:
+        """The state of a connection that has said nothing yet."""
+        self._rest = b""
+        self._next_stream = 1
+        self._consumed = 0
+        self._going = False
+        self._block = b""
+        self._block_flags = self._block_stream = 0
+        self._max_streams = self.depth
+        self._windows = http2.SendWindows()
+
+    def setup(self) -> None:
+        """Our settings; the probe call follows when the member has told us its own."""
+        self._fresh()
+        self.put(http2.OPENING)
+
+    def _probe(self, settings: dict[int, int]) -> None:
+        """A serializable read: answered by the member alone, and only to a user it knows."""
+        self._headers = CallHeaders(
+            self.endpoint.encode(),
+            secure=self.hub.context is not None,
+            remember=settings.get(http2.HEADER_TABLE_SIZE, 4096) >= TABLE_WANTED,
+        )
+        stream = self._new_stream(Call((OWN, 0, _now(), 0)))
+        self.put(
+            frame(HEADERS, END_HEADERS, stream, self._headers.first_range)
+            + frame(DATA, END_STREAM, stream, self.target.probe)
+        )
+
+    # Reading.
+
+    def readable(self) -> None:
+        """Hot: once per event."""
+        try:
+            data = self.receive(READ_BYTES)
+        except WANT:
+            return
+        if not data:
+            self.broken("connection")
+            return
+        if self._rest:
+            data = self._rest + data
+        self._settle(data)
+        if self.state == UP:
+            if self.room() > 0:
+                self.hub.freed.append(self)
+            elif self._going and not self._calls:
+                self.broken("connection")
+
+    def _settle(self, data: bytes) -> None:
+        """Hot: once per frame. Takes whole frames and keeps the rest."""
+        at, size, unpack = 0, len(data), HEAD.unpack_from
+        calls = self._calls
+        while size - at >= 9:
+            word, flags, stream = unpack(data, at)
+            end = at + 9 + (word >> 8)
+            if end - at > http2.MAX_FRAME_BYTES + 9:
+                raise TargetProtocolError("a frame larger than allowed")
+            if end > size:
+                break
+            kind = word & 0xFF
+            payload = data[at + 9 : end]
+            at = end
+            if kind == DATA and not flags & 8:
+                call = calls.get(stream)
+                if call is None or not call.started or self._block_stream:
+                    raise TargetProtocolError("data outside a reply")
+                call.body += payload
+                self._consumed += len(payload)
+                if len(call.body) > self.target.reply_limit or flags & END_STREAM:
+                    raise TargetProtocolError("a reply without trailers, or without end")
+            elif kind == HEADERS and flags & 0x2C == END_HEADERS and not self._block_stream:
+                self._headers_in(stream, payload, ended=flags & END_STREAM)
+            else:
+                self._unusual(kind, flags, stream & http2.MAX_STREAM, payload)
+                if self.sock is None:
+                    return
+        self._rest = data[at:]
+        if self._consumed > RETURN_WINDOW:
+            self.put(http2.window_update(0, self._consumed))
+            self._consumed = 0
+
+    def _headers_in(self, stream: int, block: bytes, *, ended: int) -> None:
+        """Hot: the first block of a reply, or the trailers that end it."""
+        call = self._calls.get(stream)
+        if call is None:
+            raise TargetProtocolError("headers of a call that was not made")
+        known = self._known.get(block) or self._learn(block)
+        if not ended:
+            if call.started or known[0] is not None:
+                raise TargetProtocolError("headers out of order")
+            call.started = True
+            return
+        del self._calls[stream]
+        code, due, sent, _ = call.op
+        if known[0] == 0 and code >= 0 and (code & 1 or self.target.holds(code >> 1, call.body)):
+            self._done.append((code, due, sent, _now()))
+        else:
+            self._unusual_end(call, *known)
+
+    def _learn(self, block: bytes) -> tuple[int | None, str]:
+        if len(self._known) >= MAX_KNOWN_BLOCKS:
+            self._known.clear()
+        self._known[block] = status_in(block)
+        return self._known[block]
+
+    def _unusual_end(self, call: Call, status: int | None, message: str) -> None:
+        """A call that ended otherwise than with what was asked for."""
+        if status is None:
+            self._lost(call, Lost(UNKNOWN, "protocol"))
+            raise TargetProtocolError("a call ended without a gRPC status")
+        if call.op[0] < 0:
+            self._probed(status, message)
+        elif status:
+            self._lost(call, lost_by_status(status, message))
+        else:
+            self._lost(call, self._misread(call))
+
+    def _probed(self, status: int, message: str) -> None:
+        if status and lost_by_status(status, message).cause == "auth":
+            self.broken("auth")
+        else:
+            self.ready()
+
+    def _misread(self, call: Call) -> Lost:
+        """A read that ended well, but without the value that belongs to its key."""
+        body = call.body
+        if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
+            return Lost(FAILED, "protocol")
+        try:
+            value = range_value(body[5:])
+        except TargetProtocolError:
+            return Lost(FAILED, "protocol")
+        return Lost(FAILED, "missing" if value is None else "corrupt")
+
+    def _lost(self, call: Call, lost: Lost) -> None:
+        if call.op[0] >= 0:
+            self.hub.lost(call.op, lost.outcome, lost.cause)
+        elif self.state == SETUP:
+            self.broken(lost.cause)
+
+    # Frames that are not part of an ordinary reply.
+
+    def _unusual(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._block_stream and kind != http2.CONTINUATION:
+            raise TargetProtocolError("a header block was interrupted")
+        handler = _HANDLERS.get(kind)
+        if handler is not None:  # an unknown frame type is to be ignored (RFC 9113, 4.1)
+            handler(self, flags, stream, payload)
+
+    def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
+        """DATA with padding."""
+        call = self._calls.get(stream)
+        if call is None or not call.started or flags & END_STREAM:
+            raise TargetProtocolError("data outside a reply")
+        call.body += http2.payload_of(payload, flags, priority=False)
+        self._consumed += len(payload)
+        if len(call.body) > self.target.reply_limit:
+            raise TargetProtocolError("a reply without end")
+
+    def _on_headers(self, flags: int, stream: int, payload: bytes) -> None:
+        """HEADERS with padding or priority, or to be continued."""
+        block = http2.payload_of(payload, flags, priority=True)
+        if flags & END_HEADERS:
+            self._headers_in(stream, block, ended=flags & END_STREAM)
+        elif stream not in self._calls:
+            raise TargetProtocolError("headers of a call that was not made")
+        else:
+            self._block, self._block_flags, self._block_stream = block, flags, stream
+
+    def _on_continuation(self, flags: int, stream: int, payload: bytes) -> None:
+        if not self._block_stream or stream != self._block_stream:
+            raise TargetProtocolError("a continuation of nothing")
+        self._block += payload
+        if len(self._block) > MAX_HEADER_BYTES:
+            raise TargetProtocolError("a header block without end")
+        if flags & END_HEADERS:
+            block, self._block, self._block_stream = self._block, b"", 0
+            self._headers_in(stream, block, ended=self._block_flags & END_STREAM)
+
+    def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
+        if flags & http2.ACK:
+            return
+        settings = http2.read_settings(payload)
+        if http2.INITIAL_WINDOW_SIZE in settings:
+            self._windows.resized(settings[http2.INITIAL_WINDOW_SIZE])
+        self._max_streams = min(
+            self.depth, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
+        )
+        self.put(frame(http2.SETTINGS, http2.ACK, 0))
+        if self.state == SETUP and self._next_stream == 1:
+            self._probe(settings)
+        self._send_parts()
+
+    def _on_ping(self, flags: int, stream: int, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise TargetProtocolError("a ping of a wrong size")
+        if not flags & http2.ACK:
+            self.put(frame(http2.PING, http2.ACK, 0, payload))
+
+    def _on_window_update(self, flags: int, stream: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise TargetProtocolError("a window update of a wrong size")
+        self._windows.opened(stream, int.from_bytes(payload, "big") & http2.MAX_STREAM)
+        self._send_parts()
+
+    def _on_rst_stream(self, flags: int, stream: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise TargetProtocolError("a reset of a wrong size")
+        call = self._calls.pop(stream, None)
+        if call is None:
+            return
+        reason = int.from_bytes(payload, "big")
+        if reason == REFUSED_STREAM:  # surely not processed (RFC 9113, 8.7)
+            self._lost(call, Lost(FAILED, "busy"))
+        else:
+            self._lost(call, Lost(UNKNOWN, "busy" if reason == ENHANCE_YOUR_CALM else "other"))
+
+    def _on_goaway(self, flags: int, stream: int, payload: bytes) -> None:
+        """No new calls; those above the last stream named were surely not processed."""
+        if len(payload) < 8:
+            raise TargetProtocolError("a goaway of a wrong size")
+        last = int.from_bytes(payload[:4], "big") & http2.MAX_STREAM
+        self._going = True
+        for stream_id in [one for one in self._calls if one > last]:
+            self._lost(self._calls.pop(stream_id), Lost(FAILED, "connection"))
+        if not self._calls:
+            self.broken("connection")
+
+    def _on_push(self, flags: int, stream: int, payload: bytes) -> None:
+        raise TargetProtocolError("a push that was forbidden")
+
+    # Sending.
+
+    def room(self) -> int:
+        """Free streams."""
+        if self.state != UP or self._going:
+            return 0
+        return self._max_streams - len(self._calls)
+
+    def send_codes(self, codes: list[int]) -> None:
+        """Hot in closed loop: due is the moment of sending."""
+        now = _now()
+        self._send([(code, now, now, 0) for code in codes])
+
+    def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
+        """Hot in open loop."""
+        now = _now()
+        self._send([(code, due, now, 0) for code, due in waiting])
+
+    def send_again(self, op: Op, *, asking: bool) -> None:
+        """Etcd redirects nothing."""
+        raise NotImplementedError
+
+    def _send(self, ops: list[Op]) -> None:
+        headers, sent, message_of = self._headers, self._sent, self.target.message
+        made = []
+        for op in ops:
+            code = op[0]
+            sent[code & 1] += 1
+            stream = self._new_stream(Call(op))
+            block = headers.put if code & 1 else headers.range
+            message = message_of(code)
+            size = len(message)
+            made.append(HEAD.pack(len(block) << 8 | HEADERS, END_HEADERS, stream))
+            made.append(block)
+            if self._windows.passes(size):
+                made.append(HEAD.pack(size << 8, END_STREAM, stream))
+                made.append(message)
+            else:
+                self._windows.keep(stream, message)
+        self.put(b"".join(made))
+        self._send_parts()
+
+    def _send_parts(self) -> None:
+        if self.sock is not None and (parts := self._windows.parts()):
+            self.put(parts)
+
+    def _new_stream(self, call: Call) -> int:
+        stream = self._next_stream
+        self._next_stream = stream + 2
+        if stream > http2.MAX_STREAM - 2000 * self.depth:
+            self._going = True  # the numbers run out: finish what is in flight, dial anew
+        self._calls[stream] = call
+        return stream
+
+    def pending(self) -> list[Op]:
+        """See Connection."""
+        ops = [call.op for call in self._calls.values()]
+        self._calls.clear()
+        return ops
+
+    def oldest_sent_ns(self) -> int:
+        """See Connection; streams are kept in the order they were opened."""
+        for call in self._calls.values():
+            return call.op[2]
+        return 0
+
+
+_HANDLERS: dict[int, Callable[[EtcdConnection, int, int, bytes], None]] = {
+    http2.DATA: EtcdConnection._on_data,
+    http2.HEADERS: EtcdConnection._on_headers,
+    http2.RST_STREAM: EtcdConnection._on_rst_stream,
+    http2.SETTINGS: EtcdConnection._on_settings,
+    http2.PUSH_PROMISE: EtcdConnection._on_push,
+    http2.PING: EtcdConnection._on_ping,
+    http2.GOAWAY: EtcdConnection._on_goaway,
+    http2.WINDOW_UPDATE: EtcdConnection._on_window_update,
+    http2.CONTINUATION: EtcdConnection._on_continuation,
+}

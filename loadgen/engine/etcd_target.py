@@ -1,0 +1,90 @@
+"""etcd as the loop sees it: one lane, its connections turning through all endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loadgen.contract.plan import Plan
+from loadgen.engine.connection import Lane
+from loadgen.engine.etcd_connection import REPLY_SLACK_BYTES, EtcdConnection
+from loadgen.engine.hub import Hub
+from loadgen.engine.protobuf import bytes_field, varint
+from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
+
+__all__ = ["EtcdTarget", "framed", "message_maker"]
+
+_SERIALIZABLE = b"\x38\x01"  # RangeRequest.serializable = true
+
+
+class EtcdTarget:
+    """Any member serves any key; see `hub.TargetDriver`."""
+
+    def __init__(self, hub: Hub, plan: Plan, *, rank: int, connections: int) -> None:
+        self.hub = hub
+        self.depth = plan.pipeline
+        self.lanes = [Lane("etcd")]
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank)
+        self.message = message_maker(plan.keyspace.prefix, self.values)
+        self.probe = framed(bytes_field(1, key_bytes(plan.keyspace.prefix, 0)) + _SERIALIZABLE)
+        self.reply_limit = plan.value_bytes + REPLY_SLACK_BYTES
+        self._endpoints = plan.endpoints
+        self._connections = connections
+        self._first = rank  # workers with few connections each begin at another member
+        self._value_head = b"\x2a" + varint(plan.value_bytes)
+
+    def lane_of(self, code: int) -> Lane:
+        """The only lane."""
+        return self.lanes[0]
+
+    def connect(self) -> None:
+        """Dial the endpoints in turn."""
+        count = len(self._endpoints)
+        for at in range(self._connections):
+            endpoint = self._endpoints[(self._first + at) % count]
+            EtcdConnection(self.hub, self.lanes[0], self, endpoint=endpoint)
+
+    def sweep(self, now_ns: int) -> None:
+        """Nothing moves in etcd."""
+
+    def doubt(self) -> None:
+        """There is no map that could be stale."""
+
+    def waiting(self) -> int:
+        """Etcd redirects nothing."""
+        return 0
+
+    def holds(self, key: int, body: bytes) -> bool:
+        """Hot: whether a Range reply carries a value that was written under `key`.
+
+        Looks for the value where it begins instead of taking the message apart; whatever does
+        not match is then taken apart to say why (`EtcdConnection._misread`).
+        """
+        start = b"%bk%012dw" % (self._value_head, key)
+        found = body.find(start)
+        return found > 0 and body.startswith(
+            self.values.filler, found + len(self._value_head) + ID_BYTES
+        )
+
+
+def framed(message: bytes) -> bytes:
+    """A gRPC message: not compressed, length, bytes."""
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def message_maker(prefix: str, values: Values) -> Callable[[int], bytes]:
+    """A function from code to framed request; only key number and value id are formatted."""
+    key_head = b"\x0a" + varint(len(prefix) + KEY_DIGITS) + prefix.encode()
+    value_head = b"\x12" + varint(ID_BYTES + len(values.filler))
+    range_size = len(key_head) + KEY_DIGITS
+    put_size = range_size + len(value_head) + ID_BYTES + len(values.filler)
+    range_head = b"\x00" + range_size.to_bytes(4, "big") + key_head
+    put_head = b"\x00" + put_size.to_bytes(4, "big") + key_head
+    identity, filler = values.identity, values.filler
+
+    def message(code: int) -> bytes:
+        key = code >> 1
+        if code & 1:
+            return b"".join((put_head, b"%012d" % key, value_head, identity(key), filler))
+        return b"%b%012d" % (range_head, key)
+
+    return message

@@ -1,0 +1,190 @@
+"""The loop's body: one epoll, all connections, and what they share.
+
+One pass reads everything that is there, then sends, then counts. Reading first keeps the time
+that a reply lies unread out of the measured time as far as one core can; it also gave the most
+operations per second (loadgen/README.md, table).
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from loadgen.engine.connection import UP, Connection, Lane, Op
+from loadgen.engine.outcome import TargetProtocolError
+from loadgen.recorder import Recorder
+
+__all__ = ["Hub", "TargetDriver"]
+
+# More polls in a pass than this would let a fast target starve the sending.
+READS_PER_PASS = 3
+
+SWEEP_NS = 10_000_000
+
+
+class TargetDriver(Protocol):
+    """What the loop asks of a target: where operations go, and to look after its members."""
+
+    lanes: list[Lane]
+
+    def lane_of(self, code: int) -> Lane:
+        """The lane whose member serves this operation's key."""
+
+    def connect(self) -> None:
+        """Make all connections; they come up as the loop runs."""
+
+    def sweep(self, now_ns: int) -> None:
+        """Called every few ms: membership changes, redirects waiting too long."""
+
+    def doubt(self) -> None:
+        """A connection broke or a redirect came: the map of members may be stale."""
+
+    def waiting(self) -> int:
+        """Operations sent once and waiting to be sent again."""
+
+
+class _NoTarget:
+    """Before the session knows its target."""
+
+    lanes: list[Lane] = []
+
+    def lane_of(self, code: int) -> Lane:
+        raise NotImplementedError
+
+    def connect(self) -> None:
+        raise NotImplementedError
+
+    def sweep(self, now_ns: int) -> None:
+        raise NotImplementedError
+
+    def doubt(self) -> None:
+        raise NotImplementedError
+
+    def waiting(self) -> int:
+        return 0
+
+
+class Hub:
+    """Shared by all connections of one engine."""
+
+    def __init__(self, recorder: Recorder, *, timeout_ns: int) -> None:
+        self.recorder = recorder
+        self.context: ssl.SSLContext | None = None
+        self.timeout_ns = timeout_ns
+        self.freed: list[Connection] = []
+        self.connections: dict[int, Connection] = {}
+        self.refusals: dict[tuple[str, str], int] = {}
+        self.notes: dict[str, str] = {}
+        self.closing = False
+        self.on_lost: Callable[[int], None] | None = None
+        self.target: TargetDriver = _NoTarget()
+        self._epoll = select.epoll()
+        self._next_sweep_ns = 0
+
+    # For connections.
+
+    def watch(self, fd: int, connection: Connection, mask: int) -> None:
+        """Begin to watch a descriptor."""
+        self.connections[fd] = connection
+        self._epoll.register(fd, mask)
+
+    def rewatch(self, fd: int, mask: int) -> None:
+        """Watch for something else."""
+        self._epoll.modify(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; call before closing."""
+        del self.connections[fd]
+        self._epoll.unregister(fd)
+
+    def lost(self, op: Op, outcome: str, cause: str) -> None:
+        """Account for an operation that did not end ok."""
+        self.recorder.lost(op[0], outcome, cause)
+        if self.on_lost is not None:
+            self.on_lost(op[0])
+
+    def refused(self, connection: Connection, cause: str) -> None:
+        """A connection could not be brought up."""
+        key = (connection.endpoint, cause)
+        self.refusals[key] = self.refusals.get(key, 0) + 1
+
+    def secured(self, sock: ssl.SSLSocket) -> None:
+        """A TLS handshake is done; its first one is noted."""
+        if "tls_version" not in self.notes:
+            cipher = sock.cipher()
+            self.notes["tls_version"] = sock.version() or ""
+            self.notes["tls_cipher"] = cipher[0] if cipher else ""
+
+    def topology_doubtful(self) -> None:
+        """See `TargetDriver.doubt`."""
+        self.target.doubt()
+
+    # For the phases.
+
+    def all_up(self) -> bool:
+        """Whether every connection can be used."""
+        return all(one.state == UP for lane in self.target.lanes for one in lane.connections)
+
+    def serve(self, wait_until_ns: int) -> int:
+        """Wait, but no longer than until then, and read what there is. Returns the wake-up."""
+        events = self._poll(wait_until_ns)
+        woke_ns = time.monotonic_ns()
+        reads = READS_PER_PASS
+        connections = self.connections
+        while events:
+            for fd, mask in events:
+                connection = connections.get(fd)
+                if connection is None:  # closed earlier in this same batch
+                    continue
+                try:
+                    if mask == 1 and connection.state >= 3:  # EPOLLIN, and SETUP or UP
+                        connection.readable()
+                    else:
+                        connection.advance(mask)
+                except OSError as error:
+                    connection.failed_io(error)
+                except TargetProtocolError:
+                    connection.broken("protocol")
+            reads -= 1
+            # A lone event is a quiet loop: looking again would only cost.
+            if not reads or len(events) == 1:
+                break
+            events = self._epoll.poll(0)
+        return woke_ns
+
+    def _poll(self, wait_until_ns: int) -> list[tuple[int, int]]:
+        """Epoll waits in whole milliseconds; select on the epoll's own descriptor in us."""
+        events = self._epoll.poll(0)
+        if events:
+            return events
+        wait_ns = min(wait_until_ns, self._next_sweep_ns) - time.monotonic_ns()
+        if wait_ns <= 0:
+            return events
+        select.select((self._epoll,), (), (), wait_ns / 1e9)
+        return self._epoll.poll(0)
+
+    def sweep(self, now_ns: int) -> None:
+        """Time limits and repairs, every 10 ms."""
+        if now_ns < self._next_sweep_ns:
+            return
+        self._next_sweep_ns = now_ns + SWEEP_NS
+        for lane in self.target.lanes:
+            for connection in tuple(lane.connections):
+                connection.sweep(now_ns)
+        self.target.sweep(now_ns)
+
+    def send_redirected(self, lane: Lane, connection: Connection) -> None:
+        """Send one redirected operation."""
+        op, asking = lane.redirected.popleft()
+        connection.send_again(op, asking=asking)
+
+    def close(self) -> None:
+        """Break every connection for good."""
+        self.closing = True
+        for lane in self.target.lanes:
+            for connection in lane.connections:
+                connection.close()
+        self._epoll.close()

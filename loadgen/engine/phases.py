@@ -1,0 +1,289 @@
+"""What is sent when: fill, closed loop, open loop, and the wait for the last replies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from loadgen.engine.connection import Connection, Lane
+from loadgen.engine.hub import SWEEP_NS, Hub
+
+__all__ = ["ClosedSource", "FillSource", "Loop", "OpenSource", "Source"]
+
+_now = time.monotonic_ns
+
+# Codes dealt to one lane ahead of need; more are thrown away, or a slow master's would pile up.
+LANE_AHEAD = 4096
+
+
+class Source:
+    """Gives the loop its operations. `pump` hands them to free connections."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+
+    def pump(self, now_ns: int) -> None:
+        """Send on every free connection that there is something for."""
+        raise NotImplementedError
+
+    def next_due_ns(self) -> int:
+        """When the loop must be awake again; far away when only replies matter."""
+        return 1 << 62
+
+    def exhausted(self) -> bool:
+        """Whether nothing is left to send, ever."""
+        return False
+
+    def end(self) -> None:
+        """The phase is over: account for what will not be sent."""
+
+
+class ClosedSource(Source):
+    """Every connection always busy: a free one gets the next code of its lane at once.
+
+    With several masters each lane draws from the same stream and keeps what its master owns, so
+    popularity holds within a master, and each connection is as busy as any other.
+    """
+
+    def __init__(self, hub: Hub, chunks: Iterator[list[int]]) -> None:
+        super().__init__(hub)
+        self._chunks = chunks
+
+    def pump(self, now_ns: int) -> None:
+        """Hot: once a pass."""
+        for lane in self.hub.target.lanes:
+            free = lane.free
+            while free:
+                connection = free.popleft()
+                room = connection.room()
+                if room <= 0:
+                    continue
+                if lane.redirected:
+                    self.hub.send_redirected(lane, connection)
+                    continue
+                codes = self.take(lane, room)
+                if not codes:
+                    free.appendleft(connection)
+                    break
+                connection.send_codes(codes)
+
+    def take(self, lane: Lane, count: int) -> list[int]:
+        """Up to `count` codes of this lane; none when it owns no key just now."""
+        codes = lane.codes
+        if len(codes) < count:
+            self.deal(lane, count)
+        if count == 1 and codes:
+            return [codes.popleft()]
+        return [codes.popleft() for _ in range(min(count, len(codes)))]
+
+    def deal(self, lane: Lane, count: int) -> None:
+        """Draw until `lane` has `count` codes. Bounded: a lane may own next to nothing."""
+        target = self.hub.target
+        for _ in range(64):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return
+            if len(target.lanes) == 1:
+                lane.codes.extend(chunk)
+            else:
+                for code in chunk:
+                    codes = target.lane_of(code).codes
+                    if len(codes) < LANE_AHEAD:
+                        codes.append(code)
+            if len(lane.codes) >= count:
+                return
+
+    def end(self) -> None:
+        """Codes dealt ahead belong to this phase's stream."""
+        for lane in self.hub.target.lanes:
+            lane.codes.clear()
+
+
+class FillSource(ClosedSource):
+    """Writes every key of this worker once; what was lost is written again, a little later."""
+
+    def __init__(self, hub: Hub, keys: int, *, rank: int, workers: int) -> None:
+        super().__init__(hub, iter(()))
+        self._left = iter(range(rank, keys, workers))
+        self.to_write = len(range(rank, keys, workers))
+        self._ok_before = hub.recorder.totals.ok
+        self._again: list[int] = []
+        self._next_retry_ns = 0
+        hub.on_lost = self._lost
+
+    def deal(self, lane: Lane, count: int) -> None:
+        """Nothing is thrown away here: each key is dealt exactly once."""
+        target = self.hub.target
+        for key in self._left:
+            target.lane_of(key << 1).codes.append(key << 1 | 1)
+            if len(lane.codes) >= count:
+                return
+
+    def pump(self, now_ns: int) -> None:
+        """As the closed loop, with another try every 50 ms for what was lost."""
+        if self._again and now_ns >= self._next_retry_ns:
+            self._next_retry_ns = now_ns + 50_000_000
+            again, self._again = self._again, []
+            for code in again:
+                self.hub.target.lane_of(code).codes.append(code)
+        super().pump(now_ns)
+
+    def _lost(self, code: int) -> None:
+        self._again.append(code)
+
+    def unwritten(self) -> int:
+        """Keys whose write has not ended ok."""
+        return self.to_write - (self.hub.recorder.totals.ok - self._ok_before)
+
+    def exhausted(self) -> bool:
+        """Every key is written."""
+        return self.unwritten() <= 0
+
+    def end(self) -> None:
+        """Stop collecting what was lost."""
+        super().end()
+        self.hub.on_lost = None
+
+
+class OpenSource(Source):
+    """Sends what is due, when it is due or as soon after as a connection is free.
+
+    The plan of due times is never rewritten: after a stall everything that became due in it is
+    sent at once, and its response time counts from when it was due.
+    """
+
+    def __init__(
+        self, hub: Hub, dues_ns: Iterator[int], chunks: Iterator[list[int]], *, limit: int
+    ) -> None:
+        super().__init__(hub)
+        self._dues_ns = dues_ns
+        self._codes = (code for chunk in chunks for code in chunk)
+        self._limit = limit
+        self._waiting = 0
+        self._next_due_ns = next(dues_ns)
+
+    def next_due_ns(self) -> int:
+        """The next due time that has not been reached."""
+        return self._next_due_ns
+
+    def pump(self, now_ns: int) -> None:
+        """Hot: once a pass."""
+        if self._next_due_ns <= now_ns:
+            self._queue_due(now_ns)
+        lanes = self.hub.target.lanes
+        for lane in lanes:
+            if (lane.overdue or lane.redirected) and lane.free:
+                self._pump_lane(lane)
+        generator = self.hub.recorder.generator
+        if self._waiting > generator.overdue_max:
+            generator.overdue_max = self._waiting
+
+    def _queue_due(self, now_ns: int) -> None:
+        """Everything due by now, in order; above the limit it is dropped, and counted."""
+        due_ns, dues, codes = self._next_due_ns, self._dues_ns, self._codes
+        due, lane_of, limit = self.hub.recorder.due, self.hub.target.lane_of, self._limit
+        while due_ns <= now_ns:
+            code = next(codes)
+            due[code & 1] += 1
+            if self._waiting < limit:
+                lane_of(code).overdue.append((code, due_ns))
+                self._waiting += 1
+            else:
+                self.hub.recorder.dropped[code & 1] += 1
+            due_ns = next(dues)
+        self._next_due_ns = due_ns
+
+    def _pump_lane(self, lane: Lane) -> None:
+        free, overdue = lane.free, lane.overdue
+        while free and (overdue or lane.redirected):
+            connection = free.popleft()
+            room = connection.room()
+            if room <= 0:
+                continue
+            if lane.redirected:
+                self.hub.send_redirected(lane, connection)
+            else:
+                batch = [overdue.popleft() for _ in range(min(room, len(overdue)))]
+                self._waiting -= len(batch)
+                connection.send_overdue(batch)
+            if connection.room() > 0:
+                free.append(connection)
+
+    def end(self) -> None:
+        """What is due and unsent was never sent: dropped."""
+        for lane in self.hub.target.lanes:
+            for code, _ in lane.overdue:
+                self.hub.recorder.dropped[code & 1] += 1
+            lane.overdue.clear()
+        self._waiting = 0
+
+
+class Loop:
+    """Runs one source after another over the same hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.stopping = False
+
+    def run(self, source: Source, until_ns: int) -> None:
+        """Passes until the moment comes, the source is exhausted, or someone asks to stop."""
+        hub, recorder = self.hub, self.hub.recorder
+        freed, done = hub.freed, recorder.done
+        woke_ns = now_ns = _now()
+        while now_ns < until_ns and not self.stopping and not source.exhausted():
+            while now_ns >= recorder.window_end_ns:
+                source.pump(recorder.window_end_ns - 1)
+                recorder.rotate()
+            source.pump(now_ns)
+            if done:
+                recorder.absorb()
+            in_flight = recorder.in_flight()
+            generator = recorder.generator
+            if in_flight > generator.in_flight_max:
+                generator.in_flight_max = in_flight
+            hub.sweep(now_ns)
+            busy_us = (_now() - woke_ns) // 1000
+            if busy_us > generator.loop_lag_max_us:
+                generator.loop_lag_max_us = busy_us
+            woke_ns = hub.serve(min(source.next_due_ns(), until_ns, recorder.window_end_ns))
+            if freed:
+                give_back(freed)
+            now_ns = _now()
+
+    def drain(self, limit_ns: int) -> None:
+        """Wait for what is in flight; after `limit_ns` it is given up as timed out."""
+        hub, recorder = self.hub, self.hub.recorder
+        deadline_ns = _now() + limit_ns
+        while True:
+            now_ns = _now()
+            recorder.absorb()
+            while now_ns >= recorder.window_end_ns:
+                recorder.rotate(complete=False)
+            if recorder.in_flight() == 0:
+                break
+            if now_ns >= deadline_ns:
+                self._give_up()
+                continue
+            for lane in hub.target.lanes:
+                while lane.redirected and lane.free:
+                    connection = lane.free.popleft()
+                    if connection.room() > 0:
+                        hub.send_redirected(lane, connection)
+            hub.sweep(now_ns)
+            hub.serve(min(now_ns + SWEEP_NS, deadline_ns))
+            give_back(hub.freed)
+
+    def _give_up(self) -> None:
+        for lane in self.hub.target.lanes:
+            for connection in lane.connections:
+                if connection.oldest_sent_ns():
+                    connection.broken("timeout")
+            while lane.redirected:
+                self.hub.lost(lane.redirected.popleft()[0], "failed", "timeout")
+
+
+def give_back(freed: list[Connection]) -> None:
+    """Connections that have room again, to the end of their lanes' queues."""
+    for connection in freed:
+        connection.lane.free.append(connection)
+    freed.clear()

@@ -1,0 +1,192 @@
+"""One connection to one Redis master: pipelined GET and SET in, replies out in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+
+from loadgen.engine.connection import OWN, Connection, Lane, Op
+from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
+from loadgen.engine.resp import command, lost_by
+from loadgen.engine.tls import WANT
+
+if TYPE_CHECKING:
+    from loadgen.engine.hub import Hub
+    from loadgen.engine.redis_target import RedisTarget
+
+__all__ = ["RedisConnection"]
+
+# One TLS record holds at most 16 KiB, so a read of that size never leaves bytes in OpenSSL.
+READ_BYTES = 16384
+
+_MORE = object()
+_now = time.monotonic_ns
+
+
+class RedisConnection(Connection):
+    """`depth` commands make one batch; the next goes out when all of it is answered."""
+
+    __slots__ = (
+        "_done",
+        "_encode",
+        "_feed",
+        "_gets",
+        "_in_flight",
+        "_own",
+        "_sent",
+        "leaving",
+        "target",
+    )
+
+    def __init__(self, hub: Hub, lane: Lane, target: RedisTarget, depth: int) -> None:
+        super().__init__(hub, lane, lane.endpoint, depth)
+        self.target = target
+        self.leaving: Lane | None = None
+        self._encode = target.encode
+        self._sent = hub.recorder.sent
+        self._done = hub.recorder.done
+        self._in_flight: deque[Op] = deque()
+        self._own: deque[Callable[[Any], None]] = deque()
+
+    def setup(self) -> None:
+        """AUTH if there is a user, then PING: TLS 1.3 tells of a refused certificate only now."""
+        reader = hiredis.Reader(notEnoughData=_MORE)
+        self._feed, self._gets = reader.feed, reader.gets
+        self._own.clear()
+        if self.target.credentials:
+            self.ask(command(b"AUTH", *self.target.credentials), self._authenticated)
+        self.ask(command(b"PING"), self._answered)
+
+    def ask(self, request: bytes, then: Callable[[Any], None]) -> None:
+        """Send a request of the engine's own; `then` gets the reply."""
+        self._in_flight.append((OWN, 0, _now(), 0))
+        self._own.append(then)
+        self.put(request)
+
+    def _authenticated(self, reply: Any) -> None:
+        if reply != b"OK":
+            self.broken("auth")
+
+    def _answered(self, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOAUTH"):
+            self.broken("auth")
+        elif isinstance(reply, hiredis.ReplyError | bytes):
+            self.ready()  # LOADING, NOPERM and the like still show a member that talks to us
+        else:
+            raise TargetProtocolError("PING was not answered with a word")
+
+    def readable(self) -> None:
+        """Hot: once per event."""
+        try:
+            data = self.receive(READ_BYTES)
+        except WANT:
+            return
+        if not data:
+            self.broken("connection")
+            return
+        try:
+            self._settle(data)
+        except (hiredis.HiredisError, MemoryError) as error:
+            raise TargetProtocolError("not RESP") from error
+
+    def _settle(self, data: bytes) -> None:
+        """Hot: once per reply. Anything but the expected reply goes to `_unusual`."""
+        in_flight, gets, belongs = self._in_flight, self._gets, self.target.values.belongs
+        self._feed(data)
+        reply = gets()
+        while reply is not _MORE:
+            if not in_flight:
+                raise TargetProtocolError("a reply that nobody asked for")
+            op = in_flight.popleft()
+            code = op[0]
+            if (
+                reply == b"OK"
+                if code & 1
+                else reply.__class__ is bytes and belongs(code >> 1, reply)
+            ):
+                self._done.append((code, op[1], op[2], _now()))
+            else:
+                self._unusual(op, reply)
+            reply = gets()
+        if not in_flight and self.state == 4:
+            self.hub.freed.append(self)
+
+    def _unusual(self, op: Op, reply: Any) -> None:
+        code = op[0]
+        if code < 0:
+            self._own.popleft()(reply)
+        elif isinstance(reply, hiredis.ReplyError):
+            message = str(reply)
+            if not self.target.redirected(op, message, asked=self.endpoint):
+                lost = lost_by(message)
+                self.hub.lost(op, lost.outcome, lost.cause)
+                if lost.cause in ("cluster_down", "read_only"):
+                    self.target.doubt()
+        elif not code & 1 and reply is None:
+            self.hub.lost(op, FAILED, "missing")
+        elif not code & 1 and isinstance(reply, bytes):
+            self.hub.lost(op, FAILED, "corrupt")
+        else:
+            self.hub.lost(op, UNKNOWN if code & 1 else FAILED, "protocol")
+            raise TargetProtocolError("a reply of the wrong kind")
+
+    def room(self) -> int:
+        """A whole batch, or nothing."""
+        return 0 if self._in_flight or self.leaving or self.state != 4 else self.depth
+
+    def send_codes(self, codes: list[int]) -> None:
+        """Hot in closed loop: due is the moment of sending."""
+        encode, sent, in_flight = self._encode, self._sent, self._in_flight
+        if len(codes) == 1:
+            data = encode(codes[0])
+        else:
+            data = b"".join([encode(code) for code in codes])
+        now = _now()
+        for code in codes:
+            in_flight.append((code, now, now, 0))
+            sent[code & 1] += 1
+        self.put(data)
+
+    def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
+        """Hot in open loop."""
+        encode, sent, in_flight = self._encode, self._sent, self._in_flight
+        data = b"".join([encode(code) for code, _ in waiting])
+        now = _now()
+        for code, due in waiting:
+            in_flight.append((code, due, now, 0))
+            sent[code & 1] += 1
+        self.put(data)
+
+    def send_again(self, op: Op, *, asking: bool) -> None:
+        """Redirected here; `sent` was counted the first time."""
+        if asking:
+            self.ask(command(b"ASKING"), _ignore)
+        self._in_flight.append(op)
+        self.put(self._encode(op[0]))
+
+    def pending(self) -> list[Op]:
+        """See Connection."""
+        ops = list(self._in_flight)
+        self._in_flight.clear()
+        self._own.clear()
+        return ops
+
+    def oldest_sent_ns(self) -> int:
+        """See Connection."""
+        return self._in_flight[0][2] if self._in_flight else 0
+
+    def moved_to(self, lane: Lane) -> None:
+        """Serve another master from now on; nothing may be in flight."""
+        self.close()
+        self.lane.connections.remove(self)
+        self.lane, self.endpoint, self.leaving = lane, lane.endpoint, None
+        lane.connections.append(self)
+        self.reopen_ns = 0
+
+
+def _ignore(_reply: Any) -> None:
+    """ASKING's own reply; what counts is the answer to the operation after it."""

@@ -1,0 +1,263 @@
+"""Redis Cluster as the loop sees it: one lane per master, kept in step with the slot map."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+from loadgen.contract.plan import Auth, Plan
+from loadgen.engine.connection import UP, Lane, Op, split_endpoint
+from loadgen.engine.hub import Hub
+from loadgen.engine.outcome import FAILED, SessionFailed, TargetProtocolError
+from loadgen.engine.redis_connection import RedisConnection
+from loadgen.engine.resp import (
+    SLOTS,
+    command,
+    encoder,
+    read_slot_map,
+    redirect_of,
+    slots_of_keys,
+)
+from loadgen.keyspace import Values
+
+__all__ = ["RedisTarget", "fetch_slot_map", "shares_by_slots"]
+
+REDIRECT_LIMIT = 5
+REFRESH_NS = 250_000_000
+BOOTSTRAP_TIMEOUT_S = 5.0
+
+
+class RedisTarget:
+    """Lanes, slot owners, redirects; see `hub.TargetDriver`."""
+
+    def __init__(self, hub: Hub, plan: Plan, *, rank: int, connections: int) -> None:
+        self.hub = hub
+        self.plan = plan
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank)
+        self.encode = encoder(plan.keyspace.prefix, self.values)
+        self.credentials = _credentials(plan.auth)
+        self.lanes: list[Lane] = []
+        self._connections = connections
+        self._slot_of = slots_of_keys(plan.keyspace.prefix, plan.keyspace.keys)
+        self._owner: list[Lane] = []
+        self._doubtful = False
+        self._next_refresh_ns = 0
+
+    def lane_of(self, code: int) -> Lane:
+        """The lane of the master that owns the key's slot, as far as we know."""
+        return self._owner[self._slot_of[code >> 1]]
+
+    def connect(self) -> None:
+        """Read the slot map from the first endpoint that gives it, and dial the masters."""
+        ranges = self._bootstrap()
+        if sum(high - low + 1 for pairs in ranges.values() for low, high in pairs) < SLOTS:
+            raise SessionFailed("not all 16384 slots have a master; is the cluster created?")
+        if len(ranges) > self._connections:
+            raise SessionFailed(
+                f"{len(ranges)} masters but {self._connections} connections for this worker; "
+                "raise `connections` or lower `workers`"
+            )
+        self._owner = [self._lane(next(iter(ranges)))] * SLOTS
+        self._apply(ranges)
+        for lane, count in self._wanted().items():
+            for _ in range(count):
+                RedisConnection(self.hub, lane, self, self.plan.pipeline)
+        self.hub.notes["masters"] = " ".join(sorted(ranges))
+
+    def _bootstrap(self) -> dict[str, list[tuple[int, int]]]:
+        problems = []
+        for endpoint in self.plan.endpoints:
+            try:
+                return fetch_slot_map(endpoint, self.hub.context, self.credentials)
+            except (OSError, TargetProtocolError, hiredis.HiredisError) as error:
+                problems.append(f"{endpoint}: {error}")
+        raise SessionFailed("no endpoint gave a slot map: " + "; ".join(problems))
+
+    # Redirects.
+
+    def redirected(self, op: Op, message: str, *, asked: str) -> bool:
+        """Follow MOVED and ASK, at most five for one operation. False: it is another error."""
+        redirect = redirect_of(message, asked=asked)
+        if redirect is None:
+            return False
+        asking, slot, endpoint = redirect
+        code, due, sent, hops = op
+        if asking:
+            self.hub.recorder.generator.ask += 1
+        else:
+            self.hub.recorder.generator.moved += 1
+            self._owner[slot] = self._lane(endpoint)
+            self.doubt()
+        if hops >= REDIRECT_LIMIT:
+            self.hub.lost(op, FAILED, "redirect_limit")
+        else:
+            self._lane(endpoint).redirected.append(((code, due, sent, hops + 1), asking))
+        return True
+
+    def waiting(self) -> int:
+        """Redirected operations that wait for a connection."""
+        return sum(len(lane.redirected) for lane in self.lanes)
+
+    # The slot map, kept fresh.
+
+    def doubt(self) -> None:
+        """Ask for the slot map again at the next sweep."""
+        self._doubtful = True
+
+    def sweep(self, now_ns: int) -> None:
+        """Refresh a doubtful map; move connections; give up redirects that wait too long."""
+        if self._doubtful and now_ns >= self._next_refresh_ns:
+            self._next_refresh_ns = now_ns + REFRESH_NS
+            self._refresh()
+        for lane in tuple(self.lanes):
+            for connection in tuple(lane.connections):
+                assert isinstance(connection, RedisConnection)
+                leaving = connection.leaving
+                if leaving is not None and not connection.oldest_sent_ns():
+                    connection.moved_to(leaving)
+            late = self.hub.timeout_ns
+            while lane.redirected and now_ns - lane.redirected[0][0][2] > late:
+                self.hub.lost(lane.redirected.popleft()[0], FAILED, "timeout")
+
+    def _refresh(self) -> None:
+        up = [c for lane in self.lanes for c in lane.connections if c.state == UP]
+        if not up:
+            return
+        # Any master will do; turning through them avoids asking one that is cut off for ever.
+        chosen = up[time.monotonic_ns() % len(up)]
+        assert isinstance(chosen, RedisConnection)
+        self._doubtful = False
+
+        def apply(reply: Any) -> None:
+            if isinstance(reply, hiredis.ReplyError):
+                self._doubtful = True
+                return
+            ranges = read_slot_map(reply, asked=chosen.endpoint)
+            self._apply(ranges)
+            self._rebalance()
+
+        chosen.ask(command(b"CLUSTER", b"SLOTS"), apply)
+
+    def _apply(self, ranges: dict[str, list[tuple[int, int]]]) -> None:
+        for endpoint, pairs in ranges.items():
+            lane = self._lane(endpoint)
+            for low, high in pairs:
+                self._owner[low : high + 1] = [lane] * (high - low + 1)
+
+    def _lane(self, endpoint: str) -> Lane:
+        for lane in self.lanes:
+            if lane.endpoint == endpoint:
+                return lane
+        lane = Lane(endpoint)
+        self.lanes.append(lane)
+        return lane
+
+    def _wanted(self) -> dict[Lane, int]:
+        """Connections per lane, by slots; a lane that redirects point to gets at least one."""
+        slots = dict.fromkeys(self.lanes, 0)
+        for lane in self._owner:
+            slots[lane] += 1
+        for lane in self.lanes:
+            slots[lane] = slots[lane] or bool(lane.redirected)
+        return shares_by_slots(slots, self._connections)
+
+    def _rebalance(self) -> None:
+        """Mark connections of lanes that have too many for those that have too few.
+
+        They move when nothing is in flight on them (`sweep`). Requests that wait in a lane
+        without slots are dealt to the lanes that have them now.
+        """
+        wanted = self._wanted()
+        needy = []
+        for lane, count in wanted.items():
+            coming = sum(
+                getattr(c, "leaving", None) is lane for one in self.lanes for c in one.connections
+            )
+            staying = sum(getattr(c, "leaving", None) is None for c in lane.connections)
+            needy += [lane] * (count - staying - coming)
+        for lane in self.lanes:
+            here = [c for c in lane.connections if isinstance(c, RedisConnection) and not c.leaving]
+            here.sort(key=lambda c: c.state)  # those that are not up go first
+            for connection in here[: max(0, len(here) - wanted[lane])]:
+                if needy:
+                    connection.leaving = needy.pop()
+        self._deal_again()
+
+    def _deal_again(self) -> None:
+        owners = set(self._owner)
+        for lane in self.lanes:
+            if lane in owners:
+                continue
+            overdue, lane.overdue = list(lane.overdue), type(lane.overdue)()
+            for code, due in overdue:
+                self.lane_of(code).overdue.append((code, due))
+            while lane.codes:
+                code = lane.codes.popleft()
+                self.lane_of(code).codes.append(code)
+
+
+def shares_by_slots(slots: dict[Lane, int], connections: int) -> dict[Lane, int]:
+    """`connections` split by slots held, largest remainder first, at least one where any."""
+    total = sum(slots.values())
+    exact = {lane: connections * held / total for lane, held in slots.items()}
+    shares = {lane: max(int(share), slots[lane] > 0) for lane, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda lane: shares[lane] - exact[lane])
+    spare = connections - sum(shares.values())
+    for lane in by_remainder[: max(0, spare)]:
+        shares[lane] += 1
+    while spare < 0:
+        richest = max(shares, key=lambda lane: shares[lane])
+        shares[richest] -= 1
+        spare += 1
+    return shares
+
+
+def fetch_slot_map(
+    endpoint: str, context: ssl.SSLContext | None, credentials: tuple[bytes, ...]
+) -> dict[str, list[tuple[int, int]]]:
+    """Ask one member for the slot map, waiting for it; used once, before the load.
+
+    Raises OSError, TargetProtocolError or hiredis.HiredisError.
+    """
+    with socket.create_connection(split_endpoint(endpoint), BOOTSTRAP_TIMEOUT_S) as plain:
+        sock = plain
+        if context is not None:
+            sock = context.wrap_socket(plain, server_hostname=split_endpoint(endpoint)[0])
+        with sock:
+            requests = [command(b"AUTH", *credentials)] if credentials else []
+            requests.append(command(b"CLUSTER", b"SLOTS"))
+            sock.sendall(b"".join(requests))
+            replies = _replies(sock, len(requests))
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            raise TargetProtocolError(str(reply))
+    return read_slot_map(replies[-1], asked=endpoint)
+
+
+def _replies(sock: socket.socket, count: int) -> list[Any]:
+    more = object()
+    reader = hiredis.Reader(notEnoughData=more)
+    replies: list[Any] = []
+    while len(replies) < count:
+        data = sock.recv(65536)
+        if not data:
+            raise TargetProtocolError("the member closed the connection")
+        reader.feed(data)
+        while (reply := reader.gets()) is not more:
+            replies.append(reply)
+    return replies
+
+
+def _credentials(auth: Auth | None) -> tuple[bytes, ...]:
+    if auth is None:
+        return ()
+    try:
+        password = Path(auth.password_file).read_bytes().strip()
+    except OSError as error:
+        raise SessionFailed(f"password file of user {auth.user}: {error}") from error
+    return (auth.user.encode(), password)

@@ -1,0 +1,134 @@
+"""RESP as far as the engine needs it: requests from templates, replies to outcomes."""
+
+from __future__ import annotations
+
+import binascii
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
+from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
+
+__all__ = [
+    "SLOTS",
+    "command",
+    "encoder",
+    "lost_by",
+    "read_slot_map",
+    "redirect_of",
+    "slots_of_keys",
+]
+
+SLOTS = 16384
+
+# First word of an error reply -> how the operation ended. Redis checks all of these before it
+# executes, so the write was not applied.
+_ERRORS = {
+    "CLUSTERDOWN": Lost(FAILED, "cluster_down"),
+    "MASTERDOWN": Lost(FAILED, "cluster_down"),
+    "LOADING": Lost(FAILED, "busy"),
+    "TRYAGAIN": Lost(FAILED, "busy"),
+    "BUSY": Lost(FAILED, "busy"),
+    "OOM": Lost(FAILED, "no_space"),
+    "READONLY": Lost(FAILED, "read_only"),
+    "MISCONF": Lost(FAILED, "read_only"),
+    "NOAUTH": Lost(FAILED, "auth"),
+    "NOPERM": Lost(FAILED, "auth"),
+    "WRONGPASS": Lost(FAILED, "auth"),
+    # The write was applied, but to fewer replicas than asked for.
+    "NOREPLICAS": Lost(FAILED, "busy"),
+    "UNBLOCKED": Lost(UNKNOWN, "other"),
+}
+
+
+def command(*words: bytes) -> bytes:
+    """One command as RESP.
+
+    >>> command(b"PING")
+    b'*1\\r\\n$4\\r\\nPING\\r\\n'
+    """
+    parts = [b"*%d\r\n" % len(words)]
+    parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+    return b"".join(parts)
+
+
+def encoder(prefix: str, values: Values) -> Callable[[int], bytes]:
+    """A function from code to request bytes; only key number and value id are formatted."""
+    before = prefix.encode()
+    key_size = len(before) + KEY_DIGITS
+    size = ID_BYTES + len(values.filler)
+    get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%b" % (key_size, before)
+    put = b"*3\r\n$3\r\nSET\r\n$%d\r\n%b" % (key_size, before)
+    middle = b"\r\n$%d\r\n" % size
+    tail = values.filler + b"\r\n"
+    identity = values.identity
+
+    def encode(code: int) -> bytes:
+        key = code >> 1
+        if code & 1:
+            return b"".join((put, b"%012d" % key, middle, identity(key), tail))
+        return b"%b%012d\r\n" % (get, key)
+
+    return encode
+
+
+def slots_of_keys(prefix: str, keys: int) -> array[int]:
+    """Hash slot of every key: CRC-16/XMODEM modulo 16384, over the part in {} if there is one."""
+    crc = binascii.crc_hqx
+    before = prefix.encode()
+    opened = before.find(b"{")
+    closed = before.find(b"}", opened + 2) if opened >= 0 else -1
+    if closed >= 0:
+        return array("H", [crc(before[opened + 1 : closed], 0) % SLOTS]) * keys
+    return array("H", (crc(key_bytes(prefix, key), 0) % SLOTS for key in range(keys)))
+
+
+def lost_by(message: str) -> Lost:
+    """Outcome of an operation answered with this error."""
+    return _ERRORS.get(message.split(" ", 1)[0], Lost(FAILED, "other"))
+
+
+def redirect_of(message: str, *, asked: str) -> tuple[bool, int, str] | None:
+    """(is ASK, slot, endpoint) of "MOVED 3999 10.0.0.1:6379"; None if it is no redirect.
+
+    An empty host means the one that was `asked`. Raises TargetProtocolError on nonsense.
+    """
+    words = message.split(" ")
+    if words[0] not in ("MOVED", "ASK"):
+        return None
+    if len(words) < 3 or not words[1].isdecimal() or int(words[1]) >= SLOTS:
+        raise TargetProtocolError("a redirect without slot and endpoint")
+    host, _, port = words[2].rpartition(":")
+    return words[0] == "ASK", int(words[1]), _endpoint(host, port, asked)
+
+
+def read_slot_map(reply: Any, *, asked: str) -> dict[str, list[tuple[int, int]]]:
+    """Slot ranges by master endpoint, of a CLUSTER SLOTS reply got from `asked`.
+
+    Raises TargetProtocolError when the reply is anything else.
+    """
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    if not isinstance(reply, list):
+        raise TargetProtocolError("CLUSTER SLOTS was not answered with a list")
+    for entry in reply:
+        try:
+            low, high, (host, port, *_), *_replicas = entry
+        except (TypeError, ValueError):
+            raise TargetProtocolError("CLUSTER SLOTS has an entry of another shape") from None
+        sound = isinstance(low, int) and isinstance(high, int) and isinstance(port, int)
+        if not sound or not 0 <= low <= high < SLOTS or not isinstance(host, bytes | None):
+            raise TargetProtocolError("CLUSTER SLOTS has an entry out of range")
+        name = (host or b"").decode("ascii", "replace")
+        ranges.setdefault(_endpoint(name, str(port), asked), []).append((low, high))
+    return ranges
+
+
+def _endpoint(host: str, port: str, asked: str) -> str:
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise TargetProtocolError("an endpoint without a port")
+    if not host or host == "?":
+        host = asked.rpartition(":")[0]
+    elif ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{host}:{port}"

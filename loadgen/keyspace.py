@@ -1,0 +1,132 @@
+"""Which keys are asked for, and what is written under them; all from the plan's seed.
+
+One operation is one number, its *code*: key number times two, plus one for a write. The loop
+only ever takes the next code; everything random happens here, a small chunk at a time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect
+from collections.abc import Callable, Iterator
+from functools import partial
+from hashlib import blake2b
+from itertools import accumulate
+from math import gcd
+from random import Random
+
+from loadgen.contract.plan import Keyspace, Popularity
+
+__all__ = ["CHUNK", "ID_BYTES", "KEY_DIGITS", "Values", "code_chunks", "key_bytes"]
+
+# Codes are drawn this many at a time: 20 us for uniform, 80 us for zipf, so that drawing never
+# shows as lag of the event loop (one pass of a busy loop is 300 us).
+CHUNK = 256
+
+KEY_DIGITS = 12
+
+# "k" + key number (12) + "w" + rank (4) + "s" + sequence (14) at the front of every value.
+ID_BYTES = 1 + KEY_DIGITS + 1 + 4 + 1 + 14
+
+
+def key_bytes(prefix: str, number: int) -> bytes:
+    """The key as the target sees it; all keys of a plan are equally long."""
+    return b"%b%012d" % (prefix.encode(), number)
+
+
+def code_chunks(
+    keyspace: Keyspace, read_share: float, *, seed: int, rank: int, stream: str
+) -> Iterator[list[int]]:
+    """Chunks of codes without end; the same seed, rank and stream give the same ones.
+
+    `stream` sets phases apart, so that the measured phase does not replay its own warm-up.
+    """
+    random = Random(f"codes/{seed}/{rank}/{stream}")
+    draw = _drawer(keyspace.keys, keyspace.popularity, random)
+    uniform = random.random
+    while True:
+        yield [(key << 1) | (uniform() >= read_share) for key in draw()]
+
+
+def _drawer(keys: int, popularity: Popularity, random: Random) -> Callable[[], list[int]]:
+    """A function that draws one chunk of key numbers."""
+    uniform = random.random
+    if popularity.kind == "zipf":
+        return partial(_draw_zipf, keys, _zipf_weights(keys, popularity.theta), random)
+    if popularity.kind == "hot_set":
+        hot = max(1, round(keys * popularity.hot_keys_share))
+        return partial(_draw_hot, keys, hot, popularity.hot_traffic_share, random)
+    return lambda: [int(uniform() * keys) for _ in range(CHUNK)]
+
+
+def _zipf_weights(keys: int, theta: float) -> array[float]:
+    """Running sums of 1 / rank^theta: exact, 8 bytes a key, made once before the load."""
+    return array("d", accumulate(rank**-theta for rank in range(1, keys + 1)))
+
+
+def _spread(keys: int) -> int:
+    """A multiplier prime to `keys`, near the golden section of it.
+
+    Popular ranks times this, modulo `keys`, lie far apart, so that the hot keys do not share
+    one region of a target that splits its key space by range.
+    """
+    step = max(1, int(keys * 0.6180339887))
+    while gcd(step, keys) != 1:
+        step += 1
+    return step
+
+
+def _draw_zipf(keys: int, weights: array[float], random: Random) -> list[int]:
+    uniform, total, step, last = random.random, weights[-1], _spread(keys), keys - 1
+    return [bisect(weights, uniform() * total, 0, last) * step % keys for _ in range(CHUNK)]
+
+
+def _draw_hot(keys: int, hot: int, traffic_share: float, random: Random) -> list[int]:
+    """`traffic_share` of the draws fall on the `hot` keys, the rest on all the others."""
+    uniform, step, cold = random.random, _spread(keys), keys - hot
+    ranks = (
+        int(uniform() * hot)
+        if cold == 0 or uniform() < traffic_share
+        else hot + int(uniform() * cold)
+        for _ in range(CHUNK)
+    )
+    return [rank * step % keys for rank in ranks]
+
+
+class Values:
+    """What is written: an id that no other write of the run has, the key's number, and filler.
+
+    The filler comes from the key prefix, not from the seed, so that a second session of the
+    run recognises what the first one wrote.
+    """
+
+    __slots__ = ("_rank", "_seq", "filler", "value_bytes")
+
+    def __init__(self, prefix: str, value_bytes: int, *, rank: int) -> None:
+        self.value_bytes = value_bytes
+        self.filler = _filler(prefix, value_bytes - ID_BYTES)
+        self._rank = rank
+        self._seq = 0
+
+    def identity(self, key: int) -> bytes:
+        """The front of the next value for `key`; the whole value is this plus `filler`."""
+        self._seq = seq = self._seq + 1
+        return b"k%012dw%04ds%014d" % (key, self._rank, seq)
+
+    def belongs(self, key: int, value: bytes) -> bool:
+        """Whether `value` can be something that was written under `key` by this run."""
+        return (
+            value.startswith(b"k%012dw" % key)
+            and len(value) == self.value_bytes
+            and value.endswith(self.filler)
+        )
+
+
+def _filler(prefix: str, size: int) -> bytes:
+    """Letters that do not compress to nothing, the same for all workers and sessions."""
+    made = b""
+    block = 0
+    while len(made) < size:
+        made += blake2b(f"{prefix}/{block}".encode()).hexdigest().encode()
+        block += 1
+    return made[:size]
