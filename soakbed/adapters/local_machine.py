@@ -24,6 +24,7 @@ from soakbed.records.places import Places
 __all__ = [
     "Remains",
     "bridge_name",
+    "ended_but_listed",
     "folder_of",
     "living_hosts",
     "networks_in_use",
@@ -145,22 +146,43 @@ def _ip(*words: str) -> list[dict[str, Any]]:
     return [entry for entry in listed if entry]
 
 
+def ended_but_listed(testbed: str) -> set[int]:
+    """Zombies of the hosts: they hold nothing but a number, until their parent takes note.
+
+    That is the first process of the machine, once systemd-nspawn is gone; some take a second.
+    """
+    group = f"/soakbed/{testbed}/"
+    return {pid for pid in _pids() if group in _told(pid, "cgroup") and _is_zombie(pid)}
+
+
 def _processes(testbed: str) -> set[int]:
     """Processes of the hosts: by mark, by root file system, by control group."""
-    mark = f"SOAKBED_LOCAL_TESTBED={testbed}".encode()
+    mark = f"SOAKBED_LOCAL_TESTBED={testbed}"
     layer = f"upperdir={folder_of(testbed)}/"
     group = f"/soakbed/{testbed}/"
-    found = set()
-    for entry in _PROC.glob("[0-9]*"):
-        # A process that ends while we look is no process left.
-        with contextlib.suppress(OSError):
-            if (
-                mark in (entry / "environ").read_bytes().split(b"\0")
-                or any(layer in line for line in _mount_lines(entry.name) if _at(line) == "/")
-                or group in (entry / "cgroup").read_text()
-            ):
-                found.add(int(entry.name))
-    return found
+    return {
+        pid
+        for pid in _pids()
+        if mark in _told(pid, "environ").split("\0")
+        or any(layer in line for line in _told(pid, "mountinfo").splitlines() if _at(line) == "/")
+        or (group in _told(pid, "cgroup") and not _is_zombie(pid))
+    }
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in _PROC.glob("[0-9]*")]
+
+
+def _is_zombie(pid: int) -> bool:
+    # The name before it may hold anything, a ")" too.
+    return _told(pid, "stat").rpartition(")")[2].split()[:1] in (["Z"], ["X"], [])
+
+
+def _told(pid: int, what: str) -> str:
+    """One of the kernel's texts about a process, "" if it ended or is not ours to read."""
+    with contextlib.suppress(OSError):
+        return (_PROC / str(pid) / what).read_bytes().decode(errors="replace")
+    return ""
 
 
 def _members(listing: Path) -> list[str]:
@@ -170,10 +192,7 @@ def _members(listing: Path) -> list[str]:
 
 
 def _command_of(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        raw = (_PROC / str(pid) / "cmdline").read_bytes()
-        return raw.replace(b"\0", b" ").decode(errors="replace").strip()
-    return "(ended)"
+    return _told(pid, "cmdline").replace("\0", " ").strip() or "(ended)"
 
 
 def _network_namespace(pid: int) -> str:
@@ -184,13 +203,13 @@ def _network_namespace(pid: int) -> str:
 
 def _held(spaces: Iterable[str]) -> set[str]:
     """Those of the namespaces that a process or a mount still holds."""
-    holders = {_network_namespace(int(entry.name)) for entry in _PROC.glob("[0-9]*")}
+    holders = {_network_namespace(pid) for pid in _pids()}
     holders |= {line.split(" ")[3] for line in _mount_lines()}
     return set(spaces) & holders
 
 
-def _mount_lines(process: str = "self") -> list[str]:
-    return (_PROC / process / "mountinfo").read_text().splitlines()
+def _mount_lines() -> list[str]:
+    return (_PROC / "self/mountinfo").read_text().splitlines()
 
 
 def _at(mount_line: str) -> str:

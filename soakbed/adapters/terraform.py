@@ -199,25 +199,23 @@ class Terraform:
         )
 
     def _stream(self, arguments: list[str], account: _Account, progress: Progress) -> int:
-        process = self._start(arguments)
-        assert process.stdout is not None
         interrupted = False
-        events = _events(process.stdout)
-        while True:
-            try:
-                for event in events:
-                    account.take(event)
-                    if line := _line(event):
-                        progress(line)
-                status = process.wait()
-                break
-            except KeyboardInterrupt:
-                # Terraform runs in a session of its own, so the terminal did not tell it.
-                process.send_signal(signal.SIGINT)
-                interrupted = True
-                events = _events(process.stdout)
-                progress("stopping; Terraform saves its state")
+        with self._start(arguments) as process:
+            while True:
+                try:
+                    for event in _events(process.stdout):
+                        account.take(event)
+                        if line := _line(event):
+                            progress(line)
+                    status = process.wait()
+                    break
+                except KeyboardInterrupt:
+                    # Terraform runs in a session of its own, so the terminal did not tell it.
+                    process.send_signal(signal.SIGINT)
+                    interrupted = True
+                    progress("stopping; Terraform saves its state")
         if interrupted:
+            self.end_stragglers()
             raise KeyboardInterrupt
         return status
 
@@ -226,8 +224,8 @@ class Terraform:
         self._expect_success("init", "-input=false", "-no-color", *options)
 
     def _expect_success(self, *arguments: str) -> str:
-        process = self._start(list(arguments))
-        printed, _ = process.communicate()
+        with self._start(list(arguments)) as process:
+            printed, _ = process.communicate()
         text = printed.decode(errors="replace")
         if process.returncode:
             raise ProvisionError(
@@ -260,9 +258,9 @@ class Terraform:
         )
 
 
-def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+def _events(stream: IO[bytes] | None) -> Iterator[dict[str, Any]]:
     """Terraform's events; a line that is none (a panic, a warning on stderr) becomes one."""
-    for raw in stream:
+    for raw in stream or ():
         try:
             event = json.loads(raw)
         except ValueError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 
-from soakbed.adapters.local_machine import Remains, remains_of, sweep
+from soakbed.adapters.local_machine import Remains, ended_but_listed, remains_of, sweep
 from soakbed.adapters.terraform import Progress, Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
@@ -12,6 +13,7 @@ from soakbed.records.spec import TestbedSpec
 
 __all__ = ["teardown"]
 
+_REAPED_WITHIN_S = 10.0
 _SECRETS = ("pki", "secrets", "ssh", "terraform")
 
 
@@ -59,6 +61,9 @@ def _destroy(terraform: Terraform, progress: Progress) -> None:
 
 
 def _prove_nothing_left(name: str, before: Remains) -> None:
+    deadline = time.monotonic() + _REAPED_WITHIN_S
+    while ended_but_listed(name) and time.monotonic() < deadline:
+        time.sleep(0.1)
     left = remains_of(name, since=before)
     if left:
         raise ProvisionError(

@@ -55,9 +55,14 @@ def network_up(given: dict[str, str]) -> None:
 
 
 def network_down(given: dict[str, str]) -> None:
-    """Remove the bridge."""
+    """Remove the bridge, and the folders that the last host left empty."""
     if Path("/sys/class/net", given["bridge"]).exists():
         run("ip", "link", "delete", given["bridge"])
+    for group in groups_of({**given, "host": ""}):
+        remove_if_empty(group)
+        remove_if_empty(group.parent)
+    remove_if_empty(ROOTS / given["testbed"])
+    remove_if_empty(ROOTS)
 
 
 def host_up(given: dict[str, str]) -> None:
@@ -65,7 +70,7 @@ def host_up(given: dict[str, str]) -> None:
     host_down(given)
     folder = ROOTS / given["testbed"] / given["host"]
     for name in ("upper", "work", "root", "data"):
-        (folder / name).mkdir(parents=True)
+        make_folder(folder / name)
     write_identity(folder / "upper", given)
     layers = f"lowerdir={given['image']},upperdir={folder}/upper,workdir={folder}/work"
     run("mount", "-t", "overlay", "overlay", "-o", layers, str(folder / "root"))
@@ -147,7 +152,7 @@ def make_groups(given: dict[str, str]) -> list[Path]:
     """Make the host's control groups."""
     groups = groups_of(given)
     for group in groups:
-        group.mkdir(parents=True, exist_ok=True)
+        make_folder(group)
     return groups
 
 
@@ -184,9 +189,6 @@ def host_down(given: dict[str, str]) -> None:
         run("umount", point)
     if folder.exists():
         shutil.rmtree(folder)
-    for parent in {group.parent for group in groups_of(given)} | {folder.parent}:
-        remove_if_empty(parent)
-        remove_if_empty(parent.parent)
 
 
 def testbed_down(given: dict[str, str]) -> None:
@@ -196,10 +198,9 @@ def testbed_down(given: dict[str, str]) -> None:
     parents = [parent for parent in (folder, *groups) if parent.exists()]
     for host in sorted({child.name for parent in parents for child in subfolders(parent)}):
         host_down({**given, "host": host})
+    if folder.exists():
+        shutil.rmtree(folder)
     network_down(given)
-    for parent in parents:
-        if parent.exists():
-            shutil.rmtree(parent) if parent == folder else remove_groups(parent)
 
 
 def subfolders(parent: Path) -> list[Path]:
@@ -257,6 +258,15 @@ def remove_groups(group: Path) -> None:
             if time.monotonic() > deadline:
                 raise Refusal(f"control group {group}: {error}") from error
             time.sleep(0.05)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, although another testbed may remove its empty parent meanwhile."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    raise Refusal(f"{folder} cannot be made: its parent keeps disappearing")
 
 
 def remove_if_empty(folder: Path) -> None:

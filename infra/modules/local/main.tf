@@ -6,6 +6,7 @@ locals {
   prefix = split("/", var.network_cidr)[1]
 
   network = {
+    testbed = var.name
     bridge  = local.bridge
     address = "${cidrhost(var.network_cidr, 1)}/${local.prefix}"
   }
@@ -31,22 +32,26 @@ locals {
   }
 }
 
+# No shell between Terraform and the script: on Ctrl-C Terraform kills what it started, and a shell
+# would die alone.
 resource "terraform_data" "network" {
   input            = local.network
   triggers_replace = local.network
 
   provisioner "local-exec" {
-    command = "python3 '${path.module}/machine.py' network-up"
-    quiet   = true
+    interpreter = ["python3", "${path.module}/machine.py"]
+    command     = "network-up"
+    quiet       = true
     environment = {
       SOAKBED_LOCAL_INPUT = jsonencode(self.input)
     }
   }
 
   provisioner "local-exec" {
-    when    = destroy
-    command = "python3 '${path.module}/machine.py' network-down"
-    quiet   = true
+    when        = destroy
+    interpreter = ["python3", "${path.module}/machine.py"]
+    command     = "network-down"
+    quiet       = true
     environment = {
       SOAKBED_LOCAL_INPUT = jsonencode(self.input)
     }
@@ -60,17 +65,19 @@ resource "terraform_data" "host" {
   triggers_replace = [each.value, terraform_data.network.id]
 
   provisioner "local-exec" {
-    command = "python3 '${path.module}/machine.py' host-up"
-    quiet   = true
+    interpreter = ["python3", "${path.module}/machine.py"]
+    command     = "host-up"
+    quiet       = true
     environment = {
       SOAKBED_LOCAL_INPUT = jsonencode(self.input)
     }
   }
 
   provisioner "local-exec" {
-    when    = destroy
-    command = "python3 '${path.module}/machine.py' host-down"
-    quiet   = true
+    when        = destroy
+    interpreter = ["python3", "${path.module}/machine.py"]
+    command     = "host-down"
+    quiet       = true
     environment = {
       SOAKBED_LOCAL_INPUT = jsonencode(self.input)
     }
