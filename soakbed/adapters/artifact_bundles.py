@@ -1,6 +1,6 @@
 """From verified downloads to one bundle per target: the archive that is pushed to every host.
 
-A bundle unpacks into /opt/soakbed. Its last member is bundles/<target>.json, which lists every
+A bundle unpacks below /opt, into /opt/soakbed. Its last member is bundles/<target>.json, which lists every
 file with its sha256; so an unpacking that broke off leaves no such list, and is done again.
 """
 
@@ -23,7 +23,7 @@ from soakbed.records.run import ArtifactUse
 __all__ = ["HOST_ROOT", "Bundle", "build_bundle"]
 
 HOST_ROOT = "/opt/soakbed"
-_FORMAT = 1
+_FORMAT = 2
 
 # Where each file of a bundle is found in what was unpacked (shell patterns; exactly one match
 # wins, the first pattern that matches counts). Debian's redis-server is a link to redis-check-rdb,
@@ -130,11 +130,11 @@ def _write_archive(
     # Level 1: a third of the plain size at a tenth of the time that level 9 takes.
     with tarfile.open(partial, "w:gz", compresslevel=1) as packed:
         for name, file in sorted(members.items()):
-            entry = tarfile.TarInfo(name)
+            entry = tarfile.TarInfo(f"soakbed/{name}")
             entry.size, entry.mode = file.stat().st_size, 0o755
             with file.open("rb") as content:
                 packed.addfile(entry, content)
         text = json.dumps({"stamp": _stamp(files), "files": files}, indent=1).encode()
-        last = tarfile.TarInfo(f"bundles/{target}.json")
+        last = tarfile.TarInfo(f"soakbed/bundles/{target}.json")
         last.size, last.mode = len(text), 0o644
         packed.addfile(last, io.BytesIO(text))
