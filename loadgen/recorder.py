@@ -89,6 +89,7 @@ class Recorder:
         self._phase = ""
         self._mode = ""
         self._open = False
+        self._phase_end_ns = 1 << 62
         self._operations = (OperationWindow(), OperationWindow())
         self._opened_ns = 0
         self._cpu_s = 0.0
@@ -98,7 +99,12 @@ class Recorder:
         self._phase, self._mode, self._open = phase, mode, mode == "open"
         boundary = self._clock.next_boundary_ns(start_ns + 1, self._length_s)
         self.window_end_ns = boundary
+        self._phase_end_ns = 1 << 62
         self._reset(start_ns)
+
+    def end(self, end_ns: int) -> None:
+        """Nothing was sent from this moment on: windows that reach beyond it are not complete."""
+        self._phase_end_ns = end_ns
 
     def in_flight(self) -> int:
         """Operations sent and not yet ended; right after `absorb`."""
@@ -140,7 +146,7 @@ class Recorder:
             self.totals.unknown += 1
         window.causes[cause] = window.causes.get(cause, 0) + 1
 
-    def rotate(self, *, complete: bool = True) -> None:
+    def rotate(self) -> None:
         """End the current window, hand it on, and begin the next."""
         now_ns = time.monotonic_ns()
         operations = dict(zip(OPERATIONS, self._finished_operations(), strict=True))
@@ -156,7 +162,7 @@ class Recorder:
             length_s=self._length_s,
             operations=operations,
             generator=self.generator,
-            complete=complete,
+            complete=self.window_end_ns <= self._phase_end_ns,
         )
         self._seq += 1
         self._reset(now_ns)

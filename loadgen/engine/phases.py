@@ -34,6 +34,9 @@ class Source:
         """Whether nothing is left to send, ever."""
         return False
 
+    def last_call(self, until_ns: int) -> None:
+        """The time is over: send what was due before it."""
+
     def end(self) -> None:
         """The phase is over: account for what will not be sent."""
 
@@ -209,6 +212,10 @@ class OpenSource(Source):
             if connection.room() > 0:
                 free.append(connection)
 
+    def last_call(self, until_ns: int) -> None:
+        """What became due since the last pass, so that `due` is the plan's count exactly."""
+        self.pump(until_ns - 1)
+
     def end(self) -> None:
         """What is due and unsent was never sent: dropped."""
         for lane in self.hub.target.lanes:
@@ -249,6 +256,9 @@ class Loop:
             if freed:
                 give_back(freed)
             now_ns = _now()
+        if now_ns >= until_ns and not self.stopping:
+            source.last_call(until_ns)
+        recorder.end(min(now_ns, until_ns))
 
     def drain(self, limit_ns: int) -> None:
         """Wait for what is in flight; after `limit_ns` it is given up as timed out."""
@@ -258,7 +268,7 @@ class Loop:
             now_ns = _now()
             recorder.absorb()
             while now_ns >= recorder.window_end_ns:
-                recorder.rotate(complete=False)
+                recorder.rotate()
             if recorder.in_flight() == 0:
                 break
             if now_ns >= deadline_ns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hiredis
 
@@ -50,7 +50,7 @@ class RedisConnection(Connection):
         self._sent = hub.recorder.sent
         self._done = hub.recorder.done
         self._in_flight: deque[Op] = deque()
-        self._own: deque[Callable[[Any], None]] = deque()
+        self._own: deque[Callable[[object], None]] = deque()
 
     def setup(self) -> None:
         """AUTH if there is a user, then PING: TLS 1.3 tells of a refused certificate only now."""
@@ -61,17 +61,17 @@ class RedisConnection(Connection):
             self.ask(command(b"AUTH", *self.target.credentials), self._authenticated)
         self.ask(command(b"PING"), self._answered)
 
-    def ask(self, request: bytes, then: Callable[[Any], None]) -> None:
+    def ask(self, request: bytes, then: Callable[[object], None]) -> None:
         """Send a request of the engine's own; `then` gets the reply."""
         self._in_flight.append((OWN, 0, _now(), 0))
         self._own.append(then)
         self.put(request)
 
-    def _authenticated(self, reply: Any) -> None:
+    def _authenticated(self, reply: object) -> None:
         if reply != b"OK":
             self.broken("auth")
 
-    def _answered(self, reply: Any) -> None:
+    def _answered(self, reply: object) -> None:
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOAUTH"):
             self.broken("auth")
         elif isinstance(reply, hiredis.ReplyError | bytes):
@@ -115,7 +115,7 @@ class RedisConnection(Connection):
         if not in_flight and self.state == 4:
             self.hub.freed.append(self)
 
-    def _unusual(self, op: Op, reply: Any) -> None:
+    def _unusual(self, op: Op, reply: object) -> None:
         code = op[0]
         if code < 0:
             self._own.popleft()(reply)
@@ -141,10 +141,7 @@ class RedisConnection(Connection):
     def send_codes(self, codes: list[int]) -> None:
         """Hot in closed loop: due is the moment of sending."""
         encode, sent, in_flight = self._encode, self._sent, self._in_flight
-        if len(codes) == 1:
-            data = encode(codes[0])
-        else:
-            data = b"".join([encode(code) for code in codes])
+        data = b"".join([encode(code) for code in codes])
         now = _now()
         for code in codes:
             in_flight.append((code, now, now, 0))
@@ -188,5 +185,5 @@ class RedisConnection(Connection):
         self.reopen_ns = 0
 
 
-def _ignore(_reply: Any) -> None:
+def _ignore(_reply: object) -> None:
     """ASKING's own reply; what counts is the answer to the operation after it."""

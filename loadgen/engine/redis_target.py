@@ -6,7 +6,6 @@ import socket
 import ssl
 import time
 from pathlib import Path
-from typing import Any
 
 import hiredis
 
@@ -133,7 +132,7 @@ class RedisTarget:
         assert isinstance(chosen, RedisConnection)
         self._doubtful = False
 
-        def apply(reply: Any) -> None:
+        def apply(reply: object) -> None:
             if isinstance(reply, hiredis.ReplyError):
                 self._doubtful = True
                 return
@@ -239,10 +238,10 @@ def fetch_slot_map(
     return read_slot_map(replies[-1], asked=endpoint)
 
 
-def _replies(sock: socket.socket, count: int) -> list[Any]:
+def _replies(sock: socket.socket, count: int) -> list[object]:
     more = object()
     reader = hiredis.Reader(notEnoughData=more)
-    replies: list[Any] = []
+    replies: list[object] = []
     while len(replies) < count:
         data = sock.recv(65536)
         if not data:

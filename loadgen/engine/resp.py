@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 from array import array
 from collections.abc import Callable
-from typing import Any
 
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
@@ -43,10 +42,10 @@ _ERRORS = {
 
 
 def command(*words: bytes) -> bytes:
-    """One command as RESP.
+    r"""One command as RESP.
 
     >>> command(b"PING")
-    b'*1\\r\\n$4\\r\\nPING\\r\\n'
+    b'*1\r\n$4\r\nPING\r\n'
     """
     parts = [b"*%d\r\n" % len(words)]
     parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
@@ -103,7 +102,7 @@ def redirect_of(message: str, *, asked: str) -> tuple[bool, int, str] | None:
     return words[0] == "ASK", int(words[1]), _endpoint(host, port, asked)
 
 
-def read_slot_map(reply: Any, *, asked: str) -> dict[str, list[tuple[int, int]]]:
+def read_slot_map(reply: object, *, asked: str) -> dict[str, list[tuple[int, int]]]:
     """Slot ranges by master endpoint, of a CLUSTER SLOTS reply got from `asked`.
 
     Raises TargetProtocolError when the reply is anything else.

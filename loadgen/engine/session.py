@@ -119,7 +119,7 @@ class Session:
         limit_ns = self._hub.timeout_ns
         self._loop.drain(min(limit_ns, STOP_DRAIN_NS) if self._loop.stopping else limit_ns)
         if recorder.touched():
-            recorder.rotate(complete=False)
+            recorder.rotate()
         if self._spool.error is not None:
             raise SessionFailed(f"the spool cannot be written: {self._spool.error}")
         if isinstance(source, FillSource) and source.unwritten() and not self._loop.stopping:
