@@ -1,17 +1,21 @@
-"""The only doubles. `FakeEngine`: windows by the contract, from a seed, without a target."""
+"""The only doubles: `FakeEngine` stands in for the load engine, `FakeLoadHost` for a load host."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.spool import SpoolWriter
 from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
+from loadgen.look import look
 
 
 class FakeEngine:
@@ -72,6 +76,82 @@ class FakeEngine:
         end = SessionEnd(worker=self.rank, outcome=outcome, reason="", notes={}, **self.sums)
         self.spool.append(end.to_json())
         self.spool.close()
+
+
+class FakeLoadHost:
+    """A Shell for one load host: units are a set of names, sessions are folders below `root`.
+
+    A session runs when its units start and is over after `looks` looks. `leaves` says what it
+    leaves: "all" of its spool, a spool "cut" before its end, or "nothing".
+    """
+
+    def __init__(self, root: Path, *, looks: int = 1, leaves: str = "all") -> None:
+        self.root, self.looks, self.leaves = root, looks, leaves
+        self.active: set[str] = set()
+        self.started: list[str] = []
+        self.stopped: list[str] = []
+        self.raises: list[BaseException] = []  # one per look, before it
+
+    def run(self, host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True):
+        from soakbed.adapters.ssh import Result
+
+        match list(command):
+            case [*_, "loadgen.look", folder]:
+                return Result(0, json.dumps(look(self.local(folder))), "")
+            case ["systemctl", "list-units", *_]:
+                return Result(0, "\n".join(u for u in self.active if "worker" in u), "")
+            case ["systemctl", "start", *units]:
+                self.start(units)
+            case ["systemctl", "stop", *units]:
+                self.stopped += [unit for unit in units if unit in self.active]
+                self.active -= set(units)
+            case ["sh", "-c", _, "glance", folder, _, *units]:
+                return Result(0, self.glance(self.local(folder), units), "")
+            case ["rm", "-rf", folder]:
+                shutil.rmtree(self.local(folder), ignore_errors=True)
+            case ["journalctl", *_]:
+                return Result(0, "the unit said why\n", "")
+            case _:
+                raise AssertionError(f"a load host is not asked for {command}")
+        return Result(0, "", "")
+
+    def start(self, units: Sequence[str]) -> None:
+        self.started += units
+        self.active |= set(units)
+        if self.leaves == "nothing":
+            return
+        folder = self.root / units[0].partition("@")[2].removesuffix(".service")
+        plan = Plan.read(folder / "plan.json")
+        for rank in range(plan.workers):
+            spool = folder / f"worker-{rank}.spool"
+            FakeEngine(plan, rank, spool, pace_s=0).run()
+            if self.leaves == "cut":
+                spool.write_bytes(spool.read_bytes()[:-20])
+
+    def glance(self, folder: Path, units: Sequence[str]) -> str:
+        if self.raises:
+            raise self.raises.pop(0)
+        self.looks -= 1
+        if self.looks < 0:
+            self.active.clear()
+        shown = {"phase": "capacity", "start_s": 1, "per_s": 5.0, "not_ok_per_s": 0.0}
+        lines = (
+            [json.dumps({**shown, "response_p99_us": 1500})] if any(folder.glob("*.spool")) else []
+        )
+        states = {unit: "active" if unit in self.active else "inactive" for unit in units}
+        blocks = [f"Id={unit}\nActiveState={state}\n" for unit, state in states.items()]
+        return "".join(line + "\n" for line in lines) + "\n".join(blocks)
+
+    def put_texts(self, host, folder: str, texts: Mapping[str, str]) -> None:
+        self.local(folder).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (self.local(folder) / name).write_text(text)
+
+    def get_tree(self, host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
+        shutil.copytree(self.local(folder), into, dirs_exist_ok=True)
+
+    def local(self, folder: str) -> Path:
+        return self.root / Path(folder).name
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""What the units run: Locust on loopback, with nothing left to its defaults that the plan says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadgen.contract.plan import Keyspace, Phase, Plan
+from loadgen.contract.spool import SpoolWriter
+from loadgen.launch import master_arguments, worker_arguments
+from loadgen.look import look, outcome_of
+from loadgen.session import HostShare, SessionFolder
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> SessionFolder:
+    made = SessionFolder(tmp_path)
+    made.write_share(HostShare(ranks=(0, 2), rpc_port=6001))
+    return made
+
+
+def option(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+def test_the_rpc_of_locust_stays_on_loopback(session: SessionFolder):
+    assert option(master_arguments(session), "--master-bind-host") == "127.0.0.1"
+    assert option(worker_arguments(session, 2), "--master-host") == "127.0.0.1"
+
+
+def test_one_user_and_one_worker_for_each_rank_of_this_host(session: SessionFolder):
+    arguments = master_arguments(session)
+    assert [option(arguments, name) for name in ("--users", "--expect-workers")] == ["2", "2"]
+
+
+def test_there_is_no_page_unless_asked_for(session: SessionFolder):
+    assert "--headless" in master_arguments(session)
+
+
+def test_the_page_is_on_loopback_only(session: SessionFolder):
+    session.write_share(HostShare(ranks=(0,), web_port=8089))
+    arguments = master_arguments(session)
+    assert option(arguments, "--web-host") == "127.0.0.1"
+    assert "--headless" not in arguments
+
+
+@pytest.mark.parametrize("words", [[], ["master"], ["worker", "folder"], ["worker", "folder:x"]])
+def test_other_words_are_answered_with_the_usage_and_exit_2(words: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-m", "loadgen.launch", *words], capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: ")
+
+
+def test_a_spool_without_an_end_frame_has_no_outcome(tmp_path: Path):
+    spool = tmp_path / "worker-0.spool"
+    assert outcome_of(spool) == ""
+    writer = SpoolWriter(spool)
+    writer.append({"kind": "window"})
+    assert outcome_of(spool) == ""
+    writer.append({"kind": "end", "outcome": "finished"})
+    writer.close()
+    assert outcome_of(spool) == "finished"
+    spool.write_bytes(spool.read_bytes()[:-1])
+    assert outcome_of(spool) == ""
+
+
+def test_a_look_tells_plan_and_outcomes(session: SessionFolder):
+    assert look(session.path) == {}
+    plan = Plan(
+        run_id="r",
+        session="steady",
+        target="etcd",
+        endpoints=("127.0.0.1:2379",),
+        keyspace=Keyspace(100, "/bench/"),
+        phases=(Phase("steady", "open", 3, 10.0),),
+        tls=None,
+    )
+    plan.write(session.plan_file)
+    seen = look(session.path)
+    assert Plan.from_json(seen["plan"]) == plan
+    assert seen["outcomes"] == {"0": "", "2": ""}
