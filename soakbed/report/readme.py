@@ -1,6 +1,6 @@
 """The list of metrics and rules in `results/README.md`, written from the same data as the page.
 
-`python -m soakbed.report.readme results/README.md` renews it; a test compares.
+`make docs` renews it; a test compares.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def renewed(text: str) -> str:
 
 
 def main(words: list[str]) -> None:
-    """Rewrite the file named on the command line."""
-    path = Path(words[0])
+    """Rewrite the file named on the command line, else the one of this clone."""
+    path = Path(words[0]) if words else Path("results/README.md")
     path.write_text(renewed(path.read_text()))
 
 

@@ -1,7 +1,7 @@
 """Evidence -> Verdict: was the measurement sound? Pure; asks every rule and counts no votes.
 
-Rules over completeness come first. Where they find a hole, the rules over load are skipped and
-say so: half the workers' figures would be judged as if they were all.
+Rules over completeness come first. Where they find a hole, those over counts and load are skipped
+and say so: half the workers' figures would be judged as if they were all.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _WHOLE: tuple[Callable[[Evidence], Finding], ...] = (
     accounts.workers_reported,
     accounts.spools_whole,
 )
-_ACCOUNTS: tuple[Callable[[Evidence], Finding], ...] = (
-    accounts.counts_add_up,
-    accounts.locust_agrees,
-    accounts.sample_carries_p99,
-    accounts.values_read_back,
+_ACCOUNTS: tuple[tuple[Rule, Callable[[Evidence], Finding]], ...] = tuple(
+    zip(
+        accounts.COUNT_RULES,
+        (accounts.counts_add_up, accounts.locust_agrees, accounts.sample_carries_p99),
+        strict=True,
+    )
 )
 _LOAD: tuple[tuple[Rule, Callable[[PhaseNumbers], Finding]], ...] = tuple(
     zip(
@@ -52,21 +53,26 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.throttling,
     hosts.facts_drift,
 )
-RULES: tuple[Rule, ...] = (*accounts.ACCOUNT_RULES, *load.LOAD_RULES, *hosts.HOST_RULES)
+RULES: tuple[Rule, ...] = (
+    *accounts.WHOLE_RULES,
+    *accounts.COUNT_RULES,
+    *load.LOAD_RULES,
+    accounts.VALUES_RULE,
+    *hosts.HOST_RULES,
+)
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Ask every rule. Any that finds the run invalid makes it so; else any hole, incomplete."""
-    whole = [rule(evidence) for rule in _WHOLE]
-    found = whole + [rule(evidence) for rule in _ACCOUNTS]
+    found = [rule(evidence) for rule in _WHOLE]
     steady = evidence.numbers.phase("steady", "steady")
-    holes = any(finding.verdict == "incomplete" for finding in whole)
-    for rule, ask in _LOAD:
-        if holes or steady is None:
-            found.append(rule.skipped("not asked, because the evidence is incomplete"))
-        else:
-            found.append(ask(steady))
-    found += [rule(evidence) for rule in _HOSTS]
+    if steady is None or any(finding.verdict == "incomplete" for finding in found):
+        why = "not asked, because the evidence is incomplete"
+        found += [rule.skipped(why) for rule, _ in (*_ACCOUNTS, *_LOAD)]
+    else:
+        found += [ask(evidence) for _, ask in _ACCOUNTS]
+        found += [ask(steady) for _, ask in _LOAD]
+    found += [rule(evidence) for rule in (accounts.values_read_back, *_HOSTS)]
     limited = _generator_limited(evidence)
     return Verdict(
         target=evidence.numbers.target,

@@ -11,9 +11,11 @@ from soakbed.stages.evidence import Evidence
 from soakbed.stats.percentiles import smallest_sample_for
 
 __all__ = [
-    "ACCOUNT_RULES",
+    "COUNT_RULES",
     "EXPECTED",
     "LEAST_SAMPLE",
+    "VALUES_RULE",
+    "WHOLE_RULES",
     "counts_add_up",
     "locust_agrees",
     "sample_carries_p99",
@@ -64,12 +66,13 @@ _SAMPLE = Rule(
     remedy="lengthen phases.steady_s in the workload",
     breaks="incomplete",
 )
-_VALUES = Rule(
+VALUES_RULE = Rule(
     name="values_read_back",
     limit="none corrupt, none missing: speed without the data is no speed",
     remedy="check fill, evictions and failovers in the members' journals under hosts/",
 )
-ACCOUNT_RULES = (_SESSIONS, _WORKERS, _SPOOLS, _COUNTS, _LOCUST, _SAMPLE, _VALUES)
+WHOLE_RULES = (_SESSIONS, _WORKERS, _SPOOLS)
+COUNT_RULES = (_COUNTS, _LOCUST, _SAMPLE)
 
 
 def sessions_finished(evidence: Evidence) -> Finding:
@@ -179,5 +182,7 @@ def values_read_back(evidence: Evidence) -> Finding:
                 for cause in found:
                     found[cause] += operation.causes.get(cause, 0)
     if any(found.values()):
-        return _VALUES.broken(f"{found['corrupt']:,} values corrupt, {found['missing']:,} missing")
-    return _VALUES.kept("every value read was one that had been written")
+        return VALUES_RULE.broken(
+            f"{found['corrupt']:,} values corrupt, {found['missing']:,} missing"
+        )
+    return VALUES_RULE.kept("every value read was one that had been written")

@@ -87,9 +87,9 @@ def make_run(
 ) -> Path:
     """Write one run folder and return it. What judge and report make is not in it."""
     folder.mkdir(parents=True)
-    spec = _spec(targets, phases, with_tikv=with_tikv)
+    spec = spec_of(targets, phases, with_tikv=with_tikv)
     _write(folder / "spec.json", spec.model_dump(mode="json", by_alias=True))
-    _write(folder / "testbed.json", _testbed(spec).model_dump(mode="json", by_alias=True))
+    _write(folder / "testbed.json", testbed_of(spec).model_dump(mode="json", by_alias=True))
     _write(folder / "manifest.json", _manifest(folder.name))
     offsets = {host: _preflight(i) for i, host in enumerate(spec.testbed.hosts)}
     _write(folder / "preflight.json", offsets)
@@ -111,7 +111,7 @@ def _write(path: Path, data: object) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def _spec(targets: tuple[Pretence, ...], phases: Phases, *, with_tikv: bool) -> RunSpec:
+def spec_of(targets: tuple[Pretence, ...], phases: Phases, *, with_tikv: bool) -> RunSpec:
     hosts = {
         name: HostSpec(duty="data", address=f"10.83.17.{i + 11}")
         for i, name in enumerate(DATA_HOSTS)
@@ -127,7 +127,7 @@ def _spec(targets: tuple[Pretence, ...], phases: Phases, *, with_tikv: bool) -> 
     )
 
 
-def _testbed(spec: RunSpec) -> Testbed:
+def testbed_of(spec: RunSpec) -> Testbed:
     return Testbed(
         name=spec.testbed.name,
         provider="local",
@@ -159,7 +159,7 @@ def _manifest(run_id: str) -> dict[str, object]:
 
 
 def _target(folder: Path, pretence: Pretence, spec: RunSpec, began_s: int) -> None:
-    _write(folder / "ready.json", _ready(pretence).model_dump(mode="json", by_alias=True))
+    _write(folder / "ready.json", ready_of(pretence).model_dump(mode="json", by_alias=True))
     rate = pretence.capacity_per_s * spec.workload.steady_share_of_capacity
     capacity, steady = _plans(pretence, spec, rate)
     _session(folder / "load", capacity, pretence, began_s)
@@ -196,7 +196,7 @@ def _facts(pretence: Pretence, *, restarts: int) -> dict[str, object]:
     }
 
 
-def _ready(pretence: Pretence) -> ReadyTarget:
+def ready_of(pretence: Pretence) -> ReadyTarget:
     substituted = pretence.version != pretence.pinned
     artifact = ArtifactUse(
         name=pretence.name,

@@ -1,0 +1,82 @@
+"""The verdict as a whole: which word, with which reasons, and which caveats."""
+
+from __future__ import annotations
+
+from soakbed.stages.judge import RULES, judge
+from tests.golden.made_up import evidence, latency, operation, outcome, phase, session
+
+
+def subjects(verdict):
+    return [caveat.subject for caveat in verdict.caveats]
+
+
+def test_sound_evidence_is_valid_and_says_how_many_rules_were_kept():
+    verdict = judge(evidence())
+    assert verdict.verdict == "valid"
+    assert verdict.reasons == ("13 rules kept, 5 could not be asked",)
+    assert verdict.caveats == ()
+
+
+def test_every_rule_is_asked_once_and_has_a_limit():
+    verdict = judge(evidence())
+    assert sorted(finding.rule for finding in verdict.findings) == sorted(r.name for r in RULES)
+    assert all(finding.threshold for finding in verdict.findings)
+
+
+def test_an_invalid_run_carries_the_numbers_and_the_remedy_in_its_reasons():
+    slow = operation(lag=latency(1, 4000))
+    verdict = judge(evidence(steady=session("steady", phase(read=slow))))
+    assert verdict.verdict == "invalid"
+    (reason,) = verdict.reasons
+    assert "read lag P99 4.000 ms is 400% of response P50 1.000 ms" in reason
+    assert "steady_share_of_capacity" in reason
+
+
+def test_load_is_not_judged_over_a_hole_in_the_evidence():
+    lame = session("steady", phase(cpu_share=0.99), outcome="missing")
+    verdict = judge(evidence(steady=lame))
+    assert verdict.verdict == "incomplete"
+    asked = {finding.rule: finding for finding in verdict.findings}
+    for rule in ("engine_cpu", "counts_add_up", "lag"):
+        assert asked[rule].verdict == "skipped"
+        assert "incomplete" in asked[rule].sentence
+
+
+def test_lost_operations_are_worse_than_missing_ones():
+    held = session("steady", phase(read=operation(ok=10, sent=11)))
+    assert judge(evidence(steady=held)).verdict == "invalid"
+
+
+def test_a_shared_machine_is_a_caveat_and_no_verdict():
+    verdict = judge(evidence(shares_machine=True))
+    assert verdict.verdict == "valid"
+    assert subjects(verdict) == ["shared machine"]
+
+
+def test_a_substituted_artifact_is_a_caveat_with_both_versions():
+    verdict = judge(evidence(substituted=True))
+    assert subjects(verdict) == ["substituted artifact"]
+    assert "etcd 3.5.16 for 3.5.10" in verdict.caveats[0].sentence
+
+
+def test_a_capacity_that_the_generator_limited_reads_at_least():
+    held = session("capacity", phase("capacity", cpu_share=0.81))
+    verdict = judge(evidence(capacity=held))
+    assert (verdict.verdict, verdict.generator_limited) == ("valid", True)
+    assert "at least 667/s" in verdict.caveats[0].sentence
+
+
+def test_a_generator_at_its_limit_exactly_is_not_limited():
+    held = session("capacity", phase("capacity", cpu_share=0.80))
+    assert not judge(evidence(capacity=held)).generator_limited
+
+
+def test_operations_that_locust_missed_are_a_caveat():
+    held = session("steady", phase())
+    outcomes = {
+        "capacity": outcome(session("capacity", phase("capacity"))),
+        "steady": outcome(held, locust_requests=19_000),
+    }
+    verdict = judge(evidence(outcomes=outcomes))
+    assert (verdict.verdict, subjects(verdict)) == ("valid", ["locust"])
+    assert "19,000 of 20,000" in verdict.caveats[0].sentence

@@ -1,0 +1,101 @@
+"""Each rule over the load, at its boundary: the last value kept and the first that is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from soakbed.stages import judge_load
+from tests.golden.made_up import latency, operation, phase
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param(10_000, "valid", id="all of it"),
+        pytest.param(9_900, "valid", id="one percent short is allowed"),
+        pytest.param(9_899, "invalid", id="more than one percent short is not"),
+    ],
+)
+def test_a_generator_that_fell_behind_invalidates_the_run(sent, expected):
+    one = operation(ok=sent, due=10_000)
+    finding = judge_load.offered_load(phase(read=one, write=one))
+    assert finding.verdict == expected
+    assert f"{2 * sent:,} of 20,000" in finding.sentence
+
+
+def test_a_run_in_which_nothing_was_due_is_invalid():
+    one = operation(ok=0)
+    assert judge_load.offered_load(phase(read=one, write=one)).verdict == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "due", "expected"),
+    [
+        pytest.param("constant", 9_900, "valid", id="constant, one percent short"),
+        pytest.param("constant", 9_899, "invalid", id="constant, more than that"),
+        pytest.param("poisson", 9_500, "valid", id="poisson scatters by four deviations"),
+        pytest.param("poisson", 9_499, "invalid", id="poisson, more than that"),
+    ],
+)
+def test_the_schedule_of_the_plan_must_have_been_kept(arrivals, due, expected):
+    # 10,000 planned: one percent is 100, four deviations of a Poisson count are 400.
+    one, none = operation(ok=due), operation(ok=0)
+    held = phase(read=one, write=none, offered_per_s=1000.0, seconds=10.0, arrivals=arrivals)
+    assert judge_load.schedule_kept(held).verdict == expected
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(0, "valid"), (20, "valid"), (21, "invalid")])
+def test_one_in_a_thousand_may_be_dropped(lost, expected):
+    held = phase(read=operation(dropped=lost))
+    assert judge_load.dropped(held).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("cpu_share", "expected"), [(0.44, "valid"), (0.80, "valid"), (0.8001, "invalid")]
+)
+def test_an_engine_over_eighty_percent_of_its_core_measures_itself(cpu_share, expected):
+    assert judge_load.engine_cpu(phase(cpu_share=cpu_share)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("lag_us", "expected"),
+    [(0, "valid"), (40, "valid"), (41, "invalid"), (4000, "invalid")],
+)
+def test_lag_above_a_tenth_of_the_response_is_not_hidden_even_below_a_millisecond(lag_us, expected):
+    quick = operation(response=latency(400, 700), lag=latency(1, lag_us))
+    finding = judge_load.lag(phase(read=quick))
+    assert finding.verdict == expected
+    if expected == "invalid":
+        assert f"read lag P99 {lag_us / 1000:.3f} ms" in finding.sentence
+        assert finding.remedy
+
+
+def test_the_worst_operation_counts_for_lag():
+    slow = operation(response=latency(100_000, 200_000), lag=latency(1, 60))
+    quick = operation(response=latency(400, 700), lag=latency(1, 60))
+    assert judge_load.lag(phase(read=slow, write=slow)).verdict == "valid"
+    assert judge_load.lag(phase(read=slow, write=quick)).verdict == "invalid"
+
+
+def test_lag_is_not_judged_from_too_few_values():
+    few = operation(lag=latency(1, None))
+    assert judge_load.lag(phase(read=few, write=few)).verdict == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("failed", "unknown", "expected"),
+    [
+        pytest.param(0, 0, "valid", id="none"),
+        pytest.param(100, 100, "valid", id="one percent of twenty thousand"),
+        pytest.param(101, 100, "invalid", id="more than that"),
+        pytest.param(0, 300, "invalid", id="unknown counts as well"),
+    ],
+)
+def test_a_run_with_many_errors_has_the_latencies_of_survivors(failed, unknown, expected):
+    one = operation(ok=10_000 - failed - unknown, failed=failed, unknown=unknown)
+    assert judge_load.errors(phase(read=one)).verdict == expected
+
+
+def test_a_phase_in_which_nothing_ended_is_invalid():
+    none = operation(ok=0)
+    assert judge_load.errors(phase(read=none, write=none)).verdict == "invalid"
