@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 
-from loadgen.engine.connection import OWN, Connection, Lane, Op
+from loadgen.engine.connection import OWN, UP, Connection, Lane, Op
 from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
 from loadgen.engine.resp import command, lost_by
 from loadgen.engine.tls import WANT
@@ -22,6 +23,13 @@ __all__ = ["RedisConnection"]
 
 # One TLS record holds at most 16 KiB, so a read of that size never leaves bytes in OpenSSL.
 READ_BYTES = 16384
+
+# An unfinished reply may grow to this and not on; a slot map of 1,000 masters is 200 KB.
+REPLY_LIMIT_BYTES = 1 << 20
+
+# hiredis reserves a list of the length that an array claims: "*999999999" takes 8 GB before its
+# first element. No reply to the engine has a million elements, and no value contains these bytes.
+_HUGE_ARRAY = re.compile(rb"[*~>]\d{6}")
 
 _MORE = object()
 _now = time.monotonic_ns
@@ -38,6 +46,8 @@ class RedisConnection(Connection):
         "_in_flight",
         "_own",
         "_sent",
+        "_tail",
+        "_unfinished_bytes",
         "leaving",
         "target",
     )
@@ -57,6 +67,8 @@ class RedisConnection(Connection):
         reader = hiredis.Reader(notEnoughData=_MORE)
         self._feed, self._gets = reader.feed, reader.gets
         self._own.clear()
+        self._tail = b""
+        self._unfinished_bytes = 0
         if self.target.credentials:
             self.ask(command(b"AUTH", *self.target.credentials), self._authenticated)
         self.ask(command(b"PING"), self._answered)
@@ -96,6 +108,8 @@ class RedisConnection(Connection):
     def _settle(self, data: bytes) -> None:
         """Hot: once per reply. Anything but the expected reply goes to `_unusual`."""
         in_flight, gets, belongs = self._in_flight, self._gets, self.target.values.belongs
+        if self._tail or b"*" in data or b"~" in data or b">" in data:
+            self._refuse_huge(data)
         self._feed(data)
         reply = gets()
         while reply is not _MORE:
@@ -111,9 +125,27 @@ class RedisConnection(Connection):
                 self._done.append((code, op[1], op[2], _now()))
             else:
                 self._unusual(op, reply)
+                if self.sock is None:
+                    return
             reply = gets()
-        if not in_flight and self.state == 4:
+        if in_flight:
+            self._unfinished(data)
+            return
+        if self._tail:
+            self._tail, self._unfinished_bytes = b"", 0
+        if self.state == UP:
             self.hub.freed.append(self)
+
+    def _unfinished(self, data: bytes) -> None:
+        """Part of a batch's replies: it may not grow without end."""
+        self._unfinished_bytes += len(data)
+        if self._unfinished_bytes > REPLY_LIMIT_BYTES + self.depth * self.target.values.value_bytes:
+            raise TargetProtocolError("a reply without end")
+        self._tail = data[-8:]
+
+    def _refuse_huge(self, data: bytes) -> None:
+        if _HUGE_ARRAY.search(self._tail + data):
+            raise TargetProtocolError("an array of a million elements")
 
     def _unusual(self, op: Op, reply: object) -> None:
         code = op[0]
@@ -136,7 +168,7 @@ class RedisConnection(Connection):
 
     def room(self) -> int:
         """A whole batch, or nothing."""
-        return 0 if self._in_flight or self.leaving or self.state != 4 else self.depth
+        return 0 if self._in_flight or self.leaving or self.state != UP else self.depth
 
     def send_codes(self, codes: list[int]) -> None:
         """Hot in closed loop: due is the moment of sending."""

@@ -81,7 +81,11 @@ class RedisTarget:
 
     def redirected(self, op: Op, message: str, *, asked: str) -> bool:
         """Follow MOVED and ASK, at most five for one operation. False: it is another error."""
-        redirect = redirect_of(message, asked=asked)
+        try:
+            redirect = redirect_of(message, asked=asked)
+        except TargetProtocolError:
+            self.hub.lost(op, FAILED, "protocol")
+            raise
         if redirect is None:
             return False
         asking, slot, endpoint = redirect

@@ -77,8 +77,8 @@ def slots_of_keys(prefix: str, keys: int) -> array[int]:
     crc = binascii.crc_hqx
     before = prefix.encode()
     opened = before.find(b"{")
-    closed = before.find(b"}", opened + 2) if opened >= 0 else -1
-    if closed >= 0:
+    closed = before.find(b"}", opened + 1) if opened >= 0 else -1
+    if closed > opened + 1:  # "{}" is no tag: the whole key counts
         return array("H", [crc(before[opened + 1 : closed], 0) % SLOTS]) * keys
     return array("H", (crc(key_bytes(prefix, key), 0) % SLOTS for key in range(keys)))
 
