@@ -29,6 +29,7 @@ def show(units: list[str]) -> dict[str, dict]:
             "loaded": row["LoadState"] == "loaded",
             "active": row["ActiveState"] in ("active", "activating"),
             "state": row["ActiveState"],
+            "failed": row["ActiveState"] == "failed",
             "enabled": row["UnitFileState"] == "enabled",
             "pid": pid,
             "restarts": int(row["NRestarts"] or 0),

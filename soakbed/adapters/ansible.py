@@ -48,7 +48,10 @@ class TaskTime:
 
 @dataclass(frozen=True, slots=True)
 class PlayOutcome:
-    """What one playbook did. `returned`: host -> topic -> data."""
+    """What one playbook did. `returned`: host -> topic -> data; `changed_tasks`: "host: task".
+
+    `changed` may be more than those named, since tasks that handle secrets tell nothing else.
+    """
 
     changed: int
     seconds: float
@@ -79,7 +82,8 @@ class _Listener:
     log: TextIO
     on_event: OnEvent
     play: str = ""
-    changed: list[str] = field(default_factory=list)
+    changed: int = 0
+    changed_tasks: list[str] = field(default_factory=list)
     tasks: dict[tuple[str, str], float] = field(default_factory=dict)
     returned: dict[str, dict[str, Json]] = field(default_factory=dict)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
@@ -93,6 +97,9 @@ class _Listener:
             self.on_event(f"{self.play}: {data.get('name', '')}")
         elif kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
             self._result(kind, data)
+        elif kind == "playbook_on_stats":
+            # Not a sum over the events above: those of no_log tasks do not say that they changed.
+            self.changed = sum((data.get("changed") or {}).values())
         return False
 
     def _result(self, kind: str, data: Mapping[str, Json]) -> None:
@@ -106,7 +113,7 @@ class _Listener:
         if failed:
             self.failures.append((host, task, message))
         elif result.get("changed"):
-            self.changed.append(f"{host}: {task}")
+            self.changed_tasks.append(f"{host}: {task}")
         for topic, content in (result.get(RETURNED) or {}).items():
             self.returned.setdefault(host, {})[topic] = content
         line = {
@@ -125,7 +132,7 @@ class _Listener:
         """The record of a play that ended well."""
         times = tuple(TaskTime(play, task, took) for (play, task), took in self.tasks.items())
         return PlayOutcome(
-            len(self.changed), seconds, times, self.returned, changed_tasks=tuple(self.changed)
+            self.changed, seconds, times, self.returned, changed_tasks=tuple(self.changed_tasks)
         )
 
 

@@ -32,7 +32,6 @@ _MEMBERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "etcd": {
         "bin/etcd": ("usr/bin/etcd", "etcd-v*/etcd"),
         "bin/etcdctl": ("usr/bin/etcdctl", "etcd-v*/etcdctl"),
-        "bin/etcdutl": ("usr/bin/etcdutl", "etcd-v*/etcdutl"),
     },
     "redis_cluster": {
         "bin/redis-cli": ("usr/bin/redis-cli",),
