@@ -145,12 +145,11 @@ def _fetch(session: LoadSession, folder: Path, shell: Shell) -> None:
     """Bring plan, spools and Locust's files here, in place of what an earlier try left."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    session.plan.write(folder / "plan.json")
     for number, host in enumerate(session.hosts):
         fetched = folder / f".{host.name}"
         shell.get_tree(host, session.folder, fetched, timeout_s=_FETCH_TIMEOUT_S)
-        for spool in fetched.glob("worker-*.spool"):
-            spool.rename(folder / spool.name)
+        for kept in (fetched / "plan.json", *fetched.glob("worker-*.spool")):
+            kept.rename(folder / kept.name)
         if (fetched / "locust").exists():
             (fetched / "locust").rename(folder / (f"locust-{host.name}" if number else "locust"))
         shutil.rmtree(fetched)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loadgen.contract.plan import Plan
@@ -23,6 +23,9 @@ SESSIONS = "/var/lib/soakbed/sessions"
 PYTHON = "/opt/soakbed/loadgen-venv/bin/python"
 _LOOK = ["env", "-C", "/opt/soakbed", PYTHON, "-m", "loadgen.look"]
 _STOP_TIMEOUT_S = 90
+_USER = "soakbed"  # the system user that the role pki makes, and that the units run as
+# Locust needs 3-6 s to start all workers on a small host.
+_START_TOGETHER_S = 15
 # One command for everything that a look at a session needs.
 _GLANCE = 'cd "$1" && shift && { cat progress-*.json 2>/dev/null; systemctl show "$@"; }'
 _ASKED = "--property=Id,ActiveState"
@@ -58,14 +61,16 @@ class LoadSession:
 
     def begin(self) -> None:
         """Lay the session's folder and start its units; what an earlier try left is removed."""
-        plan = json.dumps(self.plan.to_json(), indent=1) + "\n"
         for host in self.hosts:
             self.stop(host)
             self._shell.run(host, ["rm", "-rf", self.folder])
             share = {"ranks": self.ranks[host.name], "web_port": self._web_port}
+            self._shell.put_texts(host, self.folder, {"session.json": json.dumps(share) + "\n"})
+        plan = json.dumps(self._timed_plan().to_json(), indent=1) + "\n"
+        for host in self.hosts:
             # The plan last: where it is, the folder is whole.
-            texts = {"session.json": json.dumps(share) + "\n", "plan.json": plan}
-            self._shell.put_texts(host, self.folder, texts)
+            self._shell.put_texts(host, self.folder, {"plan.json": plan})
+            self._shell.run(host, ["chown", "-R", f"{_USER}:", self.folder])
         for host in self.hosts:
             self._shell.run(host, ["systemctl", "start", *self._units(host)])
 
@@ -106,6 +111,13 @@ class LoadSession:
             lines += self._shell.run(host, asked, check=False).out.strip().splitlines()
         return " / ".join(lines[-6:])
 
+    def _timed_plan(self) -> Plan:
+        """The plan with the moment at which several workers begin together, by the hosts' clock."""
+        if self.plan.workers == 1:
+            return self.plan
+        now_s = int(self._shell.run(self.hosts[0], ["date", "+%s"]).out)
+        return replace(self.plan, start_at_s=float(now_s + _START_TOGETHER_S))
+
     def _units(self, host: Host) -> list[str]:
         """The master first, then one worker per rank."""
         workers = [f"soakbed-load-worker@{self.id}:{rank}.service" for rank in self._ranks(host)]
@@ -133,7 +145,7 @@ def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> str:
     if looked.code:
         return ""  # nothing installed yet, or nothing that this version could read
     found: dict[str, Any] = json.loads(looked.out)
-    if not found or (plan is not None and Plan.from_json(found["plan"]) != plan):
+    if not found or (plan is not None and not _same(Plan.from_json(found["plan"]), plan)):
         return ""
     pattern = f"soakbed-load-worker@{name}:*.service"
     states = "--state=active,activating,deactivating"
@@ -141,6 +153,11 @@ def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> str:
     if listed.out.strip():
         return "running"
     return "finished" if set(found["outcomes"].values()) == {"finished"} else ""
+
+
+def _same(one: Plan, other: Plan) -> bool:
+    """Whether two plans ask for the same load, begun at whatever time."""
+    return replace(one, start_at_s=0.0) == replace(other, start_at_s=0.0)
 
 
 def _json_lines(out: str) -> Iterator[Mapping[str, Any]]:
