@@ -16,6 +16,7 @@ __all__ = [
     "GeneratorNumbers",
     "Interval",
     "Latency",
+    "LatencyPoint",
     "Numbers",
     "OperationNumbers",
     "PhaseNumbers",
@@ -84,17 +85,24 @@ class GeneratorNumbers(Frozen):
 
 
 class Point(Frozen):
-    """One step of a phase's time series, all workers merged; rates are of this step.
-
-    `p50_us` and `p99_us` are response times by operation, null where the step is too small.
-    """
+    """One step of a phase's rates over time, all workers merged."""
 
     at_s: int  # since the phase began
     seconds: int
-    complete: bool  # False: a worker's phase ended inside this step, so its rates are low
+    complete: bool  # False: a worker's phase began or ended inside this step, so it reads low
     sent_per_s: float
     ok_per_s: dict[str, float]
     errors_per_s: float
+
+
+class LatencyPoint(Frozen):
+    """One step of a phase's response times; longer than a step of rates where that is too thin.
+
+    By operation; null where even this step does not carry the percentile.
+    """
+
+    at_s: int
+    seconds: int
     p50_us: dict[str, int | None]
     p99_us: dict[str, int | None]
 
@@ -108,12 +116,12 @@ class PhaseNumbers(Frozen):
     seconds: float
     offered_per_s: float  # what the plan asked for; 0 unless open
     arrivals: str
-    throughput_per_s: float  # ok operations over whole windows
+    throughput_per_s: float  # ok operations; closed loop: of whole windows alone
     sent_per_s: float
     operations: dict[str, OperationNumbers]
     generator: GeneratorNumbers
-    step_s: int
     series: tuple[Point, ...]
+    latency_series: tuple[LatencyPoint, ...]
 
     @property
     def ended(self) -> int:

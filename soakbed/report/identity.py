@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from soakbed.records.facts import leaves
 from soakbed.report import formats
 from soakbed.report.reading import ReportedRun
 from soakbed.report.words import TARGET_WORDS
@@ -64,7 +65,6 @@ def identity(run: ReportedRun) -> list[Fact]:
     stages = manifest.get("stages") or []
     began = formats.when(stages[0]["started_s"]) if stages else _UNKNOWN
     took = formats.duration(sum(stage["seconds"] for stage in stages)) if stages else ""
-    controller = manifest.get("controller") or {}
     commit = str(manifest.get("commit", _UNKNOWN))
     phases = workload.phases
     together = ", all on one machine" if run.testbed.shares_machine else ""
@@ -83,7 +83,8 @@ def identity(run: ReportedRun) -> list[Fact]:
             f"{len(run.testbed.hosts)}{together}",
             hosts,
         ),
-        Fact("Kernel", str(controller.get("kernel", _UNKNOWN)), str(controller.get("machine", ""))),
+        Fact("CPU", _told(run, "model"), _machine(run)),
+        Fact("Kernel", _told(run, "kernel"), _told(run, "system", missing="")),
         Fact("Profile", run.spec.profile, f"appendfsync {run.spec.appendfsync}"),
         Fact(
             "Workload",
@@ -93,6 +94,19 @@ def identity(run: ReportedRun) -> list[Fact]:
             f"{workload.arrivals} arrivals",
         ),
     ]
+
+
+def _told(run: ReportedRun, key: str, *, missing: str = _UNKNOWN) -> str:
+    """What the hosts say of themselves; where they differ, each answer once."""
+    facts = (run.host_facts, run.preflight)
+    said = [str(value) for one in facts for path, value in leaves(one) if path[-1] == key]
+    return ", ".join(dict.fromkeys(value for value in said if value)) or missing
+
+
+def _machine(run: ReportedRun) -> str:
+    """How much of it a host has."""
+    cores = sorted({int(value) for path, value in leaves(run.preflight) if path[-1] == "cores"})
+    return f"{' to '.join(map(str, cores))} core per host" if cores else ""
 
 
 def repeat(run: ReportedRun) -> list[Fact]:

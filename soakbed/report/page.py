@@ -18,7 +18,8 @@ from plotly.offline import get_plotlyjs
 from soakbed.archive.run_folder import write_whole
 from soakbed.records.claims import Claims
 from soakbed.records.metrics import METRICS, Metric
-from soakbed.records.verdict import Finding
+from soakbed.records.summary import UnmeasuredTarget
+from soakbed.records.verdict import Finding, Verdict
 from soakbed.report.identity import Fact, identity, lede, repeat, title
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import Plot, curves, over_time
@@ -31,6 +32,14 @@ __all__ = ["Page", "compose", "render", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a verdict is what it is, and what to do about it."""
+
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetCard:
     """One target among the verdicts: judged, or why it was not measured."""
 
@@ -38,7 +47,7 @@ class TargetCard:
     words: TargetWords
     version: str
     word: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     findings: tuple[Finding, ...]
     promise: str
     settings: tuple[Fact, ...]
@@ -132,31 +141,36 @@ def _cards(run: ReportedRun) -> list[TargetCard]:
     measured = {one.name: one for one in run.measured}
     made = []
     for name, held in run.summary.targets.items():
-        one = measured.get(name)
         plain: dict[str, Any] = {
             "name": name,
             "words": TARGET_WORDS[name],
             "promise": promise(name, run.spec),
         }
-        if one is None:
-            why = (held.reason, *([f"To measure it: {held.remedy}"] if held.remedy else []))  # type: ignore[union-attr]
-            made.append(
-                TargetCard(
-                    **plain, version="", word="not_measured", reasons=why, findings=(), settings=()
-                )
-            )
+        if isinstance(held, UnmeasuredTarget):
+            remedy = f"To measure it: {held.remedy}" if held.remedy else ""
+            plain |= {"version": "", "word": "not_measured", "findings": (), "settings": ()}
+            made.append(TargetCard(**plain, reasons=(Reason(held.reason, remedy),)))
             continue
+        one = measured[name]
         made.append(
             TargetCard(
                 **plain,
-                version=one.summary.version,
-                word=one.verdict.verdict,
-                reasons=one.verdict.reasons,
+                version=held.version,
+                word=held.verdict,
+                reasons=tuple(_reasons(one.verdict)),
                 findings=one.verdict.findings,
                 settings=tuple(_settings(one.ready.effective)),
             )
         )
     return made
+
+
+def _reasons(verdict: Verdict) -> list[Reason]:
+    """Findings against the run, each with its remedy; or that all is well."""
+    against = [one for one in verdict.findings if one.verdict in ("invalid", "incomplete")]
+    if against:
+        return [Reason(one.sentence, one.remedy) for one in against]
+    return [Reason(sentence) for sentence in verdict.reasons]
 
 
 def _settings(effective: Mapping[str, Mapping[str, str]]) -> list[Fact]:

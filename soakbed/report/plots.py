@@ -7,13 +7,13 @@ logarithmic. Percentile curves use a log axis of 1 - q, so that the tail gets th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
-from soakbed.records.numbers import Latency, PhaseNumbers, Point
+from soakbed.records.numbers import Latency, LatencyPoint, PhaseNumbers, Point
 from soakbed.report.reading import ReportedRun
 from soakbed.report.words import OPERATIONS, TARGET_WORDS
 
@@ -22,6 +22,9 @@ __all__ = ["Plot", "curves", "over_time"]
 # Where targets differ by more than this, a linear axis would press one of them flat.
 _LOG_ABOVE = 8.0
 _TICKS = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+
+
+_Phases = Mapping[str, PhaseNumbers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,6 @@ class _Line:
     y: list[float | None]
     dash: str = "solid"
     shown: str = "%{y:.3~f} ms"
-    closed: bool = False
 
 
 def curves(run: ReportedRun) -> list[Plot]:
@@ -116,64 +118,49 @@ def over_time(run: ReportedRun) -> list[Plot]:
     """Throughput and P99 over the measured phases, on one relative time axis."""
     steady = {one.name: one.steady for one in run.measured if one.steady}
     capacity = {one.name: one.capacity for one in run.measured if one.capacity}
-    shared = max(
-        (phase.series[-1].at_s + phase.series[-1].seconds for phase in steady.values()), default=1
-    )
-    made = [
-        _time_plot("time-throughput", "Throughput", steady, shared, _throughput_lines),
-        *(
-            _time_plot(
-                f"time-p99-{operation}",
-                f"{label} P99",
-                steady,
-                shared,
-                _p99_lines(operation),
-            )
-            for operation, label in OPERATIONS.items()
-        ),
-    ]
-    longest = max(
-        (phase.series[-1].at_s + phase.series[-1].seconds for phase in capacity.values()), default=1
-    )
-    return [
-        *made,
-        _time_plot("time-capacity", "Throughput at capacity", capacity, longest, _capacity_lines),
-    ]
+    made = [_rates("time-throughput", "Throughput", steady)]
+    made += [_p99(operation, label, steady) for operation, label in OPERATIONS.items()]
+    return [*made, _rates("time-capacity", "Throughput at capacity", capacity)]
 
 
-def _time_plot(
-    name: str,
-    title: str,
-    phases: dict[str, PhaseNumbers],
-    shared_s: int,
-    lines_of: Callable[[str, PhaseNumbers], Iterable[_Line]],
-) -> Plot:
-    lines = [line for target, phase in phases.items() for line in lines_of(target, phase)]
-    unit = "ms" if "p99" in name else "ops/s"
-    steps = " and ".join(
-        dict.fromkeys(
-            f"{phase.step_s} s ({TARGET_WORDS[target].label})" for target, phase in phases.items()
-        )
-    )
-    axis = {"title": {"text": "seconds since the phase began"}, "range": [0, shared_s]}
+def _time_axis(phases: _Phases) -> dict[str, Any]:
+    longest_s = max((phase.seconds for phase in phases.values()), default=1.0)
+    return {"title": {"text": "seconds since the phase began"}, "range": [0, longest_s]}
+
+
+def _steps(phases: _Phases, series: str) -> str:
+    """How much time one point merges, in words."""
+    told = {
+        name: max((point.seconds for point in getattr(phase, series)), default=0)
+        for name, phase in phases.items()
+    }
+    if len(set(told.values())) == 1:
+        return f"{next(iter(told.values()))} s"
+    return " and ".join(f"{step} s ({TARGET_WORDS[name].label})" for name, step in told.items())
+
+
+def _rates(name: str, title: str, phases: _Phases) -> Plot:
+    lines = [line for target, phase in phases.items() for line in _rate_lines(target, phase)]
+    reading = f"Ok operations; each point merges {_steps(phases, 'series')} of all workers."
+    is_open = any(phase.mode == "open" for phase in phases.values())
     return Plot(
         name=name,
         title=title,
-        mode="closed loop, capacity phase" if "capacity" in name else "open loop, steady phase",
-        reading=f"Each point merges {steps} of all workers"
-        + (
-            "; the response time that 99 % did not exceed."
-            if unit == "ms"
-            else ", ok operations only"
-        )
-        + (
-            ""
-            if unit == "ms"
-            else "; dotted: what was offered."
-            if name == "time-throughput"
-            else "."
-        ),
-        figure=_figure(lines, x=axis, y=_value_axis(lines, unit)),
+        mode="open loop, steady phase" if is_open else "closed loop, capacity phase",
+        reading=f"{reading} Dotted: what was offered." if is_open else reading,
+        figure=_figure(lines, x=_time_axis(phases), y=_value_axis(lines, "ops/s")),
+    )
+
+
+def _p99(operation: str, label: str, phases: _Phases) -> Plot:
+    lines = [_p99_line(operation, target, phase) for target, phase in phases.items()]
+    return Plot(
+        name=f"time-p99-{operation}",
+        title=f"{label} P99",
+        mode="open loop, steady phase",
+        reading="The response time that 99 % did not exceed; each point merges "
+        f"{_steps(phases, 'latency_series')} of all workers, long enough to carry it.",
+        figure=_figure(lines, x=_time_axis(phases), y=_value_axis(lines, "ms")),
     )
 
 
@@ -185,47 +172,35 @@ def _value_axis(lines: list[_Line], unit: str) -> dict[str, Any]:
     return {"title": {"text": unit}, "rangemode": "tozero", "tickformat": ",~f"}
 
 
-def _middle(point: Point) -> float:
+def _middle(point: Point | LatencyPoint) -> float:
     return point.at_s + point.seconds / 2
 
 
-def _throughput_lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
+def _rate_lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
     label = TARGET_WORDS[target].label
-    yield from _capacity_lines(target, phase)
-    last = phase.series[-1]
-    yield _Line(
-        target,
-        f"{label} offered",
-        [0.0, float(last.at_s + last.seconds)],
-        [phase.offered_per_s] * 2,
-        "dot",
-        "%{y:,.0f} ops/s",
-    )
-
-
-def _capacity_lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
     # The last step holds only a part of a second, and would read as a fall.
     whole = [point for point in phase.series if point.complete]
     yield _Line(
         target,
-        f"{TARGET_WORDS[target].label} ok",
+        f"{label} ok",
         [_middle(point) for point in whole],
         [round(sum(point.ok_per_s.values()), 1) for point in whole],
         shown="%{y:,.0f} ops/s",
     )
+    if phase.mode == "open":
+        offered = f"{label} offered"
+        flat: list[float | None] = [phase.offered_per_s] * 2
+        yield _Line(target, offered, [0.0, phase.seconds], flat, "dot", "%{y:,.0f} ops/s")
 
 
-def _p99_lines(operation: str) -> Callable[[str, PhaseNumbers], Iterable[_Line]]:
-    def lines(target: str, phase: PhaseNumbers) -> Iterable[_Line]:
-        values = [point.p99_us.get(operation) for point in phase.series]
-        yield _Line(
-            target,
-            f"{TARGET_WORDS[target].label} {operation} P99",
-            [_middle(point) for point in phase.series],
-            [None if value is None else value / 1000 for value in values],
-        )
-
-    return lines
+def _p99_line(operation: str, target: str, phase: PhaseNumbers) -> _Line:
+    values = [point.p99_us.get(operation) for point in phase.latency_series]
+    return _Line(
+        target,
+        f"{TARGET_WORDS[target].label} {operation} P99",
+        [_middle(point) for point in phase.latency_series],
+        [None if value is None else value / 1000 for value in values],
+    )
 
 
 def _figure(lines: list[_Line], *, x: dict[str, Any], y: dict[str, Any]) -> str:

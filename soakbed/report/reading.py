@@ -54,6 +54,7 @@ class ReportedRun:
     testbed: Testbed
     manifest: Facts
     preflight: Facts
+    host_facts: Facts  # by host, of the first target that was pressed
     summary: Summary
     measured: tuple[MeasuredRun, ...]
 
@@ -81,6 +82,7 @@ def read_run(run_folder: Path) -> ReportedRun:
         testbed=run.read("testbed", Testbed),
         manifest=_plain(run_folder / "manifest.json"),
         preflight=_plain(run_folder / "preflight.json"),
+        host_facts=_host_facts(run_folder, [one.name for one in measured]),
         summary=summary,
         measured=tuple(measured),
     )
@@ -100,3 +102,12 @@ def _plain(path: Path) -> Facts:
     except ValueError as error:
         raise ArchiveError(f"{path} is not JSON: {error}", remedy="restore the file") from error
     return read if isinstance(read, dict) else {}
+
+
+def _host_facts(run_folder: Path, targets: list[str]) -> Facts:
+    """Facts of the hosts before the first load; {} when nobody collected them."""
+    for target in targets:
+        folders = sorted((run_folder / target / "hosts").glob("*/facts-before.json"))
+        if folders:
+            return {path.parent.name: _plain(path) for path in folders}
+    return {}

@@ -152,11 +152,24 @@ def _of_target(evidence: Evidence) -> list[Caveat]:
                 f"{f' ({why})' if why else ''}.",
             )
         )
-    if ready.not_applied:
-        made.append(
-            Caveat(
-                subject="tuning",
-                sentence="Tuning that a host could not take: " + "; ".join(ready.not_applied) + ".",
-            )
+    return made + _tuning(ready.not_applied, every=set(evidence.testbed.hosts))
+
+
+def _tuning(not_applied: tuple[str, ...], *, every: set[str]) -> list[Caveat]:
+    """What hosts could not take ("host: setting: ...: reason"), one caveat per reason and hosts."""
+    who: dict[str, set[str]] = {}
+    for told in not_applied:
+        host, _, rest = told.partition(": ")
+        who.setdefault(rest, set()).add(host)
+    settings: dict[tuple[str, str], list[str]] = {}
+    for rest, names in who.items():
+        setting, _, reason = rest.rpartition(": ")
+        where = "every host" if names >= every else ", ".join(sorted(names))
+        settings.setdefault((where, reason), []).append(setting or rest)
+    return [
+        Caveat(
+            subject="tuning not taken",
+            sentence=f"On {where}: {'; '.join(held)}. Reason: {reason}.",
         )
-    return made
+        for (where, reason), held in settings.items()
+    ]

@@ -111,7 +111,11 @@ def alarms(evidence: Evidence) -> Finding:
     ]
     if not found:
         return _ALARMS.skipped("no alarms were asked for after the load")
-    raised = [f"{host}: {value}" for host, value in found if value]
+    raised = [
+        f"{host}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for host, value in found
+        if value
+    ]
     return _ALARMS.broken("; ".join(raised)) if raised else _ALARMS.kept("no alarm is raised")
 
 

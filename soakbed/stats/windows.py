@@ -10,6 +10,7 @@ from soakbed.records.numbers import (
     GeneratorNumbers,
     Interval,
     Latency,
+    LatencyPoint,
     OperationNumbers,
     PhaseNumbers,
     Point,
@@ -51,8 +52,9 @@ class MergedOperation:
 
 @dataclass(slots=True)
 class _Engine:
-    """One worker's engine over one phase."""
+    """One worker's engine over the whole windows of one phase."""
 
+    ok: int = 0
     cpu_s: float = 0.0
     seconds: int = 0
     cpu_share_max: float = 0.0
@@ -79,6 +81,7 @@ class MergedPhase:
         state = window.generator
         engine = self._engines.setdefault(window.worker, _Engine())
         if window.complete:  # the last, cut window has a share of less than its length
+            engine.ok += sum(operation.ok for operation in window.operations.values())
             engine.cpu_s += state.cpu_share * window.length_s
             engine.seconds += window.length_s
             engine.cpu_share_max = max(engine.cpu_share_max, state.cpu_share)
@@ -97,7 +100,6 @@ class MergedPhase:
         # Intervals are for latency figures, and those come from the open loop alone (design D6).
         drawn = [step for step in steps if step.complete] if self.mode == "open" else []
         made = {name: _operation(name, op, drawn) for name, op in self.operations.items()}
-        shown = steps_that_carry(steps, 99.0)
         return PhaseNumbers(
             phase=self.phase,
             mode=self.mode,
@@ -105,13 +107,26 @@ class MergedPhase:
             seconds=seconds,
             offered_per_s=offered_per_s,
             arrivals=arrivals,
-            throughput_per_s=round(sum(op.ok for op in made.values()) / seconds, 3),
+            throughput_per_s=round(self._throughput_per_s(seconds), 3),
             sent_per_s=round(sum(op.sent for op in made.values()) / seconds, 3),
             operations=made,
             generator=self._generator(),
-            step_s=max(step.seconds for step in shown),
-            series=tuple(_point(step, steps[0].start_s, len(self._engines)) for step in shown),
+            series=tuple(_point(step, steps[0].start_s, len(self._engines)) for step in steps),
+            latency_series=tuple(
+                _latency_point(step, steps[0].start_s) for step in steps_that_carry(steps, 99.0)
+            ),
         )
+
+    def _throughput_per_s(self, seconds: float) -> float:
+        """Ok operations per second.
+
+        Open loop: all of the phase's operations over its time. Closed loop: whole windows alone,
+        because what was under way at the end still ends, and would count as if it fitted in.
+        """
+        engine_s = sum(engine.seconds for engine in self._engines.values())
+        if self.mode == "open" or not engine_s:
+            return sum(op.ok for op in self.operations.values()) / seconds
+        return sum(e.ok for e in self._engines.values()) / engine_s * len(self._engines)
 
     def _generator(self) -> GeneratorNumbers:
         means = [one.cpu_s / one.seconds for one in self._engines.values() if one.seconds]
@@ -179,6 +194,13 @@ def _point(step: Step, began_s: int, workers: int) -> Point:
         sent_per_s=round(step.sent / seconds, 2),
         ok_per_s={name: round(count / seconds, 2) for name, count in step.ok.items()},
         errors_per_s=round(step.errors / seconds, 2),
+    )
+
+
+def _latency_point(step: Step, began_s: int) -> LatencyPoint:
+    return LatencyPoint(
+        at_s=step.start_s - began_s,
+        seconds=step.seconds,
         p50_us={name: percentile_us(held, 50.0) for name, held in step.response.items()},
         p99_us={name: percentile_us(held, 99.0) for name, held in step.response.items()},
     )

@@ -84,8 +84,8 @@ def phase(
             reconnects=0,
             redirects=0,
         ),
-        "step_s": 1,
         "series": (),
+        "latency_series": (),
     }
     return PhaseNumbers(**(held | changed))
 

@@ -190,6 +190,8 @@ def _preflight(index: int) -> dict[str, object]:
 def _facts(pretence: Pretence, *, restarts: int) -> dict[str, object]:
     return {
         "kernel": "6.1.0-made-up",
+        "system": "Debian GNU/Linux 12 (bookworm)",
+        "cpu": {"model": "Made-up CPU", "cores": 2},
         "sysctl": {"vm.swappiness": "1", "net.core.somaxconn": "4096"},
         "units": {unit: {"restarts": restarts, "active": True} for unit in pretence.units},
         "vmstat": {"oom_kill": 0},

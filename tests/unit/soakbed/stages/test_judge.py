@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from soakbed.stages.judge import RULES, judge
 from tests.golden.made_up import evidence, latency, operation, outcome, phase, session
 
@@ -80,3 +82,17 @@ def test_operations_that_locust_missed_are_a_caveat():
     verdict = judge(evidence(outcomes=outcomes))
     assert (verdict.verdict, subjects(verdict)) == ("valid", ["locust"])
     assert "19,000 of 20,000" in verdict.caveats[0].sentence
+
+
+def test_tuning_that_hosts_could_not_take_is_told_once_per_reason():
+    held = evidence()
+    told = [f"{host}: vm.swappiness: wanted 1, found 60: shared" for host in held.testbed.hosts]
+    told += [f"{host}: scheduler: wanted none, found bfq: shared" for host in held.testbed.hosts]
+    told += ["d1: nofile: wanted 65536, found 20000: the hard limit is lower"]
+    ready = held.ready.model_copy(update={"not_applied": tuple(told)})
+    verdict = judge(replace(held, ready=ready))
+    assert [caveat.sentence for caveat in verdict.caveats] == [
+        "On every host: vm.swappiness: wanted 1, found 60; scheduler: wanted none, found bfq. "
+        "Reason: shared.",
+        "On d1: nofile: wanted 65536, found 20000. Reason: the hard limit is lower.",
+    ]

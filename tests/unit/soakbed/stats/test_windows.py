@@ -79,6 +79,7 @@ def test_the_order_of_windows_does_not_matter(parts, random):
     for name, phase in first.items():
         assert phase.operations == second[name].operations
         assert phase.series == second[name].series
+        assert phase.latency_series == second[name].latency_series
 
 
 def window(start_s: int, ok: int, *, cpu: float = 0.5, complete: bool = True, worker: int = 0):
@@ -108,6 +109,21 @@ def test_rates_are_over_the_time_that_the_phase_had(planned_s, seconds):
     made = numbers_of([window(at, 100) for at in range(12)], planned_s=planned_s)
     assert made.seconds == seconds
     assert made.throughput_per_s == pytest.approx(1200 / seconds, abs=0.001)
+
+
+def test_capacity_is_that_of_whole_windows():
+    parts = [window(at, 100, worker=worker) for at in range(10) for worker in (0, 1)]
+    parts += [window(10, 30, worker=worker, complete=False) for worker in (0, 1)]
+    for part in parts:
+        part.mode = "closed"
+    assert numbers_of(parts, planned_s=10.0).throughput_per_s == 200.0
+
+
+def test_percentiles_over_time_get_longer_steps_than_rates():
+    made = numbers_of([window(at, 400) for at in range(12)])
+    assert len(made.series) == 12
+    assert [point.seconds for point in made.latency_series] == [3, 3, 3, 3]
+    assert all(point.p99_us == {"read": 300} for point in made.latency_series)
 
 
 def test_the_busiest_worker_speaks_for_the_generator():
