@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,14 +22,13 @@ __all__ = ["debian_mirror", "ensure_image", "image_folder", "recipe_hash"]
 Progress = Callable[[str], None]
 
 _RELEASE = "bookworm"
-# debootstrap's own milestones, in the order it reaches them; the rest would only scroll by.
+# What build.sh and debootstrap say as they go, in order; the rest would only scroll by.
 _MILESTONES = {
-    "Retrieving Packages": "fetching the package list",
-    "Checking component": "fetching packages",
-    "Installing core packages": "unpacking packages",
-    "Configuring required packages": "configuring packages",
-    "Unpacking the base system": "installing what hosts need beside",
-    "Settling the image": "settling the image",
+    "I: Fetching packages": "fetching packages",
+    "I: Installing core packages": "unpacking packages",
+    "I: Unpacking the base system": "installing what hosts need beside",
+    "I: Configuring the base system": "configuring packages",
+    "I: Settling the image": "settling the image",
 }
 
 
@@ -129,6 +127,4 @@ def _build(command: list[str], lock: int, progress: Progress) -> None:
 
 
 def _milestone(line: str) -> str:
-    found = re.match(r"I: ([A-Z][a-z]+(?: (?:the )?[A-Za-z]+)*)", line)
-    said = found.group(1) if found else ""
-    return next((told for key, told in _MILESTONES.items() if said.startswith(key)), "")
+    return next((told for key, told in _MILESTONES.items() if line.startswith(key)), "")
