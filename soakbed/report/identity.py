@@ -62,7 +62,7 @@ def _popularity(run: ReportedRun) -> str:
 def identity(run: ReportedRun) -> list[Fact]:
     """Run, time, commit, machines and choices; what an old run did not record says so."""
     workload, manifest = run.spec.workload, run.manifest
-    stages = manifest.get("stages") or []
+    stages = manifest.get("stages") or [taken.model_dump() for taken in run.times]
     began = formats.when(stages[0]["started_s"]) if stages else _UNKNOWN
     took = formats.duration(sum(stage["seconds"] for stage in stages)) if stages else ""
     commit = str(manifest.get("commit", _UNKNOWN))
@@ -83,7 +83,7 @@ def identity(run: ReportedRun) -> list[Fact]:
             f"{len(run.testbed.hosts)}{together}",
             hosts,
         ),
-        Fact("CPU", _told(run, "model"), _machine(run)),
+        Fact("CPU", _told(run, "model"), _cores(run)),
         Fact("Kernel", _told(run, "kernel"), _told(run, "system", missing="")),
         Fact("Profile", run.spec.profile, f"appendfsync {run.spec.appendfsync}"),
         Fact(
@@ -97,16 +97,25 @@ def identity(run: ReportedRun) -> list[Fact]:
 
 
 def _told(run: ReportedRun, key: str, *, missing: str = _UNKNOWN) -> str:
-    """What the hosts say of themselves; where they differ, each answer once."""
-    facts = (run.host_facts, run.preflight)
-    said = [str(value) for one in facts for path, value in leaves(one) if path[-1] == key]
-    return ", ".join(dict.fromkeys(value for value in said if value)) or missing
+    """What the hosts say of themselves in words; where they differ, each answer once."""
+    said = [
+        value
+        for facts in (run.host_facts, run.preflight)
+        for path, value in leaves(facts)
+        if path[-1] == key and isinstance(value, str) and value
+    ]
+    return ", ".join(dict.fromkeys(said)) or missing
 
 
-def _machine(run: ReportedRun) -> str:
-    """How much of it a host has."""
-    cores = sorted({int(value) for path, value in leaves(run.preflight) if path[-1] == "cores"})
-    return f"{' to '.join(map(str, cores))} core per host" if cores else ""
+def _cores(run: ReportedRun) -> str:
+    """How many cores there are, and whether hosts share them."""
+    shared = run.testbed.shares_machine
+    key = "machine_cores" if shared else "cores"
+    counts = sorted({int(value) for path, value in leaves(run.preflight) if path[-1] == key})
+    if not counts:
+        return ""
+    told = " to ".join(map(str, counts))
+    return f"{told} cores, shared by all hosts" if shared else f"{told} cores per host"
 
 
 def repeat(run: ReportedRun) -> list[Fact]:

@@ -13,7 +13,7 @@ from soakbed.errors import ArchiveError
 from soakbed.records.claims import Claims
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
-from soakbed.records.run import NotMeasured, ReadyTarget, TargetReady
+from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
@@ -55,6 +55,7 @@ class ReportedRun:
     manifest: Facts
     preflight: Facts
     host_facts: Facts  # by host, of the first target that was pressed
+    times: tuple[StageTime, ...]  # of a run that has no manifest yet
     summary: Summary
     measured: tuple[MeasuredRun, ...]
 
@@ -83,6 +84,7 @@ def read_run(run_folder: Path) -> ReportedRun:
         manifest=_plain(run_folder / "manifest.json"),
         preflight=_plain(run_folder / "preflight.json"),
         host_facts=_host_facts(run_folder, [one.name for one in measured]),
+        times=tuple(run.times()),
         summary=summary,
         measured=tuple(measured),
     )

@@ -193,7 +193,8 @@ def hosts(run: ReportedRun) -> Table:
     rows = []
     for name, host in run.testbed.hosts.items():
         facts = run.preflight.get(name)
-        rows.append(Row(Head(name, host.duty), _measured(facts if facts else {})))
+        bound = f", CPU {', '.join(map(str, host.cpus))}" if host.cpus else ""
+        rows.append(Row(Head(name, f"{host.duty}{bound}"), _measured(facts if facts else {})))
     return Table(
         name="hosts",
         caption="Measured before anything was put on the hosts; “–” where it was not recorded.",

@@ -127,12 +127,21 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
 
 
 def _shared_machine(evidence: Evidence) -> Caveat:
-    count = len(evidence.testbed.hosts)
+    """Who competes with whom, down to the CPU where the hosts are bound to some."""
+    hosts_of: dict[tuple[int, ...], list[str]] = {}
+    for name, host in evidence.testbed.hosts.items():
+        hosts_of.setdefault(host.cpus, []).append(name)
+    bound = "; ".join(
+        f"{', '.join(names)} on CPU {', '.join(map(str, cpus))}"
+        for cpus, names in hosts_of.items()
+        if cpus
+    )
     return Caveat(
         subject="shared machine",
-        sentence=f"All {count} hosts share one machine: members and load generator compete for "
-        "its CPU, memory and disk, and no real network lies between them. Compare targets with "
-        "each other, not with figures from separate machines.",
+        sentence=f"All {len(evidence.testbed.hosts)} hosts share one machine"
+        f"{f' ({bound})' if bound else ''}: its memory and disk serve all members, and no real "
+        "network lies between them. Compare targets with each other, not with figures from "
+        "separate machines.",
     )
 
 

@@ -134,7 +134,13 @@ def testbed_of(spec: RunSpec) -> Testbed:
         shares_machine=True,
         known_hosts_file="/nowhere/known_hosts",
         hosts={
-            name: Host(name=name, duty=host.duty, address=host.address, key_file="/nowhere/key")
+            name: Host(
+                name=name,
+                duty=host.duty,
+                address=host.address,
+                key_file="/nowhere/key",
+                cpus=(1,) if host.duty == "load" else (0,),
+            )
             for name, host in spec.testbed.hosts.items()
         },
     )
@@ -176,7 +182,8 @@ def _preflight(index: int) -> dict[str, object]:
     return {
         "clock": {"clock_offset_us": 40 * (index + 1), "clock_bound_us": 90},
         "preflight": {
-            "cores": 2,
+            "cores": 1,
+            "machine_cores": 2,
             "memory_bytes": 8 * 1024**3,
             "disk_free_bytes": 40 * 1024**3,
             "data_file_system": "ext4",

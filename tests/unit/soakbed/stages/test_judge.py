@@ -53,6 +53,7 @@ def test_a_shared_machine_is_a_caveat_and_no_verdict():
     verdict = judge(evidence(shares_machine=True))
     assert verdict.verdict == "valid"
     assert subjects(verdict) == ["shared machine"]
+    assert "d1, d2, d3 on CPU 0; l1 on CPU 1" in verdict.caveats[0].sentence
 
 
 def test_a_substituted_artifact_is_a_caveat_with_both_versions():
