@@ -1,4 +1,4 @@
-"""Renew `requirements/*.lock` from pyproject.toml: exact versions and hashes, no index addresses."""
+"""Renew `requirements/*.lock` from pyproject.toml: versions and hashes, no index addresses."""
 
 from __future__ import annotations
 

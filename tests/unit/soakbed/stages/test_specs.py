@@ -77,7 +77,7 @@ def test_a_host_outside_the_network_is_refused(tmp_path):
     spec = json.loads(TESTBED.read_text())
     spec["hosts"]["d3"]["address"] = "10.83.18.13"
     (tmp_path / "t.json").write_text(json.dumps(spec))
-    with pytest.raises(SpecError, match="outside 10.83.17.0/24"):
+    with pytest.raises(SpecError, match=r"outside 10\.83\.17\.0/24"):
         load_testbed_spec(tmp_path / "t.json")
 
 
