@@ -1,0 +1,268 @@
+"""The load stage on real hosts, against a real Redis Cluster: a kill does not cost evidence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadgen.contract.plan import Plan
+from loadgen.contract.spool import read_spool
+from soakbed.adapters.ansible import Playbooks
+from soakbed.adapters.artifacts import CachedArtifacts
+from soakbed.adapters.ssh import Ssh
+from soakbed.adapters.terraform import Terraform
+from soakbed.adapters.wheels import load_host_variables
+from soakbed.records.places import Places
+from soakbed.records.run import LoadOutcome, ReadyTarget
+from soakbed.records.spec import RunSpec
+from soakbed.records.testbed import Testbed
+from soakbed.stages.collect import collect, host_facts, secrets_of
+from soakbed.stages.configure import configure_target, prepare_hosts
+from soakbed.stages.load import drive, plan_session
+from soakbed.stages.load_plan import session_id
+from soakbed.stages.provision import provision
+from soakbed.stages.teardown import teardown
+
+pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(400)]
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOSTS = {
+    "d1": {"duty": "data", "address": "10.83.60.11"},
+    "d2": {"duty": "data", "address": "10.83.60.12"},
+    "d3": {"duty": "data", "address": "10.83.60.13"},
+    "l1": {"duty": "load", "address": "10.83.60.21"},
+}
+SPEC = RunSpec.model_validate(
+    {
+        "testbed": {
+            "name": "t-load",
+            "provider": "local",
+            "network_cidr": "10.83.60.0/24",
+            "hosts": HOSTS,
+        },
+        "workload": {"name": "short", "keys": 500, "phases": {"warmup_s": 1, "capacity_s": 10}},
+        "targets": ["redis_cluster"],
+        "profile": "stock",
+    }
+)
+
+
+class Bench:
+    """Hosts with a Redis Cluster, and the load stage pressing it."""
+
+    def __init__(self, places: Places, testbed: Testbed, ready: ReadyTarget) -> None:
+        self.places, self.testbed, self.ready = places, testbed, ready
+        self.l1 = testbed.hosts["l1"]
+        self.shell = Ssh(testbed)
+        self.said: list[str] = []
+
+    def plan(self, run_id: str) -> Plan:
+        return plan_session(
+            SPEC,
+            self.ready,
+            run_id=run_id,
+            session="capacity",
+            capacity_per_s=0.0,
+            testbed=self.testbed,
+        )
+
+    def press(self, run_id: str, folder: Path, *, web_port: int = 0) -> LoadOutcome:
+        self.said = []
+        with Ssh(self.testbed) as shell:
+            return drive(
+                self.plan(run_id),
+                self.testbed,
+                shell=shell,
+                folder=folder,
+                progress=self.said.append,
+                web_port=web_port,
+            )
+
+    def press_and(self, run_id: str, folder: Path, then: Callable[[], Any]) -> LoadOutcome:
+        """Press, and do something to it once windows are coming."""
+        with ThreadPoolExecutor(1) as pool:
+            meddling = pool.submit(lambda: (self.wait_for_windows(run_id), then()))
+            outcome = self.press(run_id, folder)
+            meddling.result()
+        return outcome
+
+    def press_elsewhere(self, run_id: str, folder: Path) -> subprocess.Popen[str]:
+        """The same in a process of its own, so that it can be killed."""
+        state = self.places.state
+        code = f"""
+            from pathlib import Path
+            from soakbed.adapters.ssh import Ssh
+            from soakbed.records.testbed import Testbed
+            from loadgen.contract.plan import Plan
+            from soakbed.stages.load import drive
+            testbed = Testbed.model_validate_json(Path({str(state / "testbed.json")!r}).read_text())
+            plan = Plan.read(Path({str(state / f"{run_id}.json")!r}))
+            with Ssh(testbed) as shell:
+                drive(plan, testbed, shell=shell, folder=Path({str(folder)!r}), progress=print)
+        """
+        self.plan(run_id).write(state / f"{run_id}.json")
+        return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=PROJECT)
+
+    def wait_for_windows(self, run_id: str, count: int = 4) -> None:
+        """Until the session has pressed for a few seconds."""
+        folder = f"/var/lib/soakbed/sessions/{session_id(self.plan(run_id))}"
+        ends_s = time.monotonic() + 90
+        asked = ["sh", "-c", f'grep -c \'"phase": "capacity"\' {folder}/progress-0.json']
+        while self.shell.run(self.l1, asked, check=False).out.strip() != "1":
+            assert time.monotonic() < ends_s, "no window came"
+            time.sleep(0.3)
+        time.sleep(count / 2)
+
+    def on_l1(self, *command: str) -> str:
+        return self.shell.run(self.l1, command, check=False).out
+
+    def unit(self, duty: str, run_id: str) -> str:
+        rank = ":0" if duty == "worker" else ""
+        return f"soakbed-load-{duty}@{session_id(self.plan(run_id))}{rank}.service"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    state = tmp_path_factory.mktemp("state")
+    places = Places(project=PROJECT, state=state, cache=Path.home() / ".cache/soakbed")
+    terraform = Terraform(places)
+    ansible = Playbooks(places.playbooks, private=state)
+    try:
+        made = provision(SPEC.testbed, terraform=terraform, places=places, progress=print)
+        (state / "testbed.json").write_text(made.testbed.model_dump_json(by_alias=True))
+        prepare_hosts(
+            made.testbed,
+            "stock",
+            ansible=ansible,
+            places=places,
+            load_host=load_host_variables(places),
+            log=state / "site.jsonl",
+        )
+        ready = configure_target(
+            made.testbed,
+            "redis_cluster",
+            SPEC,
+            ansible=ansible,
+            artifacts=CachedArtifacts.of(places),
+            places=places,
+            log=state / "redis.jsonl",
+        )
+        yield Bench(places, made.testbed, ready)
+    finally:
+        teardown(SPEC.testbed, terraform=terraform, places=places, progress=print)
+
+
+def windows_in(folder: Path) -> list[dict]:
+    records = list(read_spool(folder / "worker-0.spool"))
+    return [record for record in records if record["kind"] == "window"]
+
+
+def test_a_session_is_pressed_fetched_and_agreed_on(bench, tmp_path):
+    seen: list[str] = []
+    outcome = bench.press_and("whole", tmp_path, lambda: seen.append(bench.on_l1("ss", "-ltnH")))
+    assert outcome.outcome == "finished"
+    assert outcome.sent == outcome.ok == outcome.locust_requests > 10_000
+    assert outcome.capacity_per_s > 1000
+    assert outcome.notes["tls_version"] == "TLSv1.3"
+    rpc = [line.split()[3] for line in seen[0].splitlines() if ":5557" in line]
+    assert rpc == ["127.0.0.1:5557"]
+
+
+def test_a_master_that_is_killed_is_started_again_and_misses_nothing(bench, tmp_path):
+    unit = bench.unit("master", "master")
+    kill = ("systemctl", "kill", "--signal=KILL", unit)
+    outcome = bench.press_and("master", tmp_path, lambda: bench.on_l1(*kill))
+    assert outcome.outcome == "finished"
+    assert outcome.sent == outcome.locust_requests
+    assert "Scheduled restart job" in bench.on_l1("journalctl", "-u", unit)
+
+
+def test_an_engine_that_is_killed_is_a_worker_missing_and_its_windows_stay(bench, tmp_path):
+    def kill() -> None:
+        group = bench.on_l1("systemctl", "show", "-P", "ControlGroup", bench.unit("worker", "eng"))
+        pids = bench.on_l1("cat", f"/sys/fs/cgroup/systemd{group.strip()}/cgroup.procs").split()
+        for pid in pids or bench.on_l1("pgrep", "-f", "loadgen.engine").split():
+            if "loadgen.engine" in bench.on_l1("cat", f"/proc/{pid}/cmdline"):
+                bench.on_l1("kill", "-KILL", pid)
+
+    outcome = bench.press_and("eng", tmp_path, kill)
+    assert (outcome.outcome, outcome.workers_missing) == ("failed", (0,))
+    assert outcome.sent > 0
+    assert windows_in(tmp_path)
+
+
+def test_a_line_that_breaks_costs_nothing(bench, tmp_path):
+    def cut() -> None:
+        # Every sshd of the host, ours included, and none for a while.
+        bench.shell.run(
+            bench.l1,
+            [
+                *("systemd-run", "--on-active=1", "sh", "-c"),
+                "systemctl kill -s KILL ssh; systemctl stop ssh; sleep 4; systemctl start ssh",
+            ],
+        )
+
+    outcome = bench.press_and("line", tmp_path, cut)
+    assert any("load goes on there" in line for line in bench.said)
+    assert outcome.outcome == "finished"
+    assert outcome.sent == outcome.locust_requests
+
+
+def test_a_session_outlives_its_controller_and_is_adopted(bench, tmp_path):
+    controller = bench.press_elsewhere("adopt", tmp_path)
+    bench.wait_for_windows("adopt")
+    controller.kill()
+    controller.wait()
+    outcome = bench.press("adopt", tmp_path)
+    assert "adopted" in bench.said[0]
+    assert outcome.outcome == "finished"
+    assert outcome.sent == outcome.locust_requests
+    assert [window["seq"] for window in windows_in(tmp_path)] == list(
+        range(len(windows_in(tmp_path)))
+    )
+    started = bench.on_l1("journalctl", "--output=cat", "-u", bench.unit("worker", "adopt"))
+    assert started.count("Started") == 1
+
+
+def test_ctrl_c_leaves_no_load_behind(bench, tmp_path):
+    controller = bench.press_elsewhere("ctrl-c", tmp_path)
+    bench.wait_for_windows("ctrl-c")
+    os.kill(controller.pid, signal.SIGINT)
+    assert controller.wait(60) != 0
+    for duty in ("master", "worker"):
+        state = bench.on_l1("systemctl", "is-active", bench.unit(duty, "ctrl-c")).strip()
+        assert state == "inactive"
+
+
+def test_evidence_is_collected_without_a_secret_in_it(bench, tmp_path):
+    folder = tmp_path / "run" / "redis_cluster"
+    inventory = collect(bench.testbed, "redis_cluster", shell=bench.shell, folder=folder)
+    secrets = secrets_of(bench.testbed)
+    assert len(secrets) == 3
+    fetched = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(fetched) == sum(len(files) for files in inventory.files.values()) > 20
+    for path in fetched:
+        content = path.read_bytes()
+        assert b"PRIVATE KEY" not in content
+        assert [secret for secret in secrets if secret.encode() in content] == []
+    assert (
+        "masterauth <secret>"
+        in (folder / "hosts/d1/configuration/etc/soakbed/redis_cluster/master.conf").read_text()
+    )
+    assert (folder / "hosts/d1/journal/soakbed-redis-master.log").stat().st_size > 0
+
+
+def test_facts_hold_the_restarts_of_every_member(bench):
+    facts = host_facts(bench.testbed, shell=bench.shell)
+    assert set(facts) == {"d1", "d2", "d3", "l1"}
+    assert facts["d1"]["units"]["soakbed-redis-master.service"]["restarts"] == 0
