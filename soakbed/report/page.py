@@ -147,7 +147,7 @@ def _cards(run: ReportedRun) -> list[TargetCard]:
             "promise": promise(name, run.spec),
         }
         if isinstance(held, UnmeasuredTarget):
-            remedy = f"To measure it: {held.remedy}" if held.remedy else ""
+            remedy = f"Remedy: {held.remedy}" if held.remedy else ""
             plain |= {"version": "", "word": "not_measured", "findings": (), "settings": ()}
             made.append(TargetCard(**plain, reasons=(Reason(held.reason, remedy),)))
             continue

@@ -188,7 +188,7 @@ def _latency(stem: str, key: str, summary: OperationSummary) -> Cell:
 
 def _absent(name: str, held: UnmeasuredTarget) -> Row:
     words = TARGET_WORDS[name]
-    remedy = f"To measure it: {held.remedy}" if held.remedy else ""
+    remedy = f"Remedy: {held.remedy}" if held.remedy else ""
     reason = Cell(
         held.reason,
         raw=held.reason,

@@ -39,7 +39,7 @@ def summary_text(summary: Summary) -> RenderableType:
             told = held.reasons if held.verdict != "valid" else ()
         else:
             table.add_row(label, _word("not_measured"))
-            told = (held.reason, *((f"to measure it: {held.remedy}",) if held.remedy else ()))
+            told = (held.reason, *((f"remedy: {held.remedy}",) if held.remedy else ()))
         for reason in told:
             reasons.append(f"{label}: {reason}\n")
     return Group(table, reasons)
