@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("samples",))
 
     def run(self, tmp: object = None, task_vars: dict | None = None) -> dict:
-        """Return offset and bound in microseconds; the offset is positive when the host is ahead."""
+        """Offset and bound in microseconds; the offset is positive when the host is ahead."""
         result = super().run(tmp, task_vars)
         samples = int(self._task.args.get("samples", 20))
         try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host_parts import memory_bytes
@@ -58,6 +59,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
+    data_dir = Path(given["data_dir"])
     every = show(sorted({*MEMBER_UNITS, *given["units"]}))
     units = {name: every[name] for name in given["units"]}
     stamp, binaries = bundle_on_host(given["target"])
@@ -67,7 +69,7 @@ def main() -> None:
         bundle=stamp,
         units=units,
         strangers=[n for n, unit in every.items() if unit["active"] and n not in given["units"]],
-        data=os.path.isdir(given["data_dir"]) and bool(os.listdir(given["data_dir"])),
+        data=data_dir.is_dir() and any(data_dir.iterdir()),
         memory_bytes=memory_bytes(),
         pki="-".join(pki) if all(pki) else "",
         soakbed={

@@ -109,15 +109,18 @@ class Setting:
         point = mount_of(self.data_dir)[0]
         if point != self.data_dir.rstrip("/"):
             raise Refused(f"{self.data_dir} is no mount of its own, it is part of {point}")
-        option = self.name if value == "yes" else "relatime"
+        # atime first, or the flag that is to go stays: mount(8) adds to the options that are set.
+        option = self.name if value == "yes" else "atime,relatime"
         # bind: this mount's own flag, so that the file system beneath keeps its options.
         command = ["mount", "-o", f"remount,bind,{option}", point]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Refused(done.stderr.strip() or "mount failed")
+        if self.found() != value:
+            raise Refused(f"mount kept {','.join(mount_of(self.data_dir)[2])}")
 
 
-def settle(settings: list[Setting], before: dict, check: bool) -> tuple[list, list, bool]:
+def settle(settings: list[Setting], before: dict, *, check: bool) -> tuple[list, list, bool]:
     """Bring every setting to its value. Returns applied, not applied, changed."""
     applied, refused, changed = [], [], False
     for setting in settings:
@@ -135,7 +138,7 @@ def settle(settings: list[Setting], before: dict, check: bool) -> tuple[list, li
     return applied, refused, changed
 
 
-def restore(before: dict, wanted: set, data_dir: str, check: bool) -> tuple[list, bool]:
+def restore(before: dict, wanted: set, data_dir: str, *, check: bool) -> tuple[list, bool]:
     """Put back what an earlier profile set and this one does not name."""
     refused, changed = [], False
     for name in sorted(set(before) - wanted):
@@ -166,7 +169,7 @@ def persisted(settings: list[Setting], applied: list) -> dict[str, str]:
     return {"/etc/sysctl.d/90-soakbed.conf": sysctl, "/etc/tmpfiles.d/soakbed.conf": sysfs}
 
 
-def write_if_changed(path: str, text: str, check: bool) -> bool:
+def write_if_changed(path: str, text: str, *, check: bool) -> bool:
     """Write a file, or remove it when there is nothing to say. True when that changed it."""
     file = Path(path)
     now = file.read_text() if file.exists() else ""
@@ -192,11 +195,11 @@ def main() -> None:
     data_dir, memory = given["data_dir"], Path(given["memory"])
     before = json.loads(memory.read_text()) if memory.exists() else {}
     settings = [Setting(s["name"], s["kind"], str(s["value"]), data_dir) for s in given["settings"]]
-    unrestored, restored = restore(before, {s.name for s in settings}, data_dir, check)
-    applied, refused, changed = settle(settings, before, check)
+    unrestored, restored = restore(before, {s.name for s in settings}, data_dir, check=check)
+    applied, refused, changed = settle(settings, before, check=check)
     text = json.dumps(before, indent=1, sort_keys=True) + "\n" if before else ""
     files = {str(memory): text, **persisted(settings, applied)}
-    written = [write_if_changed(path, content, check) for path, content in files.items()]
+    written = [write_if_changed(path, content, check=check) for path, content in files.items()]
     module.exit_json(
         changed=changed or restored or any(written),
         soakbed={"tuning": {"applied": applied, "not_applied": refused + unrestored}},

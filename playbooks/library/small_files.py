@@ -57,7 +57,7 @@ class Wanted:
         now = self.path.stat()
         return (now.st_mode & 0o7777, now.st_uid, now.st_gid) == (self.mode, *self.ids)
 
-    def folder(self, check: bool) -> bool:
+    def folder(self, *, check: bool) -> bool:
         """Bring a folder about. True when that changed it."""
         if self.path.is_dir() and self.dressed():
             return False
@@ -67,7 +67,7 @@ class Wanted:
             self.path.chmod(self.mode)
         return True
 
-    def file(self, check: bool) -> bool:
+    def file(self, *, check: bool) -> bool:
         """Bring a file about. True when that changed it."""
         content = str(self.content).encode()
         is_file = self.path.is_file() and not self.path.is_symlink()
@@ -106,8 +106,8 @@ def main() -> None:
         files = [Wanted(file) for file in given["files"]]
     except KeyError as error:
         module.fail_json(msg=f"a key or a user that does not exist: {error}")
-    written = [str(folder.path) for folder in folders if folder.folder(check)]
-    written += [str(file.path) for file in files if file.file(check)]
+    written = [str(folder.path) for folder in folders if folder.folder(check=check)]
+    written += [str(file.path) for file in files if file.file(check=check)]
     left = strangers(given["exclusive"], files)
     for path in left if not check else []:
         path.unlink()

@@ -46,7 +46,7 @@ def running(binaries: list[str]) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                program = os.readlink(entry / "exe").removesuffix(" (deleted)")
+                program = str((entry / "exe").readlink()).removesuffix(" (deleted)")
             except OSError:
                 continue
             if program in wanted:

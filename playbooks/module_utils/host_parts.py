@@ -63,7 +63,7 @@ def mount_of(path: str) -> tuple[str, str, list[str]]:
 
 def queue_of(path: str) -> Path | None:
     """The queue settings of the disk that holds a path; None when there is no such disk."""
-    number = os.stat(existing(path)).st_dev
+    number = existing(path).stat().st_dev
     device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
     for folder in (device, device.resolve().parent):
         if (folder / "queue" / "scheduler").exists():

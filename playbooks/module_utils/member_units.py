@@ -63,7 +63,7 @@ def nofile_of(pid: int) -> int:
 def sha256_of(path: str) -> str:
     """The file's sha256; "" when there is no file."""
     try:
-        with open(path, "rb") as stream:
+        with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""

@@ -33,7 +33,9 @@ def https_get(address: str, port: int, path: str, tls: ssl.SSLContext) -> tuple[
 class Resp:
     """One connection to a Redis member, authenticated."""
 
-    def __init__(self, address: str, port: int, tls: ssl.SSLContext, user: str, password: str):
+    def __init__(
+        self, address: str, port: int, tls: ssl.SSLContext, user: str, password: str
+    ) -> None:
         raw = socket.create_connection((address, port), timeout=5)
         self._socket = tls.wrap_socket(raw, server_hostname=address)
         self._stream: BinaryIO = self._socket.makefile("rb")

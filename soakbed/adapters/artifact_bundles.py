@@ -69,7 +69,8 @@ def build_bundle(
     target: str, version: str, sources: Sequence[Path], *, uses: Sequence[ArtifactUse], into: Path
 ) -> Bundle:
     """Make the bundle of `target` from verified files, or find it made already."""
-    inputs = json.dumps([_FORMAT, target, sorted(use.sha256 for use in uses)])
+    members = _MEMBERS[target]
+    inputs = json.dumps([_FORMAT, target, members, sorted(use.sha256 for use in uses)])
     archive = into / f"{target}-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.tar.gz"
     listing = archive.with_suffix(".json")
     kept = _kept(archive, listing)
