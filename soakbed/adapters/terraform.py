@@ -248,14 +248,20 @@ class Terraform:
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
             "PYTHONPATH": str(self._project),
         }
-        return subprocess.Popen(
-            [*self._command, f"-chdir={self._infra}", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            return subprocess.Popen(
+                [*self._command, f"-chdir={self._infra}", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProvisionError(
+                f"{self._command[0]} does not run: {error.strerror}",
+                remedy="set SOAKBED_TERRAFORM to a terraform or tofu binary, or unset it",
+            ) from error
 
 
 def _events(stream: IO[bytes] | None) -> Iterator[dict[str, Any]]:

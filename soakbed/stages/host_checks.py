@@ -97,7 +97,8 @@ def _overlay_below(folder: Path) -> Iterator[Refusal]:
 
 
 def _too_little_disk(places: Places) -> Iterator[Refusal]:
-    for folder in {_nearest(Path("/var/lib/soakbed")), _nearest(places.cache)}:
+    folders = (_nearest(places.cache), _nearest(Path("/var/lib/soakbed")))
+    for folder in {folder.stat().st_dev: folder for folder in folders}.values():
         free = shutil.disk_usage(folder).free
         if free < _NEEDS_DISK_BYTES:
             yield (

@@ -1,4 +1,4 @@
-"""Four real hosts on this machine: made, left alone, mended, interrupted, and gone without trace."""
+"""Four real hosts on this machine: made, left alone, mended, interrupted, gone without trace."""
 
 from __future__ import annotations
 
@@ -259,7 +259,47 @@ def test_an_address_range_in_use_is_refused_with_the_way_out(bench: Bench) -> No
     twin = SPEC.model_copy(update={"name": "t-infra-twin"})
     state = bench.places.state.parent / "twin"
     places = bench.places.model_copy(update={"state": state})
-    with pytest.raises(ProvisionError, match="10.83.40.0/24 is in use: 10.83.40.1 on sb-") as told:
+    with pytest.raises(
+        ProvisionError, match=r"10\.83\.40\.0/24 is in use: 10\.83\.40\.1 on"
+    ) as told:
         provision(twin, terraform=Terraform(places), places=places, progress=bench.said.append)
     assert "network_cidr" in told.value.remedy
     assert remains_of("t-infra-twin").lines() == []
+
+
+def test_hosts_you_have_are_used_and_left_alone(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bench.up().testbed
+    hosts = {
+        name: {"duty": host.duty, "address": host.address, "key_file": host.key_file}
+        for name, host in made.hosts.items()
+    }
+    spec = TestbedSpec.model_validate({"name": "t-have", "provider": "static", "hosts": hosts})
+    places = bench.places.model_copy(update={"state": tmp_path / "static"})
+    terraform = Terraform(places)
+
+    nobody = tmp_path / "known_hosts"
+    monkeypatch.setattr("soakbed.stages.provision.user_known_hosts", lambda: [nobody])
+    nobody.write_text("")
+    with pytest.raises(ProvisionError, match=r"no SSH host key is known for 10\.83\.40\.11"):
+        provision(spec, terraform=terraform, places=places, progress=str)
+
+    nobody.write_text(Path(made.known_hosts_file).read_text())
+    came_up = provision(spec, terraform=terraform, places=places, progress=str)
+    assert not came_up.testbed.shares_machine
+    assert ssh(came_up.testbed, came_up.testbed.hosts["d1"], "hostname") == "d1"
+
+    before = boot_ids(made)
+    teardown(spec, terraform=terraform, places=places, progress=str)
+    assert boot_ids(made) == before
+    assert list(places.state.iterdir()) == []
+
+
+def test_a_host_that_refuses_our_key_is_named(bench: Bench) -> None:
+    testbed = bench.up().testbed
+    ssh(testbed, testbed.hosts["d3"], "rm /root/.ssh/authorized_keys")
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch, pytest.raises(ProvisionError, match=r"- d3: .*denied"):
+        patch.setattr("soakbed.stages.provision._OPEN_WITHIN_S", 0.1)
+        bench.up()
