@@ -19,7 +19,7 @@ from loadgen.contract.plan import Plan
 from loadgen.contract.spool import read_spool
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
-from soakbed.adapters.ssh import Ssh
+from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
 from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
 from soakbed.records.places import Places
@@ -101,7 +101,7 @@ class Bench:
         state = self.places.state
         code = f"""
             from pathlib import Path
-            from soakbed.adapters.ssh import Ssh
+            from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
             from soakbed.records.testbed import Testbed
             from loadgen.contract.plan import Plan
             from soakbed.stages.load import drive
@@ -242,6 +242,30 @@ def test_ctrl_c_leaves_no_load_behind(bench, tmp_path):
     for duty in ("master", "worker"):
         state = bench.on_l1("systemctl", "is-active", bench.unit(duty, "ctrl-c")).strip()
         assert state == "inactive"
+
+
+def test_a_host_with_another_key_than_recorded_is_refused(bench, tmp_path):
+    other = tmp_path / "known_hosts"
+    recorded = Path(bench.testbed.known_hosts_file).read_text().splitlines()
+    of_d1 = next(line for line in recorded if bench.testbed.hosts["d1"].address in line)
+    other.write_text(of_d1.replace(bench.testbed.hosts["d1"].address, bench.l1.address) + "\n")
+    impostor = bench.testbed.model_copy(update={"known_hosts_file": str(other)})
+    with Ssh(impostor) as shell, pytest.raises(HostUnreachable, match="key"):
+        shell.run(bench.l1, ["true"])
+
+
+def test_words_of_a_command_are_never_read_by_a_shell(bench):
+    assert bench.shell.run(bench.l1, ["echo", "$HOME; id", "a  b"]).out == "$HOME; id a  b\n"
+
+
+def test_a_command_that_fails_says_what_it_wrote(bench):
+    with pytest.raises(CommandFailed, match=r"l1: ls /nowhere ended with 2: .*No such file"):
+        bench.shell.run(bench.l1, ["ls", "/nowhere"])
+
+
+def test_a_command_that_hangs_is_given_up(bench):
+    with pytest.raises(CommandFailed, match="did not end in 1 s"):
+        bench.shell.run(bench.l1, ["sleep", "30"], timeout_s=1)
 
 
 def test_evidence_is_collected_without_a_secret_in_it(bench, tmp_path):
