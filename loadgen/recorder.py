@@ -78,6 +78,7 @@ class Recorder:
         self.sent = [0, 0]
         self.due = [0, 0]
         self.dropped = [0, 0]
+        self.late_ns: list[int] = []  # open loop: the engine's own delay, one per operation
         self.totals = Totals()
         self.generator = GeneratorState()
         self.window_end_ns = 0
@@ -91,6 +92,7 @@ class Recorder:
         self._open = False
         self._phase_end_ns = 1 << 62
         self._operations = (OperationWindow(), OperationWindow())
+        self._late = Histogram()
         self._opened_ns = 0
         self._cpu_s = 0.0
 
@@ -122,6 +124,10 @@ class Recorder:
         if done:
             self._count(done)
             done.clear()
+        if self.late_ns:
+            # Every pass, a few at a time: a second's worth at once would be a stall of 5 ms.
+            _record(self._late, [late // 1000 for late in self.late_ns])
+            self.late_ns.clear()
 
     def _count(self, done: list[Done]) -> None:
         for write, window in enumerate(self._operations):
@@ -163,6 +169,7 @@ class Recorder:
             operations=operations,
             generator=self.generator,
             complete=self.window_end_ns <= self._phase_end_ns,
+            late=self._late,
         )
         self._seq += 1
         self._reset(now_ns)
@@ -189,6 +196,7 @@ class Recorder:
 
     def _reset(self, now_ns: int) -> None:
         self._operations = (OperationWindow(), OperationWindow())
+        self._late = Histogram()
         self.generator = GeneratorState()
         # In place: the connections hold these lists.
         self.sent[:] = self.due[:] = self.dropped[:] = (0, 0)

@@ -102,7 +102,12 @@ class GeneratorState:
 
 @dataclass(slots=True)
 class Window:
-    """One interval of one engine. `start_s` is whole unix seconds; `kind` in JSON is "window"."""
+    """One interval of one engine. `start_s` is whole unix seconds; `kind` in JSON is "window".
+
+    `late` is the engine's own delay in us, open loop only: sent - the moment the operation could
+    first be sent, which is when it was due or, if all connections were busy then, when one came
+    free. Waiting for a busy target is thus in `lag`, and not in `late`.
+    """
 
     worker: int
     seq: int
@@ -113,6 +118,7 @@ class Window:
     operations: dict[str, OperationWindow]
     generator: GeneratorState
     complete: bool = True  # False: the phase ended inside this window
+    late: Histogram = field(default_factory=Histogram)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as spooled."""
@@ -126,6 +132,7 @@ class Window:
             "start_s": self.start_s,
             "length_s": self.length_s,
             "complete": self.complete,
+            "late": self.late.to_json(),
             "operations": {name: op.to_json() for name, op in self.operations.items()},
             "generator": {name: getattr(self.generator, name) for name in GeneratorState.__slots__},
         }
@@ -143,6 +150,7 @@ class Window:
             start_s=data["start_s"],
             length_s=data["length_s"],
             complete=data["complete"],
+            late=Histogram.from_json(data["late"]) if "late" in data else Histogram(),
             operations={k: OperationWindow.from_json(v) for k, v in data["operations"].items()},
             generator=GeneratorState(**data["generator"]),
         )

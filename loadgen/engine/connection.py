@@ -81,6 +81,7 @@ class Connection:
         "depth",
         "endpoint",
         "fd",
+        "free_since_ns",
         "hub",
         "lane",
         "mask",
@@ -96,6 +97,7 @@ class Connection:
         self.lane = lane
         self.endpoint = endpoint
         self.depth = depth
+        self.free_since_ns = 0
         self.state = CLOSED
         self.sock: socket.socket | None = None
         self.fd = -1

@@ -197,7 +197,7 @@ class OpenSource(Source):
         self._next_due_ns = due_ns
 
     def _pump_lane(self, lane: Lane) -> None:
-        free, overdue = lane.free, lane.overdue
+        free, overdue, late = lane.free, lane.overdue, self.hub.recorder.late_ns.append
         while free and (overdue or lane.redirected):
             connection = free.popleft()
             room = connection.room()
@@ -208,6 +208,9 @@ class OpenSource(Source):
             else:
                 batch = [overdue.popleft() for _ in range(min(room, len(overdue)))]
                 self._waiting -= len(batch)
+                free_ns, now_ns = connection.free_since_ns, _now()
+                for _, due_ns in batch:
+                    late(now_ns - (due_ns if due_ns > free_ns else free_ns))
                 connection.send_overdue(batch)
             if connection.room() > 0:
                 free.append(connection)
@@ -235,14 +238,14 @@ class Loop:
     def run(self, source: Source, until_ns: int) -> None:
         """Passes until the moment comes, the source is exhausted, or someone asks to stop."""
         hub, recorder = self.hub, self.hub.recorder
-        freed, done = hub.freed, recorder.done
+        freed, done, late = hub.freed, recorder.done, recorder.late_ns
         woke_ns = now_ns = _now()
         while now_ns < until_ns and not self.stopping and not source.exhausted():
             while now_ns >= recorder.window_end_ns:
                 source.pump(recorder.window_end_ns - 1)
                 recorder.rotate()
             source.pump(now_ns)
-            if done:
+            if done or late:
                 recorder.absorb()
             in_flight = recorder.in_flight()
             generator = recorder.generator
@@ -254,7 +257,7 @@ class Loop:
                 generator.loop_lag_max_us = busy_us
             woke_ns = hub.serve(min(source.next_due_ns(), until_ns, recorder.window_end_ns))
             if freed:
-                give_back(freed)
+                give_back(freed, woke_ns)
             now_ns = _now()
         if now_ns >= until_ns and not self.stopping:
             source.last_call(until_ns)
@@ -280,8 +283,8 @@ class Loop:
                     if connection.room() > 0:
                         hub.send_redirected(lane, connection)
             hub.sweep(now_ns)
-            hub.serve(min(now_ns + SWEEP_NS, deadline_ns))
-            give_back(hub.freed)
+            woke_ns = hub.serve(min(now_ns + SWEEP_NS, deadline_ns))
+            give_back(hub.freed, woke_ns)
 
     def _give_up(self) -> None:
         for lane in self.hub.target.lanes:
@@ -292,8 +295,9 @@ class Loop:
                 self.hub.lost(lane.redirected.popleft()[0], "failed", "timeout")
 
 
-def give_back(freed: list[Connection]) -> None:
-    """Connections that have room again, to the end of their lanes' queues."""
+def give_back(freed: list[Connection], woke_ns: int) -> None:
+    """Connections that have room again since this wake-up, to the end of their lanes' queues."""
     for connection in freed:
+        connection.free_since_ns = woke_ns
         connection.lane.free.append(connection)
     freed.clear()

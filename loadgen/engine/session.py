@@ -160,8 +160,7 @@ class Session:
             if self._loop.stopping:
                 return
             hub.sweep(now_ns)
-            hub.serve(now_ns + SWEEP_NS)
-            give_back(hub.freed)
+            give_back(hub.freed, hub.serve(now_ns + SWEEP_NS))
         hub.refusals.clear()
 
     def _refusals(self) -> str:
@@ -174,5 +173,5 @@ class Session:
         """Keep the connections alive until the phase begins."""
         while not self._loop.stopping and (now_ns := time.monotonic_ns()) < moment_ns:
             self._hub.sweep(now_ns)
-            self._hub.serve(min(moment_ns, now_ns + SWEEP_NS))
-            give_back(self._hub.freed)
+            woke_ns = self._hub.serve(min(moment_ns, now_ns + SWEEP_NS))
+            give_back(self._hub.freed, woke_ns)

@@ -19,7 +19,10 @@ _RESPONSE = (
     "ok operations of the steady (open-loop) phase, failed and unknown ones counted apart"
 )
 _SERVICE = "time from the moment a request was sent to its reply, ok operations only"
-_LAG = "time from the moment a request was due to the moment it was sent: the generator's own delay"
+_LAG = (
+    "time from the moment a request was due to the moment it was sent: the wait for a free "
+    "connection, and the generator's own delay"
+)
 _P99_BASIS = "The value that 99 % do not exceed"
 
 
@@ -155,6 +158,21 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
         meaning="CPU time of a load engine over wall time, mean of a phase, the busiest worker; "
         "above 0.8 the figures are those of the generator.",
+    ),
+    Metric(
+        key="late_p50_us",
+        label="Own delay P50",
+        unit="µs",
+        better="lower",
+        meaning="The median of the generator's own delay in open loop: from the moment a request "
+        "could first be sent (it was due, and a connection was free) to the moment it was sent.",
+    ),
+    Metric(
+        key="late_p99_us",
+        label="Own delay P99",
+        unit="µs",
+        better="lower",
+        meaning="The value that 99 % of the generator's own delays do not exceed.",
     ),
     Metric(
         key="loop_lag_max_us",

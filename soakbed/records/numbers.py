@@ -82,6 +82,7 @@ class GeneratorNumbers(Frozen):
     in_flight_max: int
     reconnects: int
     redirects: int
+    late: Latency | None = None  # open loop: the engines' own delay per operation, all merged
 
 
 class Point(Frozen):

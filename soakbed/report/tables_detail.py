@@ -143,6 +143,8 @@ def instrument(run: ReportedRun) -> Table:
     ):
         rows = [
             Row(_head("cpu_share", unit="of one core"), _cells(phases, _cpu)),
+            Row(_head("late_p50_us", unit="ms"), _cells(phases, _late("p50_us"))),
+            Row(_head("late_p99_us", unit="ms"), _cells(phases, _late("p99_us"))),
             Row(_head("loop_lag_max_us", unit="ms"), _cells(phases, _loop_lag)),
             Row(
                 _head("sent_per_s"), _cells(phases, lambda one: Cell(formats.rate(one.sent_per_s)))
@@ -174,6 +176,14 @@ def _cpu(phase: PhaseNumbers) -> Cell:
 
 def _loop_lag(phase: PhaseNumbers) -> Cell:
     return Cell(formats.ms(phase.generator.loop_lag_max_us))
+
+
+def _late(name: str) -> Callable[[PhaseNumbers], Cell]:
+    def cell(phase: PhaseNumbers) -> Cell:
+        late = phase.generator.late
+        return Cell("–") if late is None else Cell(formats.ms(getattr(late, name)))
+
+    return cell
 
 
 def _state(name: str) -> Callable[[PhaseNumbers], Cell]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from soakbed.records.numbers import PhaseNumbers
+from soakbed.records.numbers import Latency, PhaseNumbers
 from soakbed.records.verdict import Finding, Rule
 from soakbed.units import us_to_ms
 
@@ -53,9 +53,14 @@ _CPU = Rule(
     limit=f"at most {MOST_CPU_SHARE:.0%} of its core, mean of the phase",
     remedy=_FEWER,
 )
+# Design D8 asks for lag P99 within 10 % of response P50. But lag also holds the wait for a busy
+# target: with a target stopped for 1.4 s and an idle generator it is all lag (measuring.md 1.3).
+# So the generator's own delay is judged, and each percentile of it beside the same percentile of
+# the response time: that is the share of the figure on the page which is the generator's.
 _LAG = Rule(
     name="lag",
-    limit=f"lag P99 at most {MOST_LAG_SHARE:.0%} of response P50",
+    limit=f"the generator's own delay, P50 and P99, at most {MOST_LAG_SHARE:.0%} of the response "
+    "time's P50 and P99",
     remedy="give the load host cores of its own or lower steady_share_of_capacity; until then "
     "response time is an upper bound and service time the nearer figure",
 )
@@ -111,6 +116,8 @@ def engine_cpu(steady: PhaseNumbers) -> Finding:
 
 def lag(steady: PhaseNumbers) -> Finding:
     """The generator's own delay is small beside what it measures; the worst operation counts."""
+    if steady.generator.late is not None:
+        return _own_delay(steady, steady.generator.late)
     found = [
         (one.lag.p99_us / one.response.p50_us, name, one.lag.p99_us, one.response.p50_us)
         for name, one in steady.operations.items()
@@ -124,6 +131,27 @@ def lag(steady: PhaseNumbers) -> Finding:
         f"response P50 {us_to_ms(response_us):.3f} ms"
     )
     if lag_us > MOST_LAG_SHARE * response_us:
+        return _LAG.broken(f"{told}, allowed {MOST_LAG_SHARE:.0%}")
+    return _LAG.kept(told)
+
+
+def _own_delay(steady: PhaseNumbers, late: Latency) -> Finding:
+    found = []
+    for name, one in steady.operations.items():
+        for label, mine, its in (
+            ("P50", late.p50_us, one.response.p50_us),
+            ("P99", late.p99_us, one.response.p99_us),
+        ):
+            if mine is not None and its:
+                found.append((mine / its, name, label, mine, its))
+    if not found:
+        return _LAG.skipped("too few values for a P50 of the generator's own delay")
+    share, name, label, mine, its = max(found)
+    told = (
+        f"the generator's own delay {label} {us_to_ms(mine):.3f} ms is {share:.1%} of "
+        f"{name} response {label} {us_to_ms(its):.3f} ms"
+    )
+    if mine > MOST_LAG_SHARE * its:
         return _LAG.broken(f"{told}, allowed {MOST_LAG_SHARE:.0%}")
     return _LAG.kept(told)
 

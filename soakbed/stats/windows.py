@@ -70,6 +70,7 @@ class MergedPhase:
         self.timeline = Timeline()
         self._engines: dict[int, _Engine] = {}
         self._peaks = dict.fromkeys(("loop_lag_max_us", "overdue_max", "in_flight_max"), 0)
+        self._late = Counts()
         self._reconnects = 0
         self._redirects = 0
 
@@ -87,6 +88,7 @@ class MergedPhase:
             engine.cpu_share_max = max(engine.cpu_share_max, state.cpu_share)
         for name, peak in self._peaks.items():
             self._peaks[name] = max(peak, getattr(state, name))
+        self._late.add(Counts.of(window.late))
         self._reconnects += state.reconnects
         self._redirects += state.moved + state.ask
 
@@ -138,6 +140,7 @@ class MergedPhase:
             in_flight_max=self._peaks["in_flight_max"],
             reconnects=self._reconnects,
             redirects=self._redirects,
+            late=_latency(self._late) if self.mode == "open" else None,
         )
 
 

@@ -322,7 +322,10 @@ def _window(phase: Phase, plan: Plan, pretence: Pretence, random: np.random.Gene
         overdue_max=int(random.integers(0, 40)),
         in_flight_max=plan.connections,
     )
-    return Window(0, 0, phase.name, phase.mode, 0, 1, made, state)
+    window = Window(0, 0, phase.name, phase.mode, 0, 1, made, state)
+    if phase.mode == "open":
+        window.late = Histogram.merged(one.lag for one in made.values())
+    return window
 
 
 def _operation(

@@ -77,6 +77,29 @@ def test_the_worst_operation_counts_for_lag():
     assert judge_load.lag(phase(read=slow, write=quick)).verdict == "invalid"
 
 
+@pytest.mark.parametrize(
+    ("p50_us", "p99_us", "expected"),
+    [
+        pytest.param(40, 70, "valid", id="a tenth of either"),
+        pytest.param(41, 70, "invalid", id="more than a tenth of the median"),
+        pytest.param(40, 71, "invalid", id="more than a tenth of the tail"),
+    ],
+)
+def test_the_generators_own_delay_is_judged_beside_the_same_percentile(p50_us, p99_us, expected):
+    quick = operation(response=latency(400, 700), lag=latency(1, 690))
+    held = phase(read=quick)
+    own = held.generator.model_copy(update={"late": latency(p50_us, p99_us)})
+    finding = judge_load.lag(held.model_copy(update={"generator": own}))
+    assert finding.verdict == expected
+
+
+def test_waiting_for_a_stopped_target_is_not_the_generators_delay():
+    stopped = operation(response=latency(400, 1_100_000), lag=latency(10, 1_099_000))
+    held = phase(read=stopped, write=stopped)
+    own = held.generator.model_copy(update={"late": latency(12, 90)})
+    assert judge_load.lag(held.model_copy(update={"generator": own})).verdict == "valid"
+
+
 def test_lag_is_not_judged_from_too_few_values():
     few = operation(lag=latency(1, None))
     assert judge_load.lag(phase(read=few, write=few)).verdict == "skipped"
