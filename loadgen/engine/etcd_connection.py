@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from loadgen.engine import http2
 from loadgen.engine.connection import OWN, SETUP, UP, Connection, Lane, Op
-from loadgen.engine.grpc import CallHeaders, lost_by_status, status_in
+from loadgen.engine.grpc import CallHeaders, lost_by_status, misread, status_in
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, frame
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
-from loadgen.engine.protobuf import range_value
 from loadgen.engine.tls import WANT
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ MAX_KNOWN_BLOCKS = 256
 TABLE_WANTED = 1024  # bytes of header table that the remembered fields need, with room
 
 REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
+CANCEL = (8).to_bytes(4, "big")
 
 _STREAM = struct.Struct(">I").pack
 _now = time.monotonic_ns
@@ -108,6 +108,7 @@ class EtcdConnection(Connection):
             remember=settings.get(http2.HEADER_TABLE_SIZE, 4096) >= TABLE_WANTED,
         )
         stream = self._new_stream(Call((OWN, 0, _now(), 0)))
+        self._windows.passes(len(self.target.probe))  # it counts like any other message
         self.put(
             frame(HEADERS, END_HEADERS, stream, self._headers.first_range)
             + frame(DATA, END_STREAM, stream, self.target.probe)
@@ -178,11 +179,18 @@ class EtcdConnection(Connection):
             call.started = True
             return
         del self._calls[stream]
+        if self._windows.waits():
+            self._abandon(stream)
         code, due, sent, _ = call.op
         if known[0] == 0 and code >= 0 and (code & 1 or self.target.holds(code >> 1, call.body)):
             self._done.append((code, due, sent, _now()))
         else:
             self._unusual_end(call, *known)
+
+    def _abandon(self, stream: int) -> None:
+        """The member answered before it had the whole request: the rest is not sent."""
+        if self._windows.forget(stream):
+            self.put(frame(http2.RST_STREAM, 0, stream, CANCEL))
 
     def _learn(self, block: bytes) -> tuple[int | None, str]:
         if len(self._known) >= MAX_KNOWN_BLOCKS:
@@ -200,24 +208,13 @@ class EtcdConnection(Connection):
         elif status:
             self._lost(call, lost_by_status(status, message))
         else:
-            self._lost(call, self._misread(call))
+            self._lost(call, misread(call.body))
 
     def _probed(self, status: int, message: str) -> None:
         if status and lost_by_status(status, message).cause == "auth":
             self.broken("auth")
         else:
             self.ready()
-
-    def _misread(self, call: Call) -> Lost:
-        """A read that ended well, but without the value that belongs to its key."""
-        body = call.body
-        if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
-            return Lost(FAILED, "protocol")
-        try:
-            value = range_value(body[5:])
-        except TargetProtocolError:
-            return Lost(FAILED, "protocol")
-        return Lost(FAILED, "missing" if value is None else "corrupt")
 
     def _lost(self, call: Call, lost: Lost) -> None:
         if call.op[0] >= 0:
@@ -294,6 +291,7 @@ class EtcdConnection(Connection):
         if len(payload) != 4:
             raise TargetProtocolError("a reset of a wrong size")
         call = self._calls.pop(stream, None)
+        self._windows.forget(stream)
         if call is None:
             return
         reason = int.from_bytes(payload, "big")

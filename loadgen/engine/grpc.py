@@ -6,8 +6,9 @@ from urllib.parse import unquote
 
 from loadgen.engine.hpack import decode, indexed, literal
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
+from loadgen.engine.protobuf import range_value
 
-__all__ = ["CallHeaders", "PUT", "RANGE", "lost_by_status", "status_in"]
+__all__ = ["CallHeaders", "PUT", "RANGE", "lost_by_status", "misread", "status_in"]
 
 RANGE = b"/etcdserverpb.KV/Range"
 PUT = b"/etcdserverpb.KV/Put"
@@ -101,3 +102,14 @@ def lost_by_status(status: int, message: str) -> Lost:
         if text in message:
             return lost
     return _BY_STATUS.get(status, Lost(UNKNOWN, "other"))
+
+
+def misread(body: bytes) -> Lost:
+    """Why a Range that ended well did not carry the value that belongs to its key."""
+    if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
+        return Lost(FAILED, "protocol")
+    try:
+        value = range_value(body[5:])
+    except TargetProtocolError:
+        return Lost(FAILED, "protocol")
+    return Lost(FAILED, "missing" if value is None else "corrupt")

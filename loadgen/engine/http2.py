@@ -129,9 +129,21 @@ class SendWindows:
         self.connection -= size
         return True
 
+    def waits(self) -> bool:
+        """Whether any message has parts that could not go yet."""
+        return bool(self._parts)
+
     def keep(self, stream: int, message: bytes) -> None:
         """Queue a message whose HEADERS went out; `parts` gives its frames as windows open."""
         self._parts.append([stream, message, self.stream])
+
+    def forget(self, stream: int) -> bool:
+        """The call is over; whether a part of its message was still unsent, and now never will."""
+        for part in self._parts:
+            if part[0] == stream:
+                self._parts.remove(part)
+                return True
+        return False
 
     def opened(self, stream: int, increment: int) -> None:
         """The peer sent WINDOW_UPDATE."""

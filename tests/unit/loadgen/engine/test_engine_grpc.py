@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 
 import pytest
@@ -111,10 +112,8 @@ def test_a_range_reply_without_a_key_has_no_value():
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_range_reply_or_a_protocol_error(data):
-    try:
+    with contextlib.suppress(TargetProtocolError):
         range_value(data)
-    except TargetProtocolError:
-        pass
 
 
 @given(st.integers(0, 2**63 - 1))
@@ -124,10 +123,8 @@ def test_a_varint_is_read_as_it_was_written(value):
 
 @given(st.binary(max_size=60))
 def test_any_settings_are_read_or_a_protocol_error(payload):
-    try:
+    with contextlib.suppress(TargetProtocolError):
         read_settings(payload)
-    except TargetProtocolError:
-        pass
 
 
 @given(

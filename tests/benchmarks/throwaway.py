@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadgen.contract.plan import Tls
+from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
 
 __all__ = ["Etcd", "Pki", "Process", "Redis", "free_port", "make_cluster"]
 
@@ -83,13 +84,18 @@ class Process:
     core: int | None = None
     popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
-    def start_command(self, words: Sequence[str]) -> None:
+    def start_command(self, binary: Binary, words: Sequence[str]) -> None:
         """Start it; its output goes to `log` in its folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         pin = [] if self.core is None else ["taskset", "-c", str(self.core)]
         with (self.folder / "log").open("ab") as log:
             self.popen = subprocess.Popen(
-                [*pin, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
+                [*pin, binary.path, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=binary.environment(),
             )
 
     def signal(self, number: int) -> None:
@@ -127,7 +133,7 @@ class Redis(Process):
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.port = self.port or free_port()
-        words = ["redis-server", "--bind", "127.0.0.1", "--cluster-enabled", "yes",
+        words = ["--bind", "127.0.0.1", "--cluster-enabled", "yes",
                  "--save", "", "--appendonly", "no", "--dir", str(self.folder),
                  "--cluster-node-timeout", "2000"]  # fmt: skip
         if self.pki is None:
@@ -138,7 +144,7 @@ class Redis(Process):
                       "--tls-ca-cert-file", self.pki.path("ca.crt"),
                       "--tls-cert-file", self.pki.path("host.crt"),
                       "--tls-key-file", self.pki.path("host.key")]  # fmt: skip
-        self.start_command([*words, *self.extra])
+        self.start_command(find_redis_server(), [*words, *self.extra])
         self.wait_for(["PING"], "PONG")
 
     def cli(self, *words: str) -> str:
@@ -186,7 +192,7 @@ def make_cluster(masters: Sequence[Redis], replicas: Sequence[Redis] = ()) -> No
 class Etcd(Process):
     """One etcd member as a whole cluster of one; mutual TLS for clients and peers."""
 
-    binary: str = "etcd"
+    binary: Binary = field(default_factory=find_etcd)
     port: int = 0
     peer_port: int = 0
     pki: Pki | None = None
@@ -203,7 +209,7 @@ class Etcd(Process):
         self.peer_port = self.peer_port or free_port()
         scheme = "http" if self.pki is None else "https"
         client, peer = f"{scheme}://{self.endpoint}", f"{scheme}://127.0.0.1:{self.peer_port}"
-        words = [self.binary, "--name", "e1", "--data-dir", str(self.folder / "data"),
+        words = ["--name", "e1", "--data-dir", str(self.folder / "data"),
                  "--listen-client-urls", client, "--advertise-client-urls", client,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                  "--initial-cluster", f"e1={peer}", "--log-level", "warn"]  # fmt: skip
@@ -212,7 +218,7 @@ class Etcd(Process):
             words += [f"--{kind}client-cert-auth", f"--{kind}trusted-ca-file",
                       self.pki.path("ca.crt"), f"--{kind}cert-file", self.pki.path("host.crt"),
                       f"--{kind}key-file", self.pki.path("host.key")]  # fmt: skip
-        self.start_command([*words, *self.extra])
+        self.start_command(self.binary, [*words, *self.extra])
         self._wait()
 
     def _wait(self) -> None:

@@ -1,4 +1,6 @@
-"""`python -m loadgen.enginebench`: is the engine as fast as the native client, and as truthful?
+"""`python -m tests.benchmarks.engine_bench`: the engine beside redis-benchmark, in one run.
+
+Is it as fast as the native client, and as truthful?
 
 Server on one core, client on the other, contenders in turn, so that whatever else the machine
 does hits both. The ratio of each repeat is taken first, then the median: a slow minute of the
@@ -24,14 +26,15 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.contract.plan import Keyspace, Plan, Target
-from loadgen.enginebench.measure import (
+from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
+from tests.benchmarks.measure import (
     Figures,
     MeasureFailed,
     engine_figures,
     fill,
     redis_benchmark_figures,
 )
-from loadgen.enginebench.throwaway import Etcd, Pki, Redis, make_cluster
+from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster
 
 __all__ = ["main"]
 
@@ -41,10 +44,10 @@ MOST_P50_DIFFERENCE = 0.2
 
 EXAMPLES = """\
 examples:
-  python -m loadgen.enginebench                          about two minutes, the table
-  python -m loadgen.enginebench --out engine-bench.json  and the figures as JSON
-  python -m loadgen.enginebench --plain --pipeline 16    without TLS, 16 commands a batch
-  python -m loadgen.enginebench --etcd /opt/etcd/etcd    and the engine against one etcd member
+  python -m tests.benchmarks.engine_bench                          about two minutes, the table
+  python -m tests.benchmarks.engine_bench --out engine-bench.json  and the figures as JSON
+  python -m tests.benchmarks.engine_bench --plain --pipeline 16    without TLS, 16 commands a batch
+  python -m tests.benchmarks.engine_bench --etcd find     and the engine against one etcd member
 """
 
 
@@ -81,9 +84,9 @@ def _run(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         pairs = _redis_repeats(asked, server, folder, client_core)
     result = _judge(asked, pairs)
     _print_table(result, pairs)
-    etcd = asked.etcd or shutil.which("etcd")
-    if etcd:
-        member = Etcd(folder / "etcd", core=server_core, binary=str(etcd), pki=pki)
+    if asked.etcd:
+        binary = find_etcd() if asked.etcd == "find" else Binary(asked.etcd)
+        member = Etcd(folder / "etcd", core=server_core, binary=binary, pki=pki)
         with _running(member):
             result["etcd"] = _etcd_repeats(asked, member, folder, client_core)
     return result
@@ -161,7 +164,7 @@ def _judge(asked: argparse.Namespace, pairs: list[tuple[Figures, Figures]]) -> d
             "seconds": asked.seconds,
             "machine": platform.platform(),
             "python": platform.python_version(),
-            "redis": _version("redis-server"),
+            "redis": _version(find_redis_server()),
         },
         "repeats": [[asdict(ours), asdict(theirs)] for ours, theirs in pairs],
         "ratios": ratios,
@@ -217,7 +220,6 @@ def _missing() -> list[str]:
     lacks = [
         f"{name} is not installed; install it with: apt-get install {package}"
         for name, package in (
-            ("redis-server", "redis-server"),
             ("redis-benchmark", "redis-tools"),
             ("redis-cli", "redis-tools"),
             ("openssl", "openssl"),
@@ -230,13 +232,15 @@ def _missing() -> list[str]:
     return lacks
 
 
-def _version(program: str) -> str:
-    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.strip()
+def _version(program: Binary) -> str:
+    return subprocess.run(
+        [program.path, "--version"], capture_output=True, text=True, env=program.environment()
+    ).stdout.strip()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m loadgen.enginebench",
+        prog="python -m tests.benchmarks.engine_bench",
         description="The engine against redis-benchmark on one throwaway Redis master.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -247,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pipeline", type=int, default=1)
     parser.add_argument("--value-bytes", type=int, default=1024)
     parser.add_argument("--plain", action="store_true", help="without TLS")
-    parser.add_argument("--etcd", type=Path, help="an etcd binary, to measure it too")
+    parser.add_argument("--etcd", help="an etcd binary, to measure it too; `find` finds one")
     parser.add_argument("--out", type=Path, help="save the figures as JSON")
     return parser
 

@@ -14,7 +14,7 @@ from loadgen.contract.histogram import Histogram
 from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
-from loadgen.enginebench.throwaway import Redis
+from tests.benchmarks.throwaway import Redis
 
 __all__ = ["Figures", "MeasureFailed", "engine_figures", "fill", "redis_benchmark_figures"]
 

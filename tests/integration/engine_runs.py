@@ -1,0 +1,129 @@
+"""One engine as its own process against a real server, and what its spool says afterwards."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadgen.contract.plan import Keyspace, Phase, Plan, Tls
+from loadgen.contract.spool import read_spool
+from loadgen.contract.window import OperationWindow, SessionEnd, Window
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+FILL = Phase("fill", "fill", 30)
+
+
+def closed(seconds: int) -> Phase:
+    return Phase("capacity", "closed", seconds)
+
+
+def open_loop(seconds: int, rate: float, arrivals: str = "poisson") -> Phase:
+    return Phase("steady", "open", seconds, rate_per_s=rate, arrivals=arrivals)
+
+
+def plan_for(target: str, endpoints: list[str], tls: Tls, *phases: Phase, **changes) -> Plan:
+    values = {
+        "run_id": "test",
+        "session": "capacity",
+        "target": target,
+        "endpoints": tuple(endpoints),
+        "keyspace": Keyspace(500, "/bench/"),
+        "phases": phases,
+        "tls": tls,
+        "value_bytes": 256,
+        "connections": 12,
+        "timeout_ms": 3000,
+        **changes,
+    }
+    return Plan(**values)
+
+
+@dataclass
+class Spooled:
+    """What one engine left behind."""
+
+    exit_code: int
+    said: str
+    printed: str
+    windows: list[Window] = field(default_factory=list)
+    end: SessionEnd | None = None
+
+    def whole(self, phase: str = "") -> dict[str, OperationWindow]:
+        """All windows of a phase, or of the session, added up."""
+        made = {"read": OperationWindow(), "write": OperationWindow()}
+        for window in self.windows:
+            if phase in ("", window.phase):
+                for name, operation in window.operations.items():
+                    made[name].add(operation)
+        return made
+
+    def causes(self, phase: str = "") -> dict[str, int]:
+        causes: dict[str, int] = {}
+        for operation in self.whole(phase).values():
+            for cause, count in operation.causes.items():
+                causes[cause] = causes.get(cause, 0) + count
+        return causes
+
+    def count(self, name: str, phase: str = "") -> int:
+        return sum(getattr(operation, name) for operation in self.whole(phase).values())
+
+    def moved(self) -> int:
+        return sum(window.generator.moved for window in self.windows)
+
+
+class EngineRun:
+    """Starts at once; `finish` waits and reads the spool."""
+
+    def __init__(self, folder: Path, plan: Plan, *, rank: int = 0, windows: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.spool = folder / f"worker-{rank}.spool"
+        path = folder / "plan.json"
+        plan.write(path)
+        words = ["-m", "loadgen.engine", str(path), "--rank", str(rank), "--spool", str(self.spool)]
+        self.popen = subprocess.Popen(
+            [sys.executable, *words, *(["--windows"] if windows else [])],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def stop(self) -> None:
+        self.popen.send_signal(signal.SIGTERM)
+
+    def finish(self, timeout: float = 120) -> Spooled:
+        try:
+            printed, said = self.popen.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.communicate()
+            raise
+        made = Spooled(self.popen.returncode, said, printed)
+        for frame in read_spool(self.spool) if self.spool.exists() else ():
+            if frame["kind"] == "end":
+                made.end = SessionEnd.from_json(frame)
+            else:
+                made.windows.append(Window.from_json(frame))
+        return made
+
+
+def run_engine(folder: Path, plan: Plan, **how) -> Spooled:
+    return EngineRun(folder, plan, **how).finish()
+
+
+def assert_the_sum_is_right(spooled: Spooled) -> None:
+    """sent = ok + failed + unknown, and the windows say the same as the last frame."""
+    end = spooled.end
+    assert end is not None, spooled.said
+    assert end.sent == end.ok + end.failed + end.unknown
+    for name in ("sent", "ok", "failed", "unknown"):
+        assert spooled.count(name) == getattr(end, name), name
+    assert sum(spooled.causes().values()) == end.failed + end.unknown
+    for operation in spooled.whole().values():
+        assert operation.response.total == operation.ok
+        assert operation.service.total == operation.ok
+        assert operation.lag.total == operation.ok
