@@ -1,4 +1,6 @@
-"""The only doubles: `FakeEngine` stands in for the load engine, `FakeLoadHost` for a load host."""
+"""The only doubles: `FakeEngine` stands in for the load engine, `FakeLoadHost` for a load host,
+`FakeAnsible` for playbooks and `FakeArtifacts` for what is fetched.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.spool import SpoolWriter
@@ -156,6 +159,32 @@ class FakeLoadHost:
 
     def local(self, folder: str) -> Path:
         return self.root / Path(folder).name
+
+
+class FakeAnsible:
+    """Plays nothing: keeps what it was asked, and hands back what it was given by playbook."""
+
+    def __init__(self, returned: Mapping[str, Mapping[str, Any]] | None = None, changed: int = 0):
+        self.returned, self.changed = returned or {}, changed
+        self.played: list[tuple[str, dict[str, Any]]] = []
+
+    def play(self, playbook, inventory, variables, *, log, on_event=None):
+        from soakbed.adapters.ansible import PlayOutcome
+
+        self.played.append((playbook, dict(variables)))
+        return PlayOutcome(self.changed, 0.1, (), self.returned.get(playbook, {}))
+
+
+class FakeArtifacts:
+    """Has one bundle for every target; keeps what it was asked."""
+
+    def __init__(self, bundle) -> None:
+        self.made = bundle
+        self.asked: list[tuple[str, bool, str]] = []
+
+    def bundle(self, target, *, allow_substitute, arch=""):
+        self.asked.append((target, allow_substitute, arch))
+        return self.made
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ OnEvent = Callable[[str], None]
 # A task that hands data back returns it under this key, as {topic: data}; see playbooks/README.md.
 RETURNED = "soakbed"
 _GRACE_S = 5.0
+# Ansible's own words for the task that checks a role's variables; no progress to tell.
+_ARGUMENTS = "Validating arguments against arg spec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ class _Listener:
         if kind == "playbook_on_play_start":
             self.play = str(data.get("name", ""))
         elif kind == "playbook_on_task_start":
-            self.on_event(f"{self.play}: {data.get('name', '')}")
+            name = str(data.get("name", ""))
+            if _ARGUMENTS not in name:
+                self.on_event(f"{self.play}: {name}")
         elif kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
             self._result(kind, data)
         elif kind == "playbook_on_stats":
@@ -168,12 +172,7 @@ class Playbooks:
                 project_dir=str(self._folder),
                 playbook=playbook,
                 inventory=str(inventory.resolve()),
-                envvars={
-                    "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
-                    "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
-                    "ANSIBLE_LOCAL_TEMP": str(scratch / "tmp"),
-                    "PATH": os.pathsep.join([str(_launcher(scratch)), *os.get_exec_path()]),
-                },
+                envvars=self._environment(scratch, sockets),
                 settings={"suppress_ansible_output": True, "pexpect_timeout": 1},
                 quiet=True,
                 event_handler=listener,
@@ -184,6 +183,14 @@ class Playbooks:
             if done.rc != 0:
                 raise _failure(playbook, listener, done.stdout.read(), log)
         return listener.outcome(time.monotonic() - started)
+
+    def _environment(self, scratch: Path, sockets: Path) -> dict[str, str]:
+        return {
+            "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+            "ANSIBLE_LOCAL_TEMP": str(scratch / "tmp"),
+            "PATH": os.pathsep.join([str(_launcher(scratch)), *os.get_exec_path()]),
+        }
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

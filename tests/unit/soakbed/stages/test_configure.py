@@ -1,0 +1,226 @@
+"""What the stage asks Ansible for, and what it makes of the answers."""
+
+import json
+import stat
+
+import pytest
+
+from soakbed.adapters.artifact_bundles import Bundle
+from soakbed.errors import ConfigureError
+from soakbed.records.places import Places
+from soakbed.records.run import ArtifactUse
+from soakbed.records.spec import RunSpec
+from soakbed.records.testbed import Testbed
+from soakbed.stages.configure import configure_target, prepare_hosts, wipe_target
+from tests.fakes import FakeAnsible, FakeArtifacts
+
+ADDRESSES = {"d1": "10.83.50.11", "d2": "10.83.50.12", "d3": "10.83.50.13", "l1": "10.83.50.21"}
+DUTIES = {name: "load" if name == "l1" else "data" for name in ADDRESSES}
+TESTBED = Testbed.model_validate(
+    {
+        "name": "t-play",
+        "provider": "local",
+        "shares_machine": True,
+        "known_hosts_file": "/known_hosts",
+        "hosts": {
+            name: {"name": name, "duty": DUTIES[name], "address": address, "key_file": "/key"}
+            for name, address in ADDRESSES.items()
+        },
+    }
+)
+SPEC = RunSpec.model_validate(
+    {
+        "testbed": {
+            "name": "t-play",
+            "provider": "local",
+            "network_cidr": "10.83.50.0/24",
+            "hosts": {n: {"duty": DUTIES[n], "address": a} for n, a in ADDRESSES.items()},
+        },
+        "workload": {"name": "quick", "keys": 1000},
+        "targets": ["etcd", "redis_cluster"],
+        "appendfsync": "always",
+    }
+)
+REFUSED = {"setting": "vm.swappiness", "wanted": "1", "found": "60", "reason": "shared kernel"}
+MEASURED = {
+    name: {
+        "preflight": {"machine": "x86_64", "cores": 1},
+        "clock": {"clock_offset_us": 7, "clock_bound_us": 50},
+        "tuning": {"applied": [], "not_applied": [REFUSED] if name == "d1" else []},
+    }
+    for name in ADDRESSES
+}
+USE = ArtifactUse(
+    name="etcd-server",
+    version="3.5.16-4",
+    pinned_version="3.5.10",
+    sha256="0" * 64,
+    origin="debian",
+    substituted=True,
+    reason="3.5.10 could not be had",
+)
+
+
+def answers(version):
+    """What the data hosts hand back when a target is up."""
+    return {
+        name: {
+            "installed": {
+                "binaries": {"/opt/soakbed/bin/etcd": "1" * 64},
+                "limits": ["unit: LimitNOFILE: wanted 65536, found 20000: cannot be raised"],
+            },
+            "effective": {name: {"ETCD_NAME": name, "version": version, "quota_backend_bytes": 8}},
+        }
+        for name in ("d1", "d2", "d3")
+    }
+
+
+@pytest.fixture
+def places(tmp_path):
+    return Places(project=tmp_path, state=tmp_path / "state", cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    file = tmp_path / "etcd.tar.gz"
+    return Bundle("etcd", "3.5.16", file, "stamp", {"/opt/soakbed/bin/etcd": "1" * 64}, (USE,))
+
+
+def prepare(places, ansible=None):
+    return prepare_hosts(
+        TESTBED,
+        "tuned",
+        ansible=ansible or FakeAnsible({"site.yml": MEASURED}, changed=3),
+        places=places,
+        load_host={"load_host_bundle": "/bundle"},
+        log=places.state / "site.jsonl",
+    )
+
+
+def configure(places, bundle, *, target="etcd", version='{"etcdserver":"3.5.16"}'):
+    prepare(places)
+    ansible = FakeAnsible({f"{target}.yml": answers(version)}, changed=9)
+    artifacts = FakeArtifacts(bundle)
+    ready = configure_target(
+        TESTBED,
+        target,
+        SPEC,
+        ansible=ansible,
+        artifacts=artifacts,
+        places=places,
+        log=places.state / "etcd.jsonl",
+    )
+    return ready, ansible, artifacts
+
+
+def test_hosts_are_prepared_with_profile_certificates_and_packages(places):
+    ansible = FakeAnsible({"site.yml": MEASURED})
+    prepare(places, ansible)
+    assert ansible.played == [
+        (
+            "site.yml",
+            {
+                "profile": "tuned",
+                "pki_source": str(places.state / "pki"),
+                "load_host_bundle": "/bundle",
+            },
+        )
+    ]
+    assert (places.state / "pki" / "d3.key").exists()
+
+
+def test_what_was_measured_comes_back_by_host_and_is_kept(places):
+    ready = prepare(places)
+    assert ready.changed == 3
+    assert ready.facts["l1"] == {
+        "machine": "x86_64",
+        "cores": 1,
+        "clock_offset_us": 7,
+        "clock_bound_us": 50,
+    }
+    assert json.loads((places.state / "hosts.json").read_text())["facts"] == ready.facts
+
+
+def test_tuning_that_a_host_could_not_take_is_told(places):
+    assert prepare(places).not_applied == ("d1: vm.swappiness: wanted 1, found 60: shared kernel",)
+
+
+def test_a_target_that_is_up_is_described_by_what_answered(places, bundle):
+    ready, _, artifacts = configure(places, bundle)
+    assert ready.version == "3.5.16"
+    assert ready.substituted
+    assert ready.reasons == ("3.5.10 could not be had",)
+    assert ready.endpoints == ("10.83.50.11:2379", "10.83.50.12:2379", "10.83.50.13:2379")
+    assert ready.binaries["d2"] == {"/opt/soakbed/bin/etcd": "1" * 64}
+    assert ready.effective["d1"]["quota_backend_bytes"] == "8"
+    assert ready.changed_tasks == 9
+    assert artifacts.asked == [("etcd", True, "amd64")]
+
+
+def test_limits_that_a_unit_did_not_get_stand_beside_the_tuning(places, bundle):
+    ready, _, _ = configure(places, bundle)
+    assert ready.not_applied[0].startswith("d1: vm.swappiness")
+    assert "d3: unit: LimitNOFILE: wanted 65536, found 20000: cannot be raised" in ready.not_applied
+
+
+def test_masters_of_redis_come_before_replicas(places, bundle):
+    ready, _, _ = configure(places, bundle, target="redis_cluster", version="3.5.16")
+    assert [endpoint.rsplit(":")[-1] for endpoint in ready.endpoints] == ["6379"] * 3 + ["6380"] * 3
+
+
+def test_redis_gets_its_durability_and_passwords_and_keeps_them(places, bundle):
+    _, first, _ = configure(places, bundle, target="redis_cluster", version="3.5.16")
+    _, second, _ = configure(places, bundle, target="redis_cluster", version="3.5.16")
+    variables = first.played[0][1]
+    assert variables["redis_cluster_appendfsync"] == "always"
+    assert set(variables["redis_cluster_passwords"]) == {"admin", "bench", "replication"}
+    assert second.played == first.played
+    secret = places.state / "secrets" / "redis.json"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_a_member_that_answers_as_another_version_is_an_error(places, bundle):
+    with pytest.raises(ConfigureError, match=r"d1 answers as version .*3\.4\.23.*3\.5\.16 was"):
+        configure(places, bundle, version='{"etcdserver":"3.4.23"}')
+
+
+def test_hosts_that_were_not_prepared_are_an_error(places, bundle):
+    with pytest.raises(ConfigureError, match="the hosts are not prepared") as unprepared:
+        configure_target(
+            TESTBED,
+            "etcd",
+            SPEC,
+            ansible=FakeAnsible(),
+            artifacts=FakeArtifacts(bundle),
+            places=places,
+            log=places.state / "etcd.jsonl",
+        )
+    assert "soakbed provision" in unprepared.value.remedy
+
+
+def test_data_hosts_of_two_architectures_are_an_error(places, bundle):
+    prepare(places)
+    file = places.state / "hosts.json"
+    hosts = json.loads(file.read_text())
+    hosts["facts"]["d2"]["machine"] = "aarch64"
+    file.write_text(json.dumps(hosts))
+    with pytest.raises(ConfigureError, match="2 architectures: amd64, arm64"):
+        configure_target(
+            TESTBED,
+            "etcd",
+            SPEC,
+            ansible=FakeAnsible(),
+            artifacts=FakeArtifacts(bundle),
+            places=places,
+            log=places.state / "etcd.jsonl",
+        )
+
+
+@pytest.mark.parametrize(
+    ("target", "wiped"),
+    [("etcd", [["etcd"]]), ("", [["etcd", "redis_cluster"]]), ("tikv", [])],
+)
+def test_wiping_names_the_targets(places, target, wiped):
+    ansible = FakeAnsible()
+    wipe_target(TESTBED, target, ansible=ansible, places=places)
+    assert [variables["wipe_targets"] for _, variables in ansible.played] == wiped

@@ -1,0 +1,64 @@
+"""Testbed -> inventory, as Ansible reads it."""
+
+import json
+
+import yaml
+
+from soakbed.records.testbed import Testbed
+from soakbed.stages.inventory import inventory, write_inventory
+
+
+def made_testbed(**more):
+    host = {"duty": "data", "address": "10.83.50.11", "key_file": "/keys/id_ed25519"}
+    hosts = {
+        name: {**host, "name": name, "address": f"10.83.50.1{number}"}
+        for number, name in enumerate(("d1", "d2", "d3"), start=1)
+    }
+    hosts["l1"] = {**host, "name": "l1", "duty": "load", "address": "10.83.50.21", **more}
+    return Testbed.model_validate(
+        {
+            "name": "t-play",
+            "provider": "local",
+            "shares_machine": True,
+            "known_hosts_file": "/state of mine/known_hosts",
+            "hosts": hosts,
+        }
+    )
+
+
+def test_hosts_are_grouped_by_duty():
+    groups = inventory(made_testbed())["all"]["children"]
+    assert {name: sorted(group["hosts"]) for name, group in groups.items()} == {
+        "data": ["d1", "d2", "d3"],
+        "load": ["l1"],
+    }
+
+
+def test_each_host_says_how_it_is_reached():
+    load = inventory(made_testbed(user="admin", port=2222, data_dir="/mnt/nvme"))["all"]["children"]
+    assert load["load"]["hosts"]["l1"] == {
+        "ansible_host": "10.83.50.21",
+        "ansible_port": 2222,
+        "ansible_user": "admin",
+        "ansible_become": True,
+        "ansible_ssh_private_key_file": "/keys/id_ed25519",
+        "host_data_dir": "/mnt/nvme",
+    }
+
+
+def test_root_needs_no_further_rights():
+    assert (
+        inventory(made_testbed())["all"]["children"]["load"]["hosts"]["l1"]["ansible_become"]
+        is False
+    )
+
+
+def test_only_hosts_whose_key_is_known_are_spoken_to():
+    common = inventory(made_testbed())["all"]["vars"]["ansible_ssh_common_args"]
+    assert "StrictHostKeyChecking=yes" in common
+    assert "UserKnownHostsFile='/state of mine/known_hosts'" in common
+
+
+def test_the_file_is_yaml_and_json_alike(tmp_path):
+    file = write_inventory(made_testbed(), tmp_path / "new" / "inventory.yml")
+    assert yaml.safe_load(file.read_text()) == json.loads(file.read_text())
