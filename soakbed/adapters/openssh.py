@@ -27,8 +27,8 @@ def greets(address: str, port: int, *, within_s: float) -> bool:
         return False
 
 
-def refusal_of(host: Host, known_hosts: str) -> str:
-    """Why the host does not let us in, in ssh's own words; "" if it does."""
+def refusal_of(host: Host, known_hosts: str, *, command: str = "true") -> str:
+    """Why the host does not let us in and run `command`, in its own words; "" if it does."""
     options = {
         "BatchMode": "yes",
         "ConnectTimeout": str(_CONNECT_WITHIN_S),
@@ -41,14 +41,15 @@ def refusal_of(host: Host, known_hosts: str) -> str:
         [
             *("ssh", "-F", "/dev/null", "-i", host.key_file, "-p", str(host.port)),
             *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
-            *(f"{host.user}@{host.address}", "true"),
+            *(f"{host.user}@{host.address}", command),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    return "" if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
+    words = done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}"
+    return "" if done.returncode == 0 else words
 
 
 def user_known_hosts() -> list[Path]:

@@ -160,20 +160,38 @@ def _write_known_hosts(spec: TestbedSpec, places: Places) -> None:
 
 def _wait_until_open(testbed: Testbed) -> None:
     """Return once every host lets us in; raise with each one's last words if one does not."""
+    proofs = _proofs(testbed)
     closed = dict.fromkeys(testbed.hosts, "")
     deadline = time.monotonic() + _OPEN_WITHIN_S
+
+    def ask(name: str) -> str:
+        host = testbed.hosts[name]
+        return refusal_of(host, testbed.known_hosts_file, command=proofs[name])
+
     while True:
         with ThreadPoolExecutor(len(closed)) as pool:
-            asked = pool.map(
-                lambda name: refusal_of(testbed.hosts[name], testbed.known_hosts_file), closed
-            )
+            asked = pool.map(ask, closed)
             closed = {name: words for name, words in zip(closed, asked, strict=True) if words}
         if not closed:
             return
         if time.monotonic() > deadline:
             raise ProvisionError(
-                f"no way in over SSH after {_OPEN_WITHIN_S:.0f} s:\n"
+                f"hosts are not usable after {_OPEN_WITHIN_S:.0f} s:\n"
                 + "\n".join(f"- {name}: {words}" for name, words in closed.items()),
-                remedy="see that these hosts run, and that user and key are theirs",
+                remedy="see that these hosts run, and that user and key are theirs; if local hosts "
+                "cannot ping each other, a firewall filters bridges on this machine: "
+                "sysctl -w net.bridge.bridge-nf-call-iptables=0",
             )
         time.sleep(0.5)
+
+
+def _proofs(testbed: Testbed) -> dict[str, str]:
+    """What each host must be able to do: local ones reach the next in a ring.
+
+    Elsewhere ICMP may be closed on purpose, and there being let in is enough.
+    """
+    if testbed.provider == "static":
+        return dict.fromkeys(testbed.hosts, "true")
+    names = sorted(testbed.hosts)
+    following = zip(names, [*names[1:], names[0]], strict=True)
+    return {name: f"ping -q -c1 -W2 {testbed.hosts[after].address}" for name, after in following}
