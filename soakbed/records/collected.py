@@ -14,7 +14,8 @@ __all__ = ["CollectInventory"]
 class CollectInventory(Frozen):
     """Where each piece of evidence lies, and what of it was cut or could not be had.
 
-    `files`: host -> path below `hosts/<host>/` -> bytes, and what this machine gave itself. `notes` begin with the host's name.
+    `files`: host -> path below `hosts/<host>/` -> bytes; also what "this machine" itself gave.
+    `notes` begin with the host's name.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ Answer = TypeVar("Answer")
 
 PROBES = Path(__file__).with_name("probes")
 MOST_BYTES_PER_FILE = 20 * MIB
+MACHINE = "this machine"  # beside the hosts' names, where they are containers on it
 _SCRATCH = "/var/tmp/soakbed-evidence"
 _TIMEOUT_S = 300
 _STRUCK = b"<secret>"
@@ -64,12 +66,11 @@ def collect(
 
     done = _on_all(testbed, fetched)
     _remove_sessions(testbed, target, shell=shell, folder=folder)
-    return CollectInventory(
-        target=target,
-        since_s=since_s,
-        files={name: sizes for name, (sizes, _) in done.items()},
-        notes=tuple(note for _, notes in done.values() for note in notes),
-    )
+    files = {name: sizes for name, (sizes, _) in done.items()}
+    notes = [note for _, notes in done.values() for note in notes]
+    if testbed.shares_machine:
+        files[MACHINE] = _machines_kernel_log(folder / "hosts", since_s, notes)
+    return CollectInventory(target=target, since_s=since_s, files=files, notes=tuple(notes))
 
 
 def secrets_of(testbed: Testbed) -> tuple[str, ...]:
@@ -132,6 +133,18 @@ def _remove_sessions(testbed: Testbed, target: str, *, shell: Shell, folder: Pat
         session = f"{SESSIONS}/{folder.parent.name}-{target}-{record.stem}"
         for host in testbed.of_duty("load"):
             shell.run(host, ["rm", "-rf", session])
+
+
+def _machines_kernel_log(into: Path, since_s: float, notes: list[str]) -> dict[str, int]:
+    """The kernel's messages since the run began, where all hosts share this machine's kernel."""
+    asked = ["dmesg", "--time-format=iso", f"--since=@{int(since_s)}"]
+    done = subprocess.run(asked, capture_output=True, check=False)
+    if done.returncode:
+        notes.append(f"{MACHINE}: {done.stderr.decode(errors='replace').strip()}")
+        return {}
+    file = into / "kernel-of-machine.log"
+    file.write_bytes(done.stdout[-MOST_BYTES_PER_FILE:])
+    return {file.name: file.stat().st_size}
 
 
 def _python(script: str, *arguments: str) -> list[str]:

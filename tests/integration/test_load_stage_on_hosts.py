@@ -275,6 +275,7 @@ def test_evidence_is_collected_without_a_secret_in_it(bench, tmp_path):
     assert len(secrets) == 3
     fetched = [path for path in folder.rglob("*") if path.is_file()]
     assert len(fetched) == sum(len(files) for files in inventory.files.values()) > 20
+    assert (folder / "hosts" / "kernel-of-machine.log").exists()
     for path in fetched:
         content = path.read_bytes()
         assert b"PRIVATE KEY" not in content

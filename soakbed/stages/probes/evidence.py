@@ -97,8 +97,8 @@ def kernel_log(into: Path, since_s: int, limit_bytes: int, notes: list[str]) -> 
     said = done.stdout
     if done.returncode:
         notes.append(
-            "kernel.log: this host may not read its kernel's log, as a container that shares the "
-            "machine's kernel may not; read `dmesg` on the machine"
+            "kernel.log: this host may not read its kernel's log; "
+            "a container shares the kernel of its machine, and the log is there"
         )
         said = subprocess.run(
             [*journal, f"--since=@{since_s}"], capture_output=True, check=False
