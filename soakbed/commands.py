@@ -22,6 +22,7 @@ from soakbed.errors import ArchiveError, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, judge_and_report, prepare
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
+from soakbed.records.run import StageTime
 from soakbed.records.spec import RunSpec, TestbedSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
@@ -104,10 +105,18 @@ def setup(session: Session, targets: Sequence[str]) -> None:
 
 def provision(session: Session, profile: str) -> None:
     """Hosts made and prepared."""
+    kept = session.places.state / "stages.jsonl"
     with session.alone():
+        kept.unlink(missing_ok=True)  # only the newest provision is part of a run's story
+        session.watch.note = lambda taken: _append(kept, taken.model_dump_json())
         tools = session.tools
         prepare(session.spec, profile, tools=tools, places=session.places, watch=session.watch)
     _say_hosts(session)
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def _say_hosts(session: Session) -> None:
@@ -153,7 +162,11 @@ def bench(session: Session, spec: RunSpec) -> None:
 def _bench(session: Session, spec: RunSpec, run: RunFolder) -> None:
     session.watch.note = run.note_time
     with session.alone():
-        summary = Bench(spec, run, session.places, session.tools, session.watch)(session.command)
+        kept = session.places.state / "stages.jsonl"
+        lines = kept.read_text().splitlines() if kept.exists() else []
+        earlier = tuple(StageTime.model_validate_json(line) for line in lines)
+        press = Bench(spec, run, session.places, session.tools, session.watch, earlier)
+        summary = press(session.command)
     _conclude(session.console, run, summary, strict=True)
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from soakbed.adapters.ansible import Ansible
 from soakbed.adapters.artifacts import Artifacts
@@ -170,9 +172,11 @@ class Bench:
     places: Places
     tools: Tools
     watch: Stopwatch
+    earlier: tuple[StageTime, ...] = ()  # of the command that made the hosts
 
     def __call__(self, command: Sequence[str]) -> Summary:
         """The run from its first missing record to the page."""
+        self._keep_manifest(command)
         testbed = prepare(
             self.spec.testbed,
             self.spec.profile,
@@ -186,13 +190,26 @@ class Bench:
         with Ssh(testbed) as shell:
             for target in self.spec.targets:
                 self._press(target, testbed, shell)
-        self.run.write(
-            "manifest",
-            manifest(self.run.run_id, self.places.project, command=command, times=self.run.times()),
-        )
+        self._keep_manifest(command)
         summary = judge_and_report(self.run, watch=self.watch)
+        self._keep_manifest(command)
         self.run.finish()
         return summary
+
+    def _keep_manifest(self, command: Sequence[str]) -> None:
+        """What ran, with the times so far; a resumed run keeps the command it began with."""
+        before = self.run.read("manifest", dict[str, Any]) if self.run.has("manifest") else {}
+        made = manifest(
+            self.run.run_id,
+            self.places.project,
+            command=str(before.get("command") or shlex.join(command)),
+            times=[*self.earlier, *self.run.times()],
+        )
+        commits = [*before.get("earlier_commits", []), before.get("commit")]
+        made["earlier_commits"] = [
+            commit for commit in commits if commit not in (None, made["commit"])
+        ]
+        self.run.write("manifest", made)
 
     def _press(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """One target from configuration to wiped hosts."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -37,14 +36,14 @@ def commit_of(project: Path) -> dict[str, Any]:
 
 
 def manifest(
-    run_id: str, project: Path, *, command: Sequence[str], times: Sequence[StageTime]
+    run_id: str, project: Path, *, command: str, times: Sequence[StageTime]
 ) -> dict[str, Any]:
     """Everything about a run that its other records do not hold."""
     return {
         "schema": 1,
         "run_id": run_id,
         **commit_of(project),
-        "command": shlex.join(command),
+        "command": command,
         "controller": {
             "kernel": platform.release(),
             "machine": platform.machine(),
