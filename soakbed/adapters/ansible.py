@@ -181,7 +181,8 @@ class Playbooks:
             if interrupted():
                 raise KeyboardInterrupt
             if done.rc != 0:
-                raise _failure(playbook, listener, done.stdout.read(), log)
+                with done.stdout as said:
+                    raise _failure(playbook, listener, said.read(), log)
         return listener.outcome(time.monotonic() - started)
 
     def _environment(self, scratch: Path, sockets: Path) -> dict[str, str]:
@@ -285,9 +286,19 @@ def _end_play(scratch: Path) -> None:
     ]
     for process in ours:
         _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(ours, timeout=_GRACE_S)
-    for process in alive:
+    until = time.monotonic() + _GRACE_S
+    while any(map(_alive, ours)) and time.monotonic() < until:
+        time.sleep(0.05)
+    for process in filter(_alive, ours):
         _signal(process, signal.SIGKILL)
+
+
+def _alive(process: psutil.Process) -> bool:
+    """Whether it still does anything; a zombie waits for runner, which alone may reap it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _command_line(process: psutil.Process) -> list[str]:
