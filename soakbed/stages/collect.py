@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,7 +138,8 @@ def _remove_sessions(testbed: Testbed, target: str, *, shell: Shell, folder: Pat
 
 def _machines_kernel_log(into: Path, since_s: float, notes: list[str]) -> dict[str, int]:
     """The kernel's messages since the run began, where all hosts share this machine's kernel."""
-    asked = ["dmesg", "--time-format=iso", f"--since=@{int(since_s)}"]
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since_s))  # dmesg knows no @SECONDS
+    asked = ["dmesg", "--time-format=iso", f"--since={since}"]
     done = subprocess.run(asked, capture_output=True, check=False)
     if done.returncode:
         notes.append(f"{MACHINE}: {done.stderr.decode(errors='replace').strip()}")
