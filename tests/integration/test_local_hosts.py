@@ -205,7 +205,7 @@ def test_teardown_by_name_works_without_terraforms_state(bench: Bench) -> None:
     assert remains_of(SPEC.name).lines() == []
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.3, 0.8, 1.6])
+@pytest.mark.parametrize("wait_s", [0.0, 0.8, 1.6])
 def test_a_pipeline_killed_while_hosts_are_made_leaves_nothing_after_teardown(
     bench: Bench, wait_s: float
 ) -> None:
@@ -214,7 +214,7 @@ def test_a_pipeline_killed_while_hosts_are_made_leaves_nothing_after_teardown(
     assert remains_of(SPEC.name).lines() == []
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("wait_s", [0.3, 1.5])
 def test_a_pipeline_killed_while_hosts_are_made_goes_on_when_run_again(
     bench: Bench, wait_s: float
 ) -> None:
