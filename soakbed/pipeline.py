@@ -293,7 +293,13 @@ class Bench:
         """Journals, configurations and facts from the live hosts into the run folder."""
         with self.watch.stage(f"{target}: collect"):
             self._keep_facts(testbed, shell, target, "after")
-            found = collect(testbed, target, shell=shell, folder=self.run.folder(target))
+            found = collect(
+                testbed,
+                target,
+                shell=shell,
+                folder=self.run.folder(target),
+                since_s=(self.run.path / "spec.json").stat().st_mtime,
+            )
             self.run.write(f"{target}/collected", found)
 
     def _keep_facts(self, testbed: Testbed, shell: Ssh, target: str, when: str) -> None:

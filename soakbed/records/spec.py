@@ -9,7 +9,7 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from soakbed.records.frozen import Frozen
 from soakbed.records.testbed import Duty
@@ -49,24 +49,27 @@ class HostSpec(Frozen):
         return value
 
 
+def _short_and_plain(value: str) -> str:
+    """Names become names of machines, units and folders."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "not a short plain name; "
+            "use a-z, 0-9 and -, at most 20 characters, beginning with a letter"
+        )
+    return value
+
+
+PlainName = Annotated[str, AfterValidator(_short_and_plain)]
+
+
 class TestbedSpec(Frozen):
     """One cluster shape: a file in `infra/testbeds/`."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    name: str
+    name: PlainName
     provider: Literal["local", "static"]
     network_cidr: str = ""  # local only: the bridge gets the first address
     hosts: dict[str, HostSpec]
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_short_and_plain(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError(
-                "not a short plain name; "
-                "use a-z, 0-9 and -, at most 20 characters, beginning with a letter"
-            )
-        return value
 
     @field_validator("hosts")
     @classmethod
@@ -128,7 +131,7 @@ class WorkloadSpec(Frozen):
     """What is sent, and how fast: a file in `loadgen/workloads/`."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    name: str
+    name: PlainName
     keys: Annotated[int, Field(ge=100, le=100_000_000)]
     value_bytes: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
     read_share: Annotated[float, Field(ge=0, le=1)] = 0.5
