@@ -24,7 +24,7 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
-from soakbed.errors import Unavailable
+from soakbed.errors import ConfigureError, Unavailable
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
@@ -32,7 +32,12 @@ from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.page import write_report
 from soakbed.stages.collect import collect, host_facts
-from soakbed.stages.configure import configure_target, prepare_hosts, wipe_target
+from soakbed.stages.configure import (
+    configure_target,
+    prepare_hosts,
+    verify_target,
+    wipe_target,
+)
 from soakbed.stages.evidence import evidence_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -292,7 +297,8 @@ class Bench:
     def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """Journals, configurations and facts from the live hosts into the run folder."""
         with self.watch.stage(f"{target}: collect"):
-            self._keep_facts(testbed, shell, target, "after")
+            alarms = self._alarms(target, testbed)
+            self._keep_facts(testbed, shell, target, "after", alarms=alarms)
             found = collect(
                 testbed,
                 target,
@@ -302,11 +308,37 @@ class Bench:
             )
             self.run.write(f"{target}/collected", found)
 
-    def _keep_facts(self, testbed: Testbed, shell: Ssh, target: str, when: str) -> None:
+    def _alarms(self, target: TargetName, testbed: Testbed) -> list[str]:
+        """Whether the target still keeps its promise after the load: quorum, slots, no alarm."""
+        try:
+            verify_target(
+                testbed,
+                target,
+                self.spec,
+                ansible=self.tools.ansible,
+                artifacts=self.tools.artifacts,
+                places=self.places,
+                log=self.run.folder("ansible") / f"{target}.jsonl",
+                progress=self.tools.progress,
+            )
+        except ConfigureError as error:
+            return [error.problem]
+        return []
+
+    def _keep_facts(
+        self,
+        testbed: Testbed,
+        shell: Ssh,
+        target: str,
+        when: str,
+        *,
+        alarms: list[str] | None = None,
+    ) -> None:
         if when == "before" and self.run.has(f"{target}/load/capacity"):
             return  # resumed: what the hosts were like before the load is already written
         for host, facts in host_facts(testbed, shell=shell).items():
-            self.run.write(f"{target}/hosts/{host}/facts-{when}", facts)
+            told = {"alarms": alarms} if alarms is not None else {}
+            self.run.write(f"{target}/hosts/{host}/facts-{when}", {**facts, **told})
 
     def _keep_preparation(self, testbed: Testbed) -> None:
         """The inventory, the log of the preparation, and what the hosts measured in it."""
