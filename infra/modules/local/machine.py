@@ -55,14 +55,28 @@ def network_up(given: dict[str, str]) -> None:
 
 
 def network_down(given: dict[str, str]) -> None:
-    """Remove the bridge, and the folders that the last host left empty."""
-    if Path("/sys/class/net", given["bridge"]).exists():
-        run("ip", "link", "delete", given["bridge"])
+    """Remove the bridge with all that hangs on it, and the folders the last host left empty."""
+    bridge = Path("/sys/class/net", given["bridge"])
+    if bridge.exists():
+        # A dead host's TCP sockets with unacknowledged data keep its network namespace, and so
+        # its link, for minutes; deleting our end of the link takes the other with it.
+        for port in (bridge / "brif").iterdir():
+            delete_link(port.name)
+        delete_link(bridge.name)
     for group in groups_of({**given, "host": ""}):
         remove_if_empty(group)
         remove_if_empty(group.parent)
     remove_if_empty(ROOTS / given["testbed"])
     remove_if_empty(ROOTS)
+
+
+def delete_link(name: str) -> None:
+    """Delete a link that the kernel may be removing by itself at the same moment."""
+    try:
+        run("ip", "link", "delete", name)
+    except Refusal:
+        if Path("/sys/class/net", name).exists():
+            raise
 
 
 def host_up(given: dict[str, str]) -> None:
