@@ -125,8 +125,8 @@ class Connection:
         """How many more operations can be sent now."""
         raise NotImplementedError
 
-    def send_codes(self, codes: list[int]) -> None:
-        """Send these operations, due now."""
+    def send_from(self, codes: deque[int]) -> None:
+        """Take as many operations as there is room for, and send them, due now."""
         raise NotImplementedError
 
     def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
@@ -215,6 +215,7 @@ class Connection:
         assert self.sock is not None
         self.receive, self.send = bind_transport(self.sock)
         self.state = SETUP
+        self.hub.readers[self.fd] = self.readable
         self._watch(select.EPOLLIN)
         self.setup()
 

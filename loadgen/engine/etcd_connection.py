@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -183,7 +184,7 @@ class EtcdConnection(Connection):
             self._abandon(stream)
         code, due, sent, _ = call.op
         if known[0] == 0 and code >= 0 and (code & 1 or self.target.holds(code >> 1, call.body)):
-            self._done.append((code, due, sent, _now()))
+            self._done[code & 1].append((due, sent, self.hub.woke_ns))
         else:
             self._unusual_end(call, *known)
 
@@ -322,10 +323,12 @@ class EtcdConnection(Connection):
             return 0
         return self._max_streams - len(self._calls)
 
-    def send_codes(self, codes: list[int]) -> None:
+    def send_from(self, codes: deque[int]) -> None:
         """Hot in closed loop: due is the moment of sending."""
-        now = _now()
-        self._send([(code, now, now, 0) for code in codes])
+        batch = [codes.popleft() for _ in range(min(self.room(), len(codes)))]
+        if batch:
+            now = _now()
+            self._send([(code, now, now, 0) for code in batch])
 
     def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
         """Hot in open loop."""

@@ -30,7 +30,8 @@ class EtcdTarget:
         self._endpoints = plan.endpoints
         self._connections = connections
         self._first = rank  # workers with few connections each begin at another member
-        self._value_head = b"\x2a" + varint(plan.value_bytes)
+        self._value_head = b"\x2a" + varint(plan.value_bytes) + b"k"
+        self._to_filler = len(self._value_head) - 1 + ID_BYTES
 
     def lane_of(self, code: int) -> Lane:
         """The only lane."""
@@ -59,11 +60,8 @@ class EtcdTarget:
         Looks for the value where it begins instead of taking the message apart; whatever does
         not match is then taken apart to say why (`EtcdConnection._misread`).
         """
-        start = b"%bk%012dw" % (self._value_head, key)
-        found = body.find(start)
-        return found > 0 and body.startswith(
-            self.values.filler, found + len(self._value_head) + ID_BYTES
-        )
+        found = body.find(self._value_head + self.values.digits[key] + b"w")
+        return found > 0 and body.startswith(self.values.filler, found + self._to_filler)
 
 
 def framed(message: bytes) -> bytes:
@@ -74,17 +72,19 @@ def framed(message: bytes) -> bytes:
 def message_maker(prefix: str, values: Values) -> Callable[[int], bytes]:
     """A function from code to framed request; only key number and value id are formatted."""
     key_head = b"\x0a" + varint(len(prefix) + KEY_DIGITS) + prefix.encode()
-    value_head = b"\x12" + varint(ID_BYTES + len(values.filler))
+    value_head = b"\x12" + varint(ID_BYTES + len(values.filler)) + b"k"
     range_size = len(key_head) + KEY_DIGITS
-    put_size = range_size + len(value_head) + ID_BYTES + len(values.filler)
+    put_size = range_size + len(value_head) - 1 + ID_BYTES + len(values.filler)
     range_head = b"\x00" + range_size.to_bytes(4, "big") + key_head
     put_head = b"\x00" + put_size.to_bytes(4, "big") + key_head
-    identity, filler = values.identity, values.filler
+    marker, filler = values.marker, values.filler
+    digits, next_number = values.digits, values.next_number
 
     def message(code: int) -> bytes:
-        key = code >> 1
+        key = digits[code >> 1]
         if code & 1:
-            return b"".join((put_head, b"%012d" % key, value_head, identity(key), filler))
-        return b"%b%012d" % (range_head, key)
+            number = b"%014d" % next_number()
+            return b"".join((put_head, key, value_head, key, marker, number, filler))
+        return range_head + key
 
     return message

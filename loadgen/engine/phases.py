@@ -55,29 +55,19 @@ class ClosedSource(Source):
     def pump(self, now_ns: int) -> None:
         """Hot: once a pass."""
         for lane in self.hub.target.lanes:
-            free = lane.free
+            free, codes = lane.free, lane.codes
             while free:
                 connection = free.popleft()
-                room = connection.room()
-                if room <= 0:
-                    continue
                 if lane.redirected:
-                    self.hub.send_redirected(lane, connection)
+                    if connection.room() > 0:
+                        self.hub.send_redirected(lane, connection)
                     continue
-                codes = self.take(lane, room)
-                if not codes:
-                    free.appendleft(connection)
-                    break
-                connection.send_codes(codes)
-
-    def take(self, lane: Lane, count: int) -> list[int]:
-        """Up to `count` codes of this lane; none when it owns no key just now."""
-        codes = lane.codes
-        if len(codes) < count:
-            self.deal(lane, count)
-        if count == 1 and codes:
-            return [codes.popleft()]
-        return [codes.popleft() for _ in range(min(count, len(codes)))]
+                if len(codes) < connection.depth:
+                    self.deal(lane, connection.depth)
+                    if not codes:  # the lane owns no key just now
+                        free.appendleft(connection)
+                        break
+                connection.send_from(codes)
 
     def deal(self, lane: Lane, count: int) -> None:
         """Draw until `lane` has `count` codes. Bounded: a lane may own next to nothing."""
@@ -238,14 +228,15 @@ class Loop:
     def run(self, source: Source, until_ns: int) -> None:
         """Passes until the moment comes, the source is exhausted, or someone asks to stop."""
         hub, recorder = self.hub, self.hub.recorder
-        freed, done, late = hub.freed, recorder.done, recorder.late_ns
+        freed, late = hub.freed, recorder.late_ns
+        reads, writes = recorder.done
         woke_ns = now_ns = _now()
         while now_ns < until_ns and not self.stopping and not source.exhausted():
             while now_ns >= recorder.window_end_ns:
                 source.pump(recorder.window_end_ns - 1)
                 recorder.rotate()
             source.pump(now_ns)
-            if done or late:
+            if reads or writes or late:
                 recorder.absorb()
             in_flight = recorder.in_flight()
             generator = recorder.generator

@@ -21,6 +21,7 @@ from loadgen.engine.resp import (
     read_slot_map,
     redirect_of,
     slots_of_keys,
+    value_check,
 )
 from loadgen.keyspace import Values
 
@@ -39,6 +40,7 @@ class RedisTarget:
         self.plan = plan
         self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank)
         self.encode = encoder(plan.keyspace.prefix, self.values)
+        self.holds = value_check(self.values)
         self.credentials = _credentials(plan.auth)
         self.lanes: list[Lane] = []
         self._connections = connections

@@ -17,6 +17,7 @@ __all__ = [
     "read_slot_map",
     "redirect_of",
     "slots_of_keys",
+    "value_check",
 ]
 
 SLOTS = 16384
@@ -59,17 +60,32 @@ def encoder(prefix: str, values: Values) -> Callable[[int], bytes]:
     size = ID_BYTES + len(values.filler)
     get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%b" % (key_size, before)
     put = b"*3\r\n$3\r\nSET\r\n$%d\r\n%b" % (key_size, before)
-    middle = b"\r\n$%d\r\n" % size
-    tail = values.filler + b"\r\n"
-    identity = values.identity
+    middle = b"\r\n$%d\r\nk" % size
+    marker, tail = values.marker, values.filler + b"\r\n"
+    digits, next_number = values.digits, values.next_number
 
     def encode(code: int) -> bytes:
-        key = code >> 1
+        key = digits[code >> 1]
         if code & 1:
-            return b"".join((put, b"%012d" % key, middle, identity(key), tail))
-        return b"%b%012d\r\n" % (get, key)
+            return b"".join((put, key, middle, key, marker, b"%014d" % next_number(), tail))
+        return get + key + b"\r\n"
 
     return encode
+
+
+def value_check(values: Values) -> Callable[[int, bytes], bool]:
+    """A function that says whether bytes are exactly one bulk reply with a value of this key."""
+    head = b"$%d\r\nk" % values.value_bytes
+    size = len(head) - 1 + values.value_bytes + 2
+    tail = values.filler + b"\r\n"
+    digits = values.digits
+
+    def holds(key: int, data: bytes) -> bool:
+        return (
+            len(data) == size and data.startswith(head + digits[key] + b"w") and data.endswith(tail)
+        )
+
+    return holds
 
 
 def slots_of_keys(prefix: str, keys: int) -> array[int]:

@@ -95,7 +95,8 @@ def test_a_stall_of_the_server_shows_in_response_time_and_not_in_service_time(
     steady = spooled.whole("steady")
     steady["read"].add(steady["write"])
     whole = steady["read"]
-    assert whole.ok == whole.due == 1500 * seconds
+    assert whole.due == 1500 * seconds
+    assert whole.ok == whole.due - whole.dropped >= 0.99 * whole.due
     # Requests due in the stall waited for its rest: delays spread evenly over (0, S).
     analytic_us = stall_s * (1 - 0.01 / (stall_s / seconds)) * 1e6
     assert whole.response.percentile_us(99) == pytest.approx(analytic_us, rel=0.10)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ BOTH = pytest.mark.parametrize("target", ["etcd", "redis_cluster"])
 )
 def test_a_redis_reply_ends_the_operation_as_it_should(code, said, ends):
     with bench("redis_cluster") as made:
-        made.connection.send_codes([code])
+        made.connection.send_from(deque([code]))
         made.says(said)
         if ends == {"protocol": 1} and made.connection.sock is None:
             made.recorder.absorb()
@@ -185,7 +186,7 @@ def test_a_redis_reply_ends_the_operation_as_it_should(code, said, ends):
 
 def test_a_redis_value_that_belongs_to_its_key_is_ok():
     with bench("redis_cluster") as made:
-        made.connection.send_codes([READ])
+        made.connection.send_from(deque([READ]))
         made.says(bulk(value_of(made, 5)))
         assert made.ends() == {"ok": 1}
 
@@ -214,21 +215,21 @@ def test_a_redis_value_that_belongs_to_its_key_is_ok():
 )
 def test_an_etcd_reply_ends_the_operation_as_it_should(code, said, ends):
     with bench("etcd") as made:
-        made.connection.send_codes([code])
+        made.connection.send_from(deque([code]))
         made.says(said)
         assert made.ends() == ends
 
 
 def test_an_etcd_value_that_belongs_to_its_key_is_ok():
     with bench("etcd") as made:
-        made.connection.send_codes([READ])
+        made.connection.send_from(deque([READ]))
         made.says(range_reply(made, 3, 5))
         assert made.ends() == {"ok": 1}
 
 
 def test_padding_priority_and_continuation_change_nothing():
     with bench("etcd") as made:
-        made.connection.send_codes([WRITE])
+        made.connection.send_from(deque([WRITE]))
         head = indexed(8) + literal(31, b"application/grpc")
         padded = http2.END_HEADERS | http2.PADDED | http2.PRIORITY_FLAG
         made.says(frame(http2.HEADERS, padded, 3, b"\x02" + bytes(5) + head + b"\0\0"))
@@ -247,7 +248,7 @@ def test_a_ping_is_answered_with_its_own_bytes():
 
 def test_after_a_goaway_what_is_in_flight_ends_and_nothing_more_is_sent():
     with bench("etcd", depth=2) as made:
-        made.connection.send_codes([WRITE])
+        made.connection.send_from(deque([WRITE]))
         made.says(frame(http2.GOAWAY, 0, 0, (3).to_bytes(4, "big") + bytes(4)))
         assert made.connection.room() == 0
         made.says(reply(3, b""))
@@ -259,7 +260,7 @@ def test_after_a_goaway_what_is_in_flight_ends_and_nothing_more_is_sent():
 def test_a_batch_is_answered_in_one_piece_or_in_many(target):
     codes = [WRITE, WRITE, WRITE]
     with bench(target, depth=3) as made:
-        made.connection.send_codes(codes)
+        made.connection.send_from(deque(codes))
         said = b"+OK\r\n" * 3 if target != "etcd" else b"".join(reply(s, b"") for s in (7, 3, 5))
         for at in range(len(said)):
             made.says(said[at : at + 1])
@@ -271,7 +272,7 @@ def test_a_batch_is_answered_in_one_piece_or_in_many(target):
 @given(data=st.data())
 def test_any_cut_of_good_replies_gives_the_same_outcome(target, data):
     with bench(target, depth=4) as made:
-        made.connection.send_codes([READ, WRITE, READ, WRITE])
+        made.connection.send_from(deque([READ, WRITE, READ, WRITE]))
         if target == "etcd":
             said = range_reply(made, 3, 5) + reply(5, b"") + reply(7, b"") + reply(9, b"")
         else:
@@ -288,7 +289,7 @@ def test_any_cut_of_good_replies_gives_the_same_outcome(target, data):
 @given(chunks=st.lists(st.binary(max_size=60), max_size=6))
 def test_any_bytes_end_in_an_outcome(target, chunks):
     with bench(target, depth=2) as made:
-        made.connection.send_codes([READ, WRITE])
+        made.connection.send_from(deque([READ, WRITE]))
         for chunk in chunks:
             if made.connection.sock is not None:
                 made.says(chunk)
@@ -308,7 +309,7 @@ def test_any_bytes_end_in_an_outcome(target, chunks):
 )  # fmt: skip
 def test_any_frames_end_in_an_outcome(frames):
     with bench("etcd", depth=2) as made:
-        made.connection.send_codes([READ, WRITE])
+        made.connection.send_from(deque([READ, WRITE]))
         for one in frames:
             if made.connection.sock is not None:
                 made.says(frame(*one))
@@ -320,7 +321,7 @@ def test_any_frames_end_in_an_outcome(frames):
 @given(at=st.integers(0, 400), flip=st.integers(1, 255))
 def test_one_changed_byte_in_a_good_reply_ends_in_an_outcome(target, at, flip):
     with bench(target, depth=2) as made:
-        made.connection.send_codes([READ, WRITE])
+        made.connection.send_from(deque([READ, WRITE]))
         if target == "etcd":
             said = bytearray(range_reply(made, 3, 5) + reply(5, b""))
         else:
@@ -332,7 +333,7 @@ def test_one_changed_byte_in_a_good_reply_ends_in_an_outcome(target, at, flip):
 
 def test_a_reply_without_end_is_cut_off():
     with bench("redis_cluster") as made:
-        made.connection.send_codes([READ])
+        made.connection.send_from(deque([READ]))
         made.says(b"$99999999\r\n")
         for _ in range(200):
             if made.connection.sock is None:
@@ -344,7 +345,7 @@ def test_a_reply_without_end_is_cut_off():
 
 def test_a_header_block_without_end_is_cut_off():
     with bench("etcd") as made:
-        made.connection.send_codes([READ])
+        made.connection.send_from(deque([READ]))
         made.says(frame(http2.HEADERS, 0, 3, b"\0"))
         for _ in range(20):
             if made.connection.sock is None:
@@ -355,7 +356,7 @@ def test_a_header_block_without_end_is_cut_off():
 
 def test_a_reply_that_does_not_come_is_timed_out_and_the_connection_made_anew():
     with bench("redis_cluster") as made:
-        made.connection.send_codes([WRITE])
+        made.connection.send_from(deque([WRITE]))
         made.connection.sweep(time.monotonic_ns() + 1_100_000_000)
         assert made.connection.sock is None
         assert made.connection.reopen_ns > 0
@@ -363,7 +364,7 @@ def test_a_reply_that_does_not_come_is_timed_out_and_the_connection_made_anew():
 
 def test_moved_goes_to_the_lane_that_was_named_and_keeps_its_sent_time():
     with bench("redis_cluster") as made:
-        made.connection.send_codes([WRITE])
+        made.connection.send_from(deque([WRITE]))
         made.says(b"-MOVED 7 127.0.0.1:2\r\n")
         lane = made.hub.target.lanes[1]
         (code, _, sent, hops), asking = lane.redirected[0]
@@ -375,7 +376,7 @@ def test_moved_goes_to_the_lane_that_was_named_and_keeps_its_sent_time():
 
 def test_ask_is_followed_with_asking_first():
     with bench("redis_cluster") as made:
-        made.connection.send_codes([READ])
+        made.connection.send_from(deque([READ]))
         made.says(b"-ASK 7 127.0.0.1:1\r\n")
         made.sent()
         made.hub.send_redirected(made.connection.lane, made.connection)
@@ -387,7 +388,7 @@ def test_ask_is_followed_with_asking_first():
 
 def test_more_redirects_than_five_fail_the_operation():
     with bench("redis_cluster") as made:
-        made.connection.send_codes([WRITE])
+        made.connection.send_from(deque([WRITE]))
         for _ in range(6):
             made.says(b"-MOVED 7 127.0.0.1:1\r\n")
             if made.connection.lane.redirected:
