@@ -278,12 +278,13 @@ def _interruptible(scratch: Path) -> Iterator[Callable[[], bool]]:
 
 
 def _end_play(scratch: Path) -> None:
-    """Ask our own ansible-playbook and its workers to stop; kill what does not."""
-    ours = [
+    """Ask our own ansible-playbook and all below it to stop; kill what does not."""
+    play = [
         process
-        for process in psutil.Process().children(recursive=True)
+        for process in psutil.Process().children()
         if any(str(scratch) in word for word in _command_line(process))
     ]
+    ours = [*play, *(below for process in play for below in _below(process))]
     for process in ours:
         _signal(process, signal.SIGTERM)
     until = time.monotonic() + _GRACE_S
@@ -291,6 +292,13 @@ def _end_play(scratch: Path) -> None:
         time.sleep(0.05)
     for process in filter(_alive, ours):
         _signal(process, signal.SIGKILL)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _alive(process: psutil.Process) -> bool:
