@@ -81,6 +81,8 @@ class Resp:
         if size < 0:
             return None
         body = self._stream.read(size + 2)
+        if len(body) != size + 2:
+            raise ConnectionError("the member hung up")
         return body[:-2].decode(errors="replace")
 
 
