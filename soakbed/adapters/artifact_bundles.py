@@ -1,7 +1,8 @@
 """From verified downloads to one bundle per target: the archive that is pushed to every host.
 
-A bundle unpacks below /opt, into /opt/soakbed. Its last member is bundles/<target>.json, which lists every
-file with its sha256; so an unpacking that broke off leaves no such list, and is done again.
+A bundle unpacks below /opt, into /opt/soakbed. Its last member is bundles/<target>.json, which
+lists every file with its sha256; so an unpacking that broke off leaves no such list, and is done
+again.
 """
 
 from __future__ import annotations
