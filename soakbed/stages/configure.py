@@ -41,6 +41,9 @@ Progress = Callable[[str], None]
 CERTIFICATE_LIFETIME = dt.timedelta(days=14)
 CERTIFICATE_LEFT = dt.timedelta(days=7)
 
+# What runs already needs no time to become ready; an election (1 s) may be under way.
+VERIFY_WITHIN_S = 10
+
 _CLIENT_PORTS = {"etcd": (2379,), "redis_cluster": (6379, 6380)}
 _REDIS_USERS = ("admin", "bench", "replication")
 
@@ -143,7 +146,10 @@ def verify_target(  # noqa: PLR0913  (as configure_target)
     bundle = artifacts.bundle(
         target, allow_substitute=spec.allow_substitute, arch=_arch(testbed, hosts)
     )
-    variables = _target_variables(target, spec, bundle, places) | {"target": target}
+    variables = _target_variables(target, spec, bundle, places) | {
+        "target": target,
+        f"{target}_ready_timeout_s": VERIFY_WITHIN_S,
+    }
     outcome = ansible.play(
         "verify.yml", _inventory(testbed, places), variables, log=log, on_event=progress
     )
