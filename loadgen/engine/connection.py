@@ -84,6 +84,7 @@ class Connection:
         "free_since_ns",
         "hub",
         "lane",
+        "late",
         "mask",
         "receive",
         "reopen_ns",
@@ -98,6 +99,7 @@ class Connection:
         self.endpoint = endpoint
         self.depth = depth
         self.free_since_ns = 0
+        self.late = hub.recorder.late_ns
         self.state = CLOSED
         self.sock: socket.socket | None = None
         self.fd = -1
@@ -129,9 +131,14 @@ class Connection:
         """Take as many operations as there is room for, and send them, due now."""
         raise NotImplementedError
 
-    def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
-        """Send these (code, due)."""
+    def send_due(self, overdue: deque[tuple[int, int]]) -> int:
+        """Take as many (code, due) as there is room for, and send them. Returns how many."""
         raise NotImplementedError
+
+    def note_late(self, due_ns: int, sent_ns: int) -> None:
+        """How long the engine itself let an operation wait: since due, and since we were free."""
+        free_ns = self.free_since_ns
+        self.late.append(sent_ns - (due_ns if due_ns > free_ns else free_ns))
 
     def send_again(self, op: Op, *, asking: bool) -> None:
         """Send an operation that was redirected here; it keeps its due and sent times."""

@@ -228,6 +228,8 @@ class EtcdConnection(Connection):
     def _unusual(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block_stream and kind != http2.CONTINUATION:
             raise TargetProtocolError("a header block was interrupted")
+        if kind == http2.PUSH_PROMISE:
+            raise TargetProtocolError("a push that was forbidden")
         handler = _HANDLERS.get(kind)
         if handler is not None:  # an unknown frame type is to be ignored (RFC 9113, 4.1)
             handler(self, flags, stream, payload)
@@ -312,9 +314,6 @@ class EtcdConnection(Connection):
         if not self._calls:
             self.broken("connection")
 
-    def _on_push(self, flags: int, stream: int, payload: bytes) -> None:
-        raise TargetProtocolError("a push that was forbidden")
-
     # Sending.
 
     def room(self) -> int:
@@ -330,10 +329,15 @@ class EtcdConnection(Connection):
             now = _now()
             self._send([(code, now, now, 0) for code in batch])
 
-    def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
+    def send_due(self, overdue: deque[tuple[int, int]]) -> int:
         """Hot in open loop."""
-        now = _now()
-        self._send([(code, due, now, 0) for code, due in waiting])
+        batch = [overdue.popleft() for _ in range(min(self.room(), len(overdue)))]
+        if batch:
+            now = _now()
+            for _, due in batch:
+                self.note_late(due, now)
+            self._send([(code, due, now, 0) for code, due in batch])
+        return len(batch)
 
     def send_again(self, op: Op, *, asking: bool) -> None:
         """Etcd redirects nothing."""
@@ -389,7 +393,6 @@ _HANDLERS: dict[int, Callable[[EtcdConnection, int, int, bytes], None]] = {
     http2.HEADERS: EtcdConnection._on_headers,
     http2.RST_STREAM: EtcdConnection._on_rst_stream,
     http2.SETTINGS: EtcdConnection._on_settings,
-    http2.PUSH_PROMISE: EtcdConnection._on_push,
     http2.PING: EtcdConnection._on_ping,
     http2.GOAWAY: EtcdConnection._on_goaway,
     http2.WINDOW_UPDATE: EtcdConnection._on_window_update,

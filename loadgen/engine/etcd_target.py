@@ -50,10 +50,6 @@ class EtcdTarget:
     def doubt(self) -> None:
         """There is no map that could be stale."""
 
-    def waiting(self) -> int:
-        """Etcd redirects nothing."""
-        return 0
-
     def holds(self, key: int, body: bytes) -> bool:
         """Hot: whether a Range reply carries a value that was written under `key`.
 

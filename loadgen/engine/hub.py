@@ -23,6 +23,7 @@ __all__ = ["Hub", "TargetDriver"]
 READS_PER_PASS = 3
 
 SWEEP_NS = 10_000_000
+COARSE_NS = 1_500_000
 
 
 class TargetDriver(Protocol):
@@ -42,9 +43,6 @@ class TargetDriver(Protocol):
     def doubt(self) -> None:
         """A connection broke or a redirect came: the map of members may be stale."""
 
-    def waiting(self) -> int:
-        """Operations sent once and waiting to be sent again."""
-
 
 class _NoTarget:
     """Before the session knows its target."""
@@ -62,9 +60,6 @@ class _NoTarget:
 
     def doubt(self) -> None:
         raise NotImplementedError
-
-    def waiting(self) -> int:
-        return 0
 
 
 class Hub:
@@ -85,7 +80,7 @@ class Hub:
         self.on_lost: Callable[[int], None] | None = None
         self.target: TargetDriver = _NoTarget()
         self._epoll = select.epoll()
-        self._next_sweep_ns = 0
+        self.next_sweep_ns = 0
 
     # For connections.
 
@@ -173,21 +168,25 @@ class Hub:
             connection.broken("protocol")
 
     def _poll(self, wait_until_ns: int) -> list[tuple[int, int]]:
-        """Epoll waits in whole milliseconds; select on the epoll's own descriptor in us."""
-        events = self._epoll.poll(0)
-        if events:
-            return events
-        wait_ns = min(wait_until_ns, self._next_sweep_ns) - time.monotonic_ns()
-        if wait_ns <= 0:
-            return events
-        select.select((self._epoll,), (), (), wait_ns / 1e9)
+        """Epoll waits in whole milliseconds; select on the epoll's own descriptor in us.
+
+        So epoll alone when there is time, and select only for the last stretch.
+        """
+        wait_ns = min(wait_until_ns, self.next_sweep_ns) - time.monotonic_ns()
+        if wait_ns > COARSE_NS:
+            events = self._epoll.poll((wait_ns - COARSE_NS) / 1e9)
+            if events:
+                return events
+            wait_ns = min(wait_until_ns, self.next_sweep_ns) - time.monotonic_ns()
+        if wait_ns > 0:
+            select.select((self._epoll,), (), (), wait_ns / 1e9)
         return self._epoll.poll(0)
 
     def sweep(self, now_ns: int) -> None:
         """Time limits and repairs, every 10 ms."""
-        if now_ns < self._next_sweep_ns:
+        if now_ns < self.next_sweep_ns:
             return
-        self._next_sweep_ns = now_ns + SWEEP_NS
+        self.next_sweep_ns = now_ns + SWEEP_NS
         for lane in self.target.lanes:
             for connection in tuple(lane.connections):
                 connection.sweep(now_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 from loadgen.engine.connection import Connection, Lane
 from loadgen.engine.hub import SWEEP_NS, Hub
@@ -99,7 +100,7 @@ class FillSource(ClosedSource):
         super().__init__(hub, iter(()))
         self._left = iter(range(rank, keys, workers))
         self.to_write = len(range(rank, keys, workers))
-        self._ok_before = hub.recorder.totals.ok
+        self._ok_before = hub.recorder.ok()
         self._again: list[int] = []
         self._next_retry_ns = 0
         hub.on_lost = self._lost
@@ -126,7 +127,7 @@ class FillSource(ClosedSource):
 
     def unwritten(self) -> int:
         """Keys whose write has not ended ok."""
-        return self.to_write - (self.hub.recorder.totals.ok - self._ok_before)
+        return self.to_write - (self.hub.recorder.ok() - self._ok_before)
 
     def exhausted(self) -> bool:
         """Every key is written."""
@@ -149,8 +150,8 @@ class OpenSource(Source):
         self, hub: Hub, dues_ns: Iterator[int], chunks: Iterator[list[int]], *, limit: int
     ) -> None:
         super().__init__(hub)
-        self._dues_ns = dues_ns
-        self._codes = (code for chunk in chunks for code in chunk)
+        self._next_due = dues_ns.__next__
+        self._next_code = chain.from_iterable(chunks).__next__
         self._limit = limit
         self._waiting = 0
         self._next_due_ns = next(dues_ns)
@@ -162,47 +163,45 @@ class OpenSource(Source):
     def pump(self, now_ns: int) -> None:
         """Hot: once a pass."""
         if self._next_due_ns <= now_ns:
-            self._queue_due(now_ns)
-        lanes = self.hub.target.lanes
-        for lane in lanes:
-            if (lane.overdue or lane.redirected) and lane.free:
+            self._take_due(now_ns)
+        for lane in self.hub.target.lanes:
+            if lane.overdue or lane.redirected:
                 self._pump_lane(lane)
-        generator = self.hub.recorder.generator
-        if self._waiting > generator.overdue_max:
-            generator.overdue_max = self._waiting
+        if self._waiting:
+            generator = self.hub.recorder.generator
+            generator.overdue_max = max(generator.overdue_max, self._waiting)
 
-    def _queue_due(self, now_ns: int) -> None:
-        """Everything due by now, in order; above the limit it is dropped, and counted."""
-        due_ns, dues, codes = self._next_due_ns, self._dues_ns, self._codes
-        due, lane_of, limit = self.hub.recorder.due, self.hub.target.lane_of, self._limit
+    def _take_due(self, now_ns: int) -> None:
+        """Everything due by now, in order: sent at once where nothing waits and one is free.
+
+        Else it waits; above the limit it is dropped, and counted.
+        """
+        due_ns, next_due, next_code = self._next_due_ns, self._next_due, self._next_code
+        recorder, lane_of = self.hub.recorder, self.hub.target.lane_of
         while due_ns <= now_ns:
-            code = next(codes)
-            due[code & 1] += 1
-            if self._waiting < limit:
-                lane_of(code).overdue.append((code, due_ns))
+            code = next_code()
+            recorder.due[code & 1] += 1
+            lane = lane_of(code)
+            if self._waiting < self._limit:
+                lane.overdue.append((code, due_ns))
                 self._waiting += 1
+                if lane.free:
+                    self._pump_lane(lane)
             else:
-                self.hub.recorder.dropped[code & 1] += 1
-            due_ns = next(dues)
+                recorder.dropped[code & 1] += 1
+            due_ns = next_due()
         self._next_due_ns = due_ns
 
     def _pump_lane(self, lane: Lane) -> None:
-        free, overdue, late = lane.free, lane.overdue, self.hub.recorder.late_ns.append
+        free, overdue = lane.free, lane.overdue
         while free and (overdue or lane.redirected):
             connection = free.popleft()
-            room = connection.room()
-            if room <= 0:
-                continue
             if lane.redirected:
-                self.hub.send_redirected(lane, connection)
+                if connection.room() > 0:
+                    self.hub.send_redirected(lane, connection)
             else:
-                batch = [overdue.popleft() for _ in range(min(room, len(overdue)))]
-                self._waiting -= len(batch)
-                free_ns, now_ns = connection.free_since_ns, _now()
-                for _, due_ns in batch:
-                    late(now_ns - (due_ns if due_ns > free_ns else free_ns))
-                connection.send_overdue(batch)
-            if connection.room() > 0:
+                self._waiting -= connection.send_due(overdue)
+            if connection.depth > 1 and connection.room() > 0:
                 free.append(connection)
 
     def last_call(self, until_ns: int) -> None:
@@ -228,21 +227,17 @@ class Loop:
     def run(self, source: Source, until_ns: int) -> None:
         """Passes until the moment comes, the source is exhausted, or someone asks to stop."""
         hub, recorder = self.hub, self.hub.recorder
-        freed, late = hub.freed, recorder.late_ns
-        reads, writes = recorder.done
+        freed = hub.freed
         woke_ns = now_ns = _now()
         while now_ns < until_ns and not self.stopping and not source.exhausted():
             while now_ns >= recorder.window_end_ns:
                 source.pump(recorder.window_end_ns - 1)
-                recorder.rotate()
+                recorder.close_window()
             source.pump(now_ns)
-            if reads or writes or late:
-                recorder.absorb()
-            in_flight = recorder.in_flight()
+            recorder.absorb_some()
             generator = recorder.generator
-            if in_flight > generator.in_flight_max:
-                generator.in_flight_max = in_flight
-            hub.sweep(now_ns)
+            if now_ns >= hub.next_sweep_ns:
+                hub.sweep(now_ns)
             busy_us = (_now() - woke_ns) // 1000
             if busy_us > generator.loop_lag_max_us:
                 generator.loop_lag_max_us = busy_us
@@ -260,9 +255,9 @@ class Loop:
         deadline_ns = _now() + limit_ns
         while True:
             now_ns = _now()
-            recorder.absorb()
             while now_ns >= recorder.window_end_ns:
-                recorder.rotate()
+                recorder.close_window()
+            recorder.absorb()
             if recorder.in_flight() == 0:
                 break
             if now_ns >= deadline_ns:

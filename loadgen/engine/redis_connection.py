@@ -209,15 +209,24 @@ class RedisConnection(Connection):
             self._sent[code & 1] += 1
         self.put(data)
 
-    def send_overdue(self, waiting: list[tuple[int, int]]) -> None:
+    def send_due(self, overdue: deque[tuple[int, int]]) -> int:
         """Hot in open loop."""
-        encode, sent, in_flight = self._encode, self._sent, self._in_flight
-        data = b"".join([encode(code) for code, _ in waiting])
+        in_flight = self._in_flight
+        if in_flight or self.leaving is not None or self.state != UP:
+            return 0
+        if self.depth > 1:
+            batch = [overdue.popleft() for _ in range(min(self.depth, len(overdue)))]
+            data = b"".join([self._encode(code) for code, _ in batch])
+        else:
+            one = overdue.popleft()
+            batch, data = [one], self._encode(one[0])
         now = _now()
-        for code, due in waiting:
+        for code, due in batch:
             in_flight.append((code, due, now, 0))
-            sent[code & 1] += 1
+            self._sent[code & 1] += 1
+            self.note_late(due, now)
         self.put(data)
+        return len(batch)
 
     def send_again(self, op: Op, *, asking: bool) -> None:
         """Redirected here; `sent` was counted the first time."""

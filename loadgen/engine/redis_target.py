@@ -104,10 +104,6 @@ class RedisTarget:
             self._lane(endpoint).redirected.append(((code, due, sent, hops + 1), asking))
         return True
 
-    def waiting(self) -> int:
-        """Redirected operations that wait for a connection."""
-        return sum(len(lane.redirected) for lane in self.lanes)
-
     # The slot map, kept fresh.
 
     def doubt(self) -> None:
