@@ -97,7 +97,7 @@ def _draw_hot(keys: int, hot: int, traffic_share: float, random: Random) -> list
 class Digits(dict[int, bytes]):
     """Key number -> its digits, made once per key for the first `KEPT_DIGITS` keys asked for.
 
-    A look-up costs a fifth of formatting the number anew; 100,000 keys take 8 MB.
+    A look-up costs a sixth of formatting the number anew (42 ns, 271 ns); 100,000 keys take 10 MB.
     """
 
     def __missing__(self, key: int) -> bytes:

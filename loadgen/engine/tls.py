@@ -31,8 +31,8 @@ def bind_transport(
     """`(receive, send)` of a connected socket, as directly as Python offers them.
 
     For TLS these are the methods of the object inside SSLSocket: SSLSocket.recv and .send add
-    checks and argument handling worth 1.2 us a request (loadgen/README.md, table). Where that
-    attribute is absent the public methods serve.
+    checks worth 0.5 us a request (loadgen/README.md, table). Where that attribute is absent the
+    public methods serve.
     """
     inner = cast(Any, getattr(sock, "_sslobj", None))
     if inner is None:

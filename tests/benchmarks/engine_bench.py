@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.out:
         asked.out.write_text(json.dumps(result, indent=1) + "\n")
         print(f"saved: {asked.out}")
-    return 0 if result["reached"] else 7
+    return 7 if result["reached"] is False else 0
 
 
 def _run(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -150,10 +150,13 @@ def _judge(asked: argparse.Namespace, pairs: list[tuple[Figures, Figures]]) -> d
         for name in fields
     }
     medians = {name: statistics.median(values) for name, values in ratios.items()}
-    reached = (
-        medians["ops_per_s"] >= LEAST_THROUGHPUT_RATIO
-        and abs(medians["p50_us"] - 1) <= MOST_P50_DIFFERENCE
-    )
+    # The limits hold for the declared case; other cases are for looking at.
+    reached: bool | None = None
+    if not asked.plain and asked.pipeline == 1:
+        reached = (
+            medians["ops_per_s"] >= LEAST_THROUGHPUT_RATIO
+            and abs(medians["p50_us"] - 1) <= MOST_P50_DIFFERENCE
+        )
     return {
         "schema": 1,
         "conditions": {
@@ -191,6 +194,8 @@ def _print_table(result: dict[str, Any], pairs: list[tuple[Figures, Figures]]) -
         spread = result["ratios"][name]
         print(f"{label:<34}{ours:>12,.0f}{theirs:>13,.0f}{result['median_ratios'][name]:>8.2f}"
               f"   {min(spread):.2f} to {max(spread):.2f}")  # fmt: skip
+    if result["reached"] is None:
+        return
     verdict = "reached" if result["reached"] else "NOT reached"
     print(
         f"{verdict}: at least {LEAST_THROUGHPUT_RATIO} of its operations per second, "
