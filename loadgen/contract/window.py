@@ -47,7 +47,7 @@ class OperationWindow:
     ok: int = 0
     failed: int = 0
     unknown: int = 0
-    dropped: int = 0  # due, but never sent: the overdue queue was full, or the phase ended
+    dropped: int = 0  # due, but never sent: the overdue queue was full, or the time limit passed
     causes: dict[str, int] = field(default_factory=dict)
     response: Histogram = field(default_factory=Histogram)
     service: Histogram = field(default_factory=Histogram)

@@ -38,6 +38,10 @@ class Source:
     def last_call(self, until_ns: int) -> None:
         """The time is over: send what was due before it."""
 
+    def send_waiting(self) -> int:
+        """After the last call: send what is still waiting to be sent; how much still waits."""
+        return 0
+
     def end(self) -> None:
         """The phase is over: account for what will not be sent."""
 
@@ -164,9 +168,7 @@ class OpenSource(Source):
         """Hot: once a pass."""
         if self._next_due_ns <= now_ns:
             self._take_due(now_ns)
-        for lane in self.hub.target.lanes:
-            if lane.overdue or lane.redirected:
-                self._pump_lane(lane)
+        self.send_waiting()
         if self._waiting:
             generator = self.hub.recorder.generator
             generator.overdue_max = max(generator.overdue_max, self._waiting)
@@ -203,6 +205,15 @@ class OpenSource(Source):
                 self._waiting -= connection.send_due(overdue)
             if connection.depth > 1 and connection.room() > 0:
                 free.append(connection)
+
+    def send_waiting(self) -> int:
+        """Hot: once a pass; and after the phase, for to leave out those that waited at its end,
+        the slowest, would flatter the target.
+        """
+        for lane in self.hub.target.lanes:
+            if lane.overdue or lane.redirected:
+                self._pump_lane(lane)
+        return self._waiting
 
     def last_call(self, until_ns: int) -> None:
         """What became due since the last pass, so that `due` is the plan's count exactly."""
@@ -249,8 +260,8 @@ class Loop:
             source.last_call(until_ns)
         recorder.end(min(now_ns, until_ns))
 
-    def drain(self, limit_ns: int) -> None:
-        """Wait for what is in flight; after `limit_ns` it is given up as timed out."""
+    def drain(self, source: Source, limit_ns: int) -> None:
+        """Send what was due and wait for what is in flight; after `limit_ns` it is given up."""
         hub, recorder = self.hub, self.hub.recorder
         deadline_ns = _now() + limit_ns
         while True:
@@ -258,7 +269,8 @@ class Loop:
             while now_ns >= recorder.window_end_ns:
                 recorder.close_window()
             recorder.absorb()
-            if recorder.in_flight() == 0:
+            waiting = source.send_waiting() if now_ns < deadline_ns else 0
+            if recorder.in_flight() == 0 and not waiting:
                 break
             if now_ns >= deadline_ns:
                 self._give_up()

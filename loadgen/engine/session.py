@@ -112,12 +112,13 @@ class Session:
         recorder = self._recorder
         recorder.begin(phase.name, phase.mode, start_ns)
         source = self._source(number, phase, start_ns)
-        try:
-            self._loop.run(source, start_ns + phase.duration_s * NS_PER_S)
-        finally:
-            source.end()
+        self._loop.run(source, start_ns + phase.duration_s * NS_PER_S)
         limit_ns = self._hub.timeout_ns
-        self._loop.drain(min(limit_ns, STOP_DRAIN_NS) if self._loop.stopping else limit_ns)
+        if self._loop.stopping:
+            limit_ns = min(limit_ns, STOP_DRAIN_NS)
+            source.end()
+        self._loop.drain(source, limit_ns)
+        source.end()
         if recorder.touched():
             recorder.rotate()
         if self._spool.error is not None:
