@@ -6,6 +6,7 @@ event files, control sockets) lies in private folders that are gone when `play` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -198,7 +199,7 @@ class Playbooks:
         """A private folder; those of processes that died before are removed on the way."""
         self._private.mkdir(parents=True, exist_ok=True)
         for left in self._private.glob(".ansible-*"):
-            if not psutil.pid_exists(int(left.name.split("-")[1])):
+            if not psutil.pid_exists(_pid_in(left)):
                 shutil.rmtree(left)
         folder = Path(tempfile.mkdtemp(prefix=f".ansible-{os.getpid()}-", dir=self._private))
         try:
@@ -237,20 +238,35 @@ def _launcher(scratch: Path) -> Path:
 def _control_sockets() -> Iterator[Path]:
     """A folder for SSH's control sockets, which are closed at the end.
 
-    It lies in the temporary directory since a socket's path may have 104 characters only.
+    It lies in the temporary directory since a socket's path may have 104 characters only. Folders
+    of processes that died before are removed on the way.
     """
-    folder = Path(tempfile.mkdtemp(prefix="sb-ssh-"))
+    for left in Path(tempfile.gettempdir()).glob("sb-ssh-*-*"):
+        if not psutil.pid_exists(_pid_in(left)):
+            # Another user's, or one that another soakbed removes just now: not ours to mind.
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                _close_sockets(left)
+    folder = Path(tempfile.mkdtemp(prefix=f"sb-ssh-{os.getpid()}-"))
     try:
         yield folder
     finally:
-        for socket in folder.iterdir():
-            subprocess.run(
-                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "soakbed"],
-                capture_output=True,
-                check=False,
-                timeout=_GRACE_S,
-            )
-        shutil.rmtree(folder, ignore_errors=True)
+        _close_sockets(folder)
+
+
+def _close_sockets(folder: Path) -> None:
+    for socket in folder.iterdir():
+        subprocess.run(
+            ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "soakbed"],
+            capture_output=True,
+            check=False,
+            timeout=_GRACE_S,
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pid_in(folder: Path) -> int:
+    """The process that made a private folder; its name says so."""
+    return int(folder.name.rsplit("-", 2)[1])
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -243,6 +245,9 @@ def test_a_play_does_not_outlive_a_pipeline_that_was_killed(pipeline, project):
 def test_what_a_killed_pipeline_left_is_removed_by_the_next_play(pipeline, project):
     pipeline.kill()
     pipeline.wait()
+    sockets = list(Path(tempfile.gettempdir()).glob(f"sb-ssh-{pipeline.pid}-*"))
     assert list((project / "state").glob(".ansible-*"))
+    assert sockets
     play(project, "good.yml", folder=str(project), word=SECRET)
     assert list((project / "state").iterdir()) == []
+    assert not any(folder.exists() for folder in sockets)
