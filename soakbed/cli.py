@@ -7,7 +7,6 @@ Exit codes: 0 done; 2 what you wrote is wrong; 3 provision; 4 configure; 5 load;
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -222,7 +221,3 @@ def main() -> None:
         app(standalone_mode=True)
     except SoakbedError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        words = shlex.join(["soakbed", *sys.argv[1:]])
-        print(f"\ninterrupted; go on with: {words}", file=sys.stderr)
-        sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
 from soakbed.archive.lock import held_alone
 from soakbed.archive.run_folder import RunFolder
-from soakbed.errors import ArchiveError, InvalidRun
+from soakbed.errors import ArchiveError, Interrupted, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, judge_and_report, prepare
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
@@ -84,6 +85,11 @@ class Session:
             try:
                 with self.display.shown():
                     yield
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "interrupted; what is finished is kept",
+                    remedy=f"go on with: {shlex.join(self.command)}",
+                ) from None
             finally:
                 if self.watch.times:
                     self.console.print(time_table(self.watch.times))

@@ -7,7 +7,8 @@ SoakbedError
 │   └── Unavailable      an artifact cannot be had                exit 4
 ├── LoadError            the load generators misbehaved           exit 5
 ├── ArchiveError         a run folder is missing or damaged       exit 6
-└── InvalidRun           finished, but a run was judged invalid   exit 7
+├── InvalidRun           finished, but a run was judged invalid   exit 7
+└── Interrupted          Ctrl-C; what is done is kept             exit 130
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 __all__ = [
     "ArchiveError",
     "ConfigureError",
+    "Interrupted",
     "InvalidRun",
     "LoadError",
     "Mistake",
@@ -105,3 +107,9 @@ class InvalidRun(SoakbedError):
     """Everything finished, but at least one run was judged invalid."""
 
     exit_code = 7
+
+
+class Interrupted(SoakbedError):
+    """The user stopped the command; every finished record is kept."""
+
+    exit_code = 130
