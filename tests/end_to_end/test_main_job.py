@@ -88,7 +88,8 @@ def test_ctrl_c_in_the_load_stops_the_load_and_says_how_to_go_on(short_soakbed):
         after_s=6,
     )
     assert "go on with: soakbed bench" in said
-    assert [words for words in command_lines() if "loadgen.engine" in words] == []
+    sessions = [words for words in command_lines() if "-t-intr-" in words]
+    assert [words for words in sessions if "loadgen" in words] == []
 
 
 def command_lines() -> list[str]:
