@@ -178,8 +178,8 @@ class Hub:
             if events:
                 return events
             wait_ns = min(wait_until_ns, self.next_sweep_ns) - time.monotonic_ns()
-        if wait_ns > 0:
-            select.select((self._epoll,), (), (), wait_ns / 1e9)
+        if wait_ns > 0 and not select.select((self._epoll,), (), (), wait_ns / 1e9)[0]:
+            return []
         return self._epoll.poll(0)
 
     def sweep(self, now_ns: int) -> None:

@@ -41,6 +41,7 @@ __all__ = ["main"]
 KEYS = 20_000
 LEAST_THROUGHPUT_RATIO = 0.8
 MOST_P50_DIFFERENCE = 0.2
+BUSY_LOAD = 0.7
 
 EXAMPLES = """\
 examples:
@@ -75,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    busy = os.getloadavg()[0]
+    if busy > BUSY_LOAD:
+        print(f"load average {busy:.1f}: others are at work here, and the ratios will scatter")
     cores = sorted(os.sched_getaffinity(0))
     server_core, client_core = cores[1], cores[0]
     pki = Pki.make(folder / "pki")
@@ -166,6 +170,7 @@ def _judge(asked: argparse.Namespace, pairs: list[tuple[Figures, Figures]]) -> d
             "value_bytes": asked.value_bytes,
             "seconds": asked.seconds,
             "machine": platform.platform(),
+            "load_average_after": os.getloadavg()[0],
             "python": platform.python_version(),
             "redis": _version(find_redis_server()),
         },
