@@ -97,6 +97,7 @@ class Recorder:
         self._late = Histogram()
         self._opened_ns = 0
         self._cpu_s = 0.0
+        self.idle_awake_ns = 0  # CPU time spent awake with nothing to do, see Hub
 
     def begin(self, phase: str, mode: str, start_ns: int) -> None:
         """Start a phase at a monotonic moment; the first window is the one around it."""
@@ -186,7 +187,8 @@ class Recorder:
         now_ns = time.monotonic_ns()
         operations = dict(zip(OPERATIONS, self._finished_operations(), strict=True))
         wall_s = (now_ns - self._opened_ns) / 1e9
-        self.generator.cpu_share = round((time.process_time() - self._cpu_s) / max(wall_s, 1e-6), 4)
+        busy_s = time.process_time() - self._cpu_s - self.idle_awake_ns / 1e9
+        self.generator.cpu_share = round(max(busy_s, 0.0) / max(wall_s, 1e-6), 4)
         start_ns = self._clock.unix_ns(self.window_end_ns) - self._length_s * 1_000_000_000
         window = Window(
             worker=self._worker,
@@ -231,6 +233,7 @@ class Recorder:
         self.sent[:] = self.due[:] = self.dropped[:] = (0, 0)
         self._opened_ns = now_ns
         self._cpu_s = time.process_time()
+        self.idle_awake_ns = 0
 
 
 def _record(histogram: Histogram, values_us: list[int]) -> None:

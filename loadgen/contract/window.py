@@ -91,7 +91,8 @@ class OperationWindow:
 class GeneratorState:
     """How the engine itself fared in the window; what `generator_bound` is judged by."""
 
-    cpu_share: float = 0.0  # CPU time of the engine / wall time, 1.0 = its whole core
+    # CPU time of the engine / wall time, 1.0 = its whole core; without waiting awake for a due time
+    cpu_share: float = 0.0
     loop_lag_max_us: int = 0  # longest stretch of one pass through the event loop
     overdue_max: int = 0  # most requests due and not yet sent
     in_flight_max: int = 0
