@@ -240,10 +240,8 @@ def teardown(session: Session) -> None:
         before = unmake(
             session.spec, terraform=tools.terraform, places=session.places, progress=tools.progress
         )
-    found = "; ".join(before.lines()) if before else "it was gone already"
-    session.console.print(
-        f"testbed {session.spec.name}: nothing is left. Before: {found}", highlight=False
-    )
+    found = f"there were {before.counts()}" if before else "it was gone already"
+    session.console.print(f"testbed {session.spec.name}: nothing is left; {found}", highlight=False)
 
 
 def status(session: Session, *, as_json: bool) -> None:

@@ -75,6 +75,13 @@ class Remains:
             for found in getattr(self, kind.name)
         ]
 
+    def counts(self) -> str:
+        """How many of each kind, in one line: "namespaces: 4, mounts: 4"."""
+        found = (
+            (kind.name.replace("_", " "), len(getattr(self, kind.name))) for kind in fields(self)
+        )
+        return ", ".join(f"{kind}: {count}" for kind, count in found if count)
+
 
 def remains_of(testbed: str, *, since: Remains | None = None) -> Remains:
     """Look at the machine itself, whatever Terraform's state says.
