@@ -24,7 +24,7 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
-from soakbed.errors import ConfigureError, Unavailable
+from soakbed.errors import ConfigureError, LoadError, Unavailable
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
@@ -42,7 +42,7 @@ from soakbed.stages.evidence import evidence_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
 from soakbed.stages.judge import judge
-from soakbed.stages.load import drive, plan_session, session_is_there
+from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
 from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
 from soakbed.stages.summarise import assemble_summary
@@ -225,8 +225,10 @@ class Bench:
             return
         if not self.run.has(f"{target}/collected"):
             self._keep_facts(testbed, shell, target, "before")
-            capacity = self._load(ready, testbed, shell, "capacity", 0.0)
-            self._load(ready, testbed, shell, "steady", capacity.capacity_per_s)
+            capacity_per_s = 0.0
+            for session in sessions_of(self.spec, testbed):
+                outcome = self._load(ready, testbed, shell, session, capacity_per_s)
+                capacity_per_s = outcome.capacity_per_s
             self.collect(target, testbed, shell)
         with self.watch.stage(f"{target}: stop and wipe"):
             wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
@@ -263,10 +265,11 @@ class Bench:
 
     def _measuring(self, target: str, testbed: Testbed, shell: Ssh) -> bool:
         """Whether load is on, or done: then hands off the members."""
-        if self.run.has(f"{target}/load/steady"):
-            return True
-        session = "steady" if self.run.has(f"{target}/load/capacity") else "capacity"
-        return session_is_there(f"{self.run.run_id}-{target}-{session}", testbed, shell=shell)
+        for session in sessions_of(self.spec, testbed):
+            if not self.run.has(f"{target}/load/{session}"):
+                name = f"{self.run.run_id}-{target}-{session}"
+                return session_is_there(name, testbed, shell=shell)
+        return True
 
     def _load(
         self,
@@ -291,6 +294,11 @@ class Bench:
                 testbed=testbed,
             )
             outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
+            if session == "fill" and outcome.outcome != "finished":
+                raise LoadError(
+                    f"{ready.target}: the key space was not filled: {outcome.reason}",
+                    remedy="mend what the reason says, then run the same command again",
+                )
             self.run.write(record, outcome)
         return outcome
 
@@ -334,7 +342,7 @@ class Bench:
         *,
         alarms: list[str] | None = None,
     ) -> None:
-        if when == "before" and self.run.has(f"{target}/load/capacity"):
+        if when == "before" and any(self.run.folder(target, "load").glob("*.json")):
             return  # resumed: what the hosts were like before the load is already written
         for host, facts in host_facts(testbed, shell=shell).items():
             told = {"alarms": alarms} if alarms is not None else {}

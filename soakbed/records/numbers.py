@@ -17,6 +17,7 @@ __all__ = [
     "Interval",
     "Latency",
     "LatencyPoint",
+    "MissingShare",
     "Numbers",
     "OperationNumbers",
     "PhaseNumbers",
@@ -85,6 +86,18 @@ class GeneratorNumbers(Frozen):
     late: Latency | None = None  # open loop: the engines' own delay per operation, all merged
 
 
+class MissingShare(Frozen):
+    """What one planned worker does not show of a phase: it came late, died, or never was there.
+
+    `seconds` of whole windows that others have and it has not; `share` of them in all windows
+    that the phase's workers should have, 0-1.
+    """
+
+    worker: int
+    seconds: int
+    share: float
+
+
 class Point(Frozen):
     """One step of a phase's rates over time, all workers merged."""
 
@@ -123,6 +136,7 @@ class PhaseNumbers(Frozen):
     generator: GeneratorNumbers
     series: tuple[Point, ...]
     latency_series: tuple[LatencyPoint, ...]
+    missing: tuple[MissingShare, ...] = ()
 
     @property
     def ended(self) -> int:

@@ -66,7 +66,7 @@ class LoadOutcome(Frozen):
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    session: Literal["capacity", "steady"]
+    session: Literal["fill", "capacity", "steady"]  # fill: where there are several workers
     outcome: Literal["finished", "stopped", "failed"]
     reason: str = ""
     started_s: float

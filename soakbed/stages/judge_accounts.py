@@ -106,10 +106,20 @@ def workers_reported(evidence: Evidence) -> Finding:
                 problems.append(f"{who} failed: {worker.reason or 'no reason given'}")
             if worker.windows_lost:
                 problems.append(f"{who} lost {worker.windows_lost} windows")
+        problems += [f"{name}: {share}" for share in _missing_shares(session)]
     if problems:
         return _WORKERS.broken("; ".join(problems))
     count = sum(len(session.workers) for session in evidence.numbers.sessions.values())
     return _WORKERS.kept(f"{count} of {count} spools end with the engine's own totals")
+
+
+def _missing_shares(session: SessionNumbers) -> list[str]:
+    """What is missing of each phase, so that half the load is never read as all of it."""
+    return [
+        f"{phase.phase} lacks {one.seconds} s of worker {one.worker}, {one.share:.1%} of the load"
+        for phase in session.phases.values()
+        for one in phase.missing
+    ]
 
 
 def spools_whole(evidence: Evidence) -> Finding:

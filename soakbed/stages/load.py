@@ -18,11 +18,11 @@ from soakbed.errors import LoadError
 from soakbed.records.run import LoadOutcome
 from soakbed.records.testbed import Testbed
 from soakbed.stages.load_account import account_for
-from soakbed.stages.load_plan import plan_session, session_limit_s
+from soakbed.stages.load_plan import plan_session, session_limit_s, sessions_of
 from soakbed.stages.load_session import Glance, LoadSession, found_outcome
 from soakbed.units import us_to_ms
 
-__all__ = ["drive", "load_hosts_released", "plan_session", "session_is_there"]
+__all__ = ["drive", "load_hosts_released", "plan_session", "session_is_there", "sessions_of"]
 
 LOOK_IN_S = 2.0
 TELL_S = 5.0

@@ -1,7 +1,9 @@
 """From a spec and a target that is ready to the plan of one session; pure.
 
 Two sessions press each target (design.md D6): "capacity", closed loop, finds what it can do;
-"steady", open loop at a share of that, is where latency is read.
+"steady", open loop at a share of that, is where latency is read. Several workers fill the key
+space in a session before: each is done with its keys at another time, and all must begin to press
+together.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import RunSpec, TargetName
 from soakbed.records.testbed import Host, Testbed
 
-__all__ = ["plan_session", "ranks_by_host", "session_id", "session_limit_s", "workers_of"]
+__all__ = [
+    "plan_session",
+    "ranks_by_host",
+    "session_id",
+    "session_limit_s",
+    "sessions_of",
+    "workers_of",
+]
 
 PKI = "/etc/soakbed/pki"
 CLIENT_TLS = Tls(ca=f"{PKI}/ca.crt", cert=f"{PKI}/client.crt", key=f"{PKI}/client.key")
@@ -46,6 +55,7 @@ def plan_session(
     """
     work = spec.workload
     target = _named(ready.target)
+    workers = workers_of(testbed, at_most=work.connections)
     return Plan(
         run_id=run_id,
         session=session,
@@ -56,7 +66,7 @@ def plan_session(
             prefix=_PREFIX[target],
             popularity=Popularity(**work.popularity.model_dump()),
         ),
-        phases=_phases(spec, target, session, capacity_per_s),
+        phases=_phases(spec, target, session, capacity_per_s, fills_apart=workers > 1),
         tls=CLIENT_TLS,
         auth=_AUTH.get(target),
         value_bytes=work.value_bytes,
@@ -65,7 +75,7 @@ def plan_session(
         pipeline=work.pipeline,
         timeout_ms=work.timeout_ms,
         window_s=work.window_s,
-        workers=workers_of(testbed, at_most=work.connections),
+        workers=workers,
         seed=work.seed,
     )
 
@@ -77,12 +87,23 @@ def _named(target: str) -> Literal["etcd", "redis_cluster", "tikv"]:
     raise ValueError(f"no such target: {target}")
 
 
-def _phases(spec: RunSpec, target: str, session: str, capacity_per_s: float) -> tuple[Phase, ...]:
+def sessions_of(spec: RunSpec, testbed: Testbed) -> tuple[str, ...]:
+    """The sessions that press one target, in order."""
+    alone = workers_of(testbed, at_most=spec.workload.connections) == 1
+    return ("capacity", "steady") if alone else ("fill", "capacity", "steady")
+
+
+def _phases(
+    spec: RunSpec, target: str, session: str, capacity_per_s: float, *, fills_apart: bool
+) -> tuple[Phase, ...]:
     work, lasts = spec.workload, spec.workload.phases
-    if session == "capacity":
-        fill_s = _FILL_GRACE_S + math.ceil(work.keys / _LEAST_FILL_PER_S)
+    fill_s = _FILL_GRACE_S + math.ceil(work.keys / _LEAST_FILL_PER_S)
+    fill = Phase("fill", "fill", fill_s)
+    if session == "fill":
+        phases = [fill]
+    elif session == "capacity":
         phases = [
-            Phase("fill", "fill", fill_s),
+            *([] if fills_apart else [fill]),
             Phase("warmup", "closed", lasts.warmup_s),
             Phase("capacity", "closed", lasts.capacity_s),
         ]

@@ -17,7 +17,7 @@ from soakbed.stats.windows import merge_windows
 
 __all__ = ["measure"]
 
-_ORDER = ("capacity", "steady")  # then whatever else there is, by name
+_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
 
 
 class _Spool:
@@ -113,6 +113,7 @@ def _session(plan: Plan, folder: Path) -> tuple[SessionNumbers, list[str]]:
             planned_s=_planned_s(planned.get(name)),
             offered_per_s=_offered_per_s(planned.get(name)),
             arrivals=planned[name].arrivals if name in planned else "",
+            workers=plan.workers,
         )
         for name, held in merged.items()
     }

@@ -11,6 +11,7 @@ from soakbed.records.numbers import (
     Interval,
     Latency,
     LatencyPoint,
+    MissingShare,
     OperationNumbers,
     PhaseNumbers,
     Point,
@@ -54,7 +55,6 @@ class MergedOperation:
 class _Engine:
     """One worker's engine over the whole windows of one phase."""
 
-    ok: int = 0
     cpu_s: float = 0.0
     seconds: int = 0
     cpu_share_max: float = 0.0
@@ -82,7 +82,6 @@ class MergedPhase:
         state = window.generator
         engine = self._engines.setdefault(window.worker, _Engine())
         if window.complete:  # the last, cut window has a share of less than its length
-            engine.ok += sum(operation.ok for operation in window.operations.values())
             engine.cpu_s += state.cpu_share * window.length_s
             engine.seconds += window.length_s
             engine.cpu_share_max = max(engine.cpu_share_max, state.cpu_share)
@@ -92,8 +91,10 @@ class MergedPhase:
         self._reconnects += state.reconnects
         self._redirects += state.moved + state.ask
 
-    def numbers(self, *, planned_s: float, offered_per_s: float, arrivals: str) -> PhaseNumbers:
-        """The phase as plain data. `planned_s` 0: as long as it took."""
+    def numbers(
+        self, *, planned_s: float, offered_per_s: float, arrivals: str, workers: int = 1
+    ) -> PhaseNumbers:
+        """The phase as plain data. `planned_s` 0: as long as it took; `workers` as planned."""
         steps = self.timeline.steps()
         spanned_s = float(steps[-1].end_s - steps[0].start_s)
         # A phase begins and ends inside a window, so windows span up to two of them more than
@@ -109,26 +110,44 @@ class MergedPhase:
             seconds=seconds,
             offered_per_s=offered_per_s,
             arrivals=arrivals,
-            throughput_per_s=round(self._throughput_per_s(seconds), 3),
+            throughput_per_s=round(self._throughput_per_s(steps, seconds, workers), 3),
             sent_per_s=round(sum(op.sent for op in made.values()) / seconds, 3),
             operations=made,
             generator=self._generator(),
-            series=tuple(_point(step, steps[0].start_s, len(self._engines)) for step in steps),
+            series=tuple(_point(step, steps[0].start_s, workers) for step in steps),
             latency_series=tuple(
                 _latency_point(step, steps[0].start_s) for step in steps_that_carry(steps, 99.0)
             ),
+            missing=self._missing(steps, workers),
         )
 
-    def _throughput_per_s(self, seconds: float) -> float:
+    def _missing(self, steps: list[Step], workers: int) -> tuple[MissingShare, ...]:
+        """Whole windows that each planned worker should have and has not."""
+        whole = [step for step in steps if step.complete]
+        if not whole or self.mode == "fill":  # a fill ends for each worker when it is done
+            return ()
+        should_s = sum(step.seconds for step in whole)
+        lacks = {
+            rank: should_s - self._engines.get(rank, _Engine()).seconds for rank in range(workers)
+        }
+        return tuple(
+            MissingShare(worker=rank, seconds=lack, share=round(lack / should_s / workers, 4))
+            for rank, lack in lacks.items()
+            if lack > 0
+        )
+
+    def _throughput_per_s(self, steps: list[Step], seconds: float, workers: int) -> float:
         """Ok operations per second.
 
         Open loop: all of the phase's operations over its time. Closed loop: whole windows alone,
-        because what was under way at the end still ends, and would count as if it fitted in.
+        because what was under way at the end still ends, and would count as if it fitted in; and
+        only such in which all workers pressed, because one alone finds the target half idle.
         """
-        engine_s = sum(engine.seconds for engine in self._engines.values())
-        if self.mode == "open" or not engine_s:
+        whole = [step for step in steps if step.complete and step.windows >= workers * step.seconds]
+        if self.mode == "open" or not whole:
             return sum(op.ok for op in self.operations.values()) / seconds
-        return sum(e.ok for e in self._engines.values()) / engine_s * len(self._engines)
+        ok = sum(sum(step.ok.values()) for step in whole)
+        return ok / sum(step.seconds for step in whole)
 
     def _generator(self) -> GeneratorNumbers:
         means = [one.cpu_s / one.seconds for one in self._engines.values() if one.seconds]

@@ -8,7 +8,13 @@ from soakbed.errors import LoadError
 from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
-from soakbed.stages.load_plan import plan_session, ranks_by_host, session_id, session_limit_s
+from soakbed.stages.load_plan import (
+    plan_session,
+    ranks_by_host,
+    session_id,
+    session_limit_s,
+    sessions_of,
+)
 
 HOSTS = {
     **{f"d{i}": {"duty": "data", "address": f"10.83.17.1{i}"} for i in (1, 2, 3)},
@@ -26,12 +32,22 @@ def load_hosts(*load_cpus: tuple[int, ...]) -> Testbed:
     )
 
 
-def planned(target: str = "etcd", session: str = "capacity", capacity_per_s: float = 0.0, **work):
-    spec = RunSpec(
+def spec_of(target: str, **work) -> RunSpec:
+    return RunSpec(
         testbed=TestbedSpec(name="t", provider="local", network_cidr="10.83.17.0/24", hosts=HOSTS),
         workload=WorkloadSpec(name="w", keys=20_000, **work),
         targets=(target,),
     )
+
+
+def planned(
+    target: str = "etcd",
+    session: str = "capacity",
+    capacity_per_s: float = 0.0,
+    testbed: Testbed | None = None,
+    **work,
+):
+    spec = spec_of(target, **work)
     ready = ReadyTarget(
         target=target,
         profile="stock",
@@ -48,7 +64,7 @@ def planned(target: str = "etcd", session: str = "capacity", capacity_per_s: flo
         run_id="r1",
         session=session,
         capacity_per_s=capacity_per_s,
-        testbed=load_hosts((1,)),
+        testbed=testbed or load_hosts((1,)),
     )
 
 
@@ -107,3 +123,14 @@ def test_the_session_is_named_by_run_target_and_session():
 def test_a_session_may_last_as_long_as_its_phases_and_some_grace():
     plan = planned(phases=Phases(warmup_s=5, capacity_s=20))
     assert session_limit_s(plan) > sum(phase.duration_s for phase in plan.phases)
+
+
+def test_several_workers_fill_in_a_session_before_so_that_all_begin_to_press_together():
+    one, two = load_hosts((1,)), load_hosts((1,), (1,))
+    assert sessions_of(spec_of("etcd"), one) == ("capacity", "steady")
+    assert sessions_of(spec_of("etcd"), two) == ("fill", "capacity", "steady")
+    fill = planned(session="fill", testbed=two)
+    capacity = planned(session="capacity", testbed=two)
+    assert [phase.mode for phase in fill.phases] == ["fill"]
+    assert [phase.mode for phase in capacity.phases] == ["closed", "closed"]
+    assert fill.workers == capacity.workers == 2

@@ -92,9 +92,11 @@ def window(start_s: int, ok: int, *, cpu: float = 0.5, complete: bool = True, wo
     )
 
 
-def numbers_of(parts, *, planned_s: float = 0.0):
+def numbers_of(parts, *, planned_s: float = 0.0, workers: int = 1):
     held = merge_windows(parts)["steady"]
-    return held.numbers(planned_s=planned_s, offered_per_s=100.0, arrivals="constant")
+    return held.numbers(
+        planned_s=planned_s, offered_per_s=100.0, arrivals="constant", workers=workers
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_capacity_is_that_of_whole_windows():
     parts += [window(10, 30, worker=worker, complete=False) for worker in (0, 1)]
     for part in parts:
         part.mode = "closed"
-    assert numbers_of(parts, planned_s=10.0).throughput_per_s == 200.0
+    assert numbers_of(parts, planned_s=10.0, workers=2).throughput_per_s == 200.0
 
 
 def test_percentiles_over_time_get_longer_steps_than_rates():
@@ -139,6 +141,34 @@ def test_the_busiest_worker_speaks_for_the_generator():
 def test_a_second_that_a_worker_missed_is_marked():
     parts = [window(at, 2000) for at in range(10)]
     parts += [window(at, 2000, worker=1) for at in range(10) if at != 4]
-    series = numbers_of(parts).series
+    series = numbers_of(parts, workers=2).series
     assert [point.complete for point in series] == [at != 4 for at in range(10)]
     assert series[0].ok_per_s == {"read": 4000.0}
+
+
+def test_capacity_is_that_of_windows_in_which_every_worker_pressed():
+    parts = [window(at, 100, worker=0) for at in range(10)]
+    parts += [window(at, 100, worker=1) for at in range(4, 14)]
+    for part in parts:
+        part.mode = "closed"
+        part.operations["read"].ok = 100 if 4 <= part.start_s < 10 else 160  # alone it is faster
+    assert numbers_of(parts, planned_s=10.0, workers=2).throughput_per_s == 200.0
+
+
+def test_the_share_of_a_worker_that_died_is_missing_and_nobody_elses():
+    parts = [window(at, 100, worker=0) for at in range(10)]
+    parts += [window(at, 100, worker=1) for at in range(6)]
+    (lost,) = numbers_of(parts, planned_s=10.0, workers=2).missing
+    assert (lost.worker, lost.seconds, lost.share) == (1, 4, 0.2)
+
+
+def test_a_worker_that_never_was_there_is_missing_whole():
+    made = numbers_of([window(at, 100) for at in range(10)], planned_s=10.0, workers=4)
+    assert [(one.worker, one.share) for one in made.missing] == [(1, 0.25), (2, 0.25), (3, 0.25)]
+    assert [point.complete for point in made.series] == [False] * 10
+
+
+def test_nothing_is_missing_of_workers_that_were_there():
+    parts = [window(at, 100, worker=worker) for at in range(10) for worker in (0, 1)]
+    parts += [window(10, 3, worker=1, complete=False)]
+    assert numbers_of(parts, planned_s=10.0, workers=2).missing == ()
