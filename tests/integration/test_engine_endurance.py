@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
-from pathlib import Path
 
 from loadgen.contract.plan import Keyspace, Plan
-from loadgen.contract.spool import SpoolWriter
 from loadgen.engine.connection import CLOSED
 from loadgen.engine.hub import Hub
 from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
-from loadgen.engine.spooling import Spool
 from loadgen.recorder import Clock, Recorder
+from tests.benchmarks.seventy_two_hours import Engine, resident_bytes
 
 SECOND = 1_000_000_000
 
 
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
-
-
 def test_memory_does_not_grow_with_windows(tmp_path):
-    writer = SpoolWriter(tmp_path / "spool")
-    spool = Spool(writer)
-    clock = Clock()
-    recorder = Recorder(spool.put, worker=0, length_s=1, clock=clock)
-    start = clock.next_boundary_ns(clock.monotonic_ns(1_700_000_000 * SECOND), 1)
-    recorder.begin("steady", "open", start)
-
-    def windows(first: int, count: int) -> None:
-        for second in range(first, first + count):
-            at = start + second * SECOND
-            for number in range(300):
-                recorder.sent[number & 1] += 1
-                end = at + number * 3_000_000
-                recorder.done[number & 1].append((at, at + 1000, end + 1000))
-                recorder.late_ns.append(number)
-            recorder.absorb()
-            recorder.close_window()
-            while spool._queue.qsize() > 3:
-                time.sleep(0.001)
-
-    windows(0, 300)
+    engine = Engine(tmp_path / "spool")
+    engine.windows(0, 300, operations=300)
     gc.collect()
     before = resident_bytes()
-    windows(300, 2000)
+    engine.windows(300, 2000, operations=300)
     gc.collect()
     grown = resident_bytes() - before
-    spool.close()
-    assert spool.error is None
+    engine.close()
     assert grown < 1_000_000
 
 

@@ -10,12 +10,13 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadgen.contract.plan import Plan
+from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.spool import read_spool
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
@@ -30,6 +31,7 @@ from soakbed.stages.collect import collect, host_facts, secrets_of
 from soakbed.stages.configure import configure_target, prepare_hosts
 from soakbed.stages.load import drive, plan_session
 from soakbed.stages.load_plan import session_id
+from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
 from soakbed.stages.teardown import teardown
 
@@ -76,11 +78,11 @@ class Bench:
             testbed=self.testbed,
         )
 
-    def press(self, run_id: str, folder: Path, *, web_port: int = 0) -> LoadOutcome:
+    def press(self, run_id: str, folder: Path, *, web_port: int = 0, **changed: Any) -> LoadOutcome:
         self.said = []
         with Ssh(self.testbed) as shell:
             return drive(
-                self.plan(run_id),
+                replace(self.plan(run_id), **changed),
                 self.testbed,
                 shell=shell,
                 folder=folder,
@@ -88,11 +90,13 @@ class Bench:
                 web_port=web_port,
             )
 
-    def press_and(self, run_id: str, folder: Path, then: Callable[[], Any]) -> LoadOutcome:
+    def press_and(
+        self, run_id: str, folder: Path, then: Callable[[], Any], **changed: Any
+    ) -> LoadOutcome:
         """Press, and do something to it once windows are coming."""
         with ThreadPoolExecutor(1) as pool:
             meddling = pool.submit(lambda: (self.wait_for_windows(run_id), then()))
-            outcome = self.press(run_id, folder)
+            outcome = self.press(run_id, folder, **changed)
             meddling.result()
         return outcome
 
@@ -126,9 +130,18 @@ class Bench:
     def on_l1(self, *command: str) -> str:
         return self.shell.run(self.l1, command, check=False).out
 
-    def unit(self, duty: str, run_id: str) -> str:
-        rank = ":0" if duty == "worker" else ""
-        return f"soakbed-load-{duty}@{session_id(self.plan(run_id))}{rank}.service"
+    def unit(self, duty: str, run_id: str, rank: int = 0) -> str:
+        at = f":{rank}" if duty == "worker" else ""
+        return f"soakbed-load-{duty}@{session_id(self.plan(run_id))}{at}.service"
+
+    def kill_engine(self, run_id: str, rank: int = 0) -> None:
+        unit = self.unit("worker", run_id, rank)
+        group = self.on_l1("systemctl", "show", "-P", "ControlGroup", unit).strip()
+        pids = self.on_l1("cat", f"/sys/fs/cgroup/systemd{group}/cgroup.procs").split()
+        assert pids, f"{unit} has no process"
+        for pid in pids:
+            if "loadgen.engine" in self.on_l1("cat", f"/proc/{pid}/cmdline"):
+                self.on_l1("kill", "-KILL", pid)
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +175,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         teardown(SPEC.testbed, terraform=terraform, places=places, progress=print)
 
 
-def windows_in(folder: Path) -> list[dict]:
-    records = list(read_spool(folder / "worker-0.spool"))
+def windows_in(folder: Path, rank: int = 0) -> list[dict]:
+    records = list(read_spool(folder / f"worker-{rank}.spool"))
     return [record for record in records if record["kind"] == "window"]
 
 
@@ -188,17 +201,28 @@ def test_a_master_that_is_killed_is_started_again_and_misses_nothing(bench, tmp_
 
 
 def test_an_engine_that_is_killed_is_a_worker_missing_and_its_windows_stay(bench, tmp_path):
-    def kill() -> None:
-        group = bench.on_l1("systemctl", "show", "-P", "ControlGroup", bench.unit("worker", "eng"))
-        pids = bench.on_l1("cat", f"/sys/fs/cgroup/systemd{group.strip()}/cgroup.procs").split()
-        for pid in pids or bench.on_l1("pgrep", "-f", "loadgen.engine").split():
-            if "loadgen.engine" in bench.on_l1("cat", f"/proc/{pid}/cmdline"):
-                bench.on_l1("kill", "-KILL", pid)
-
-    outcome = bench.press_and("eng", tmp_path, kill)
+    outcome = bench.press_and("eng", tmp_path, lambda: bench.kill_engine("eng"))
     assert (outcome.outcome, outcome.workers_missing) == ("failed", (0,))
     assert outcome.sent > 0
     assert windows_in(tmp_path)
+
+
+def test_two_workers_begin_together_and_the_share_of_one_that_is_killed_is_missing(bench, tmp_path):
+    folder = tmp_path / "redis_cluster" / "load" / "capacity"
+    open_loop = (Phase("capacity", "open", 10, rate_per_s=300.0, arrivals="constant"),)
+    outcome = bench.press_and(
+        "pair", folder, lambda: bench.kill_engine("pair", 1), workers=2, phases=open_loop
+    )
+    assert (outcome.outcome, outcome.workers_missing) == ("failed", (1,))
+    first, second = (windows_in(folder, rank) for rank in (0, 1))
+    assert first[0]["start_s"] == second[0]["start_s"], "they began in the same second"
+    phase = measure(tmp_path / "redis_cluster").sessions["capacity"].phases["capacity"]
+    assert phase.total("ok") == sum(
+        operation["ok"] for window in first + second for operation in window["operations"].values()
+    )
+    (lost,) = phase.missing
+    assert (lost.worker, lost.seconds) == (1, 10 - len(second))
+    assert lost.share == round(lost.seconds / 20, 4)
 
 
 def test_a_line_that_breaks_costs_nothing(bench, tmp_path):
