@@ -27,7 +27,7 @@ MOST_GROWTH_BYTES = 1_000_000  # issue: under 1 MB
 
 EXAMPLES = """\
 examples:
-  python -m tests.benchmarks.seventy_two_hours               all 259,200 windows, about a quarter of an hour
+  python -m tests.benchmarks.seventy_two_hours               all of them, a quarter of an hour
   python -m tests.benchmarks.seventy_two_hours --hours 1     a minute's worth, to see it work
   python -m tests.benchmarks.seventy_two_hours --out growth.json
 """

@@ -111,8 +111,18 @@ def leftovers(testbed: str) -> list[str]:
     return found
 
 
-def network_links() -> set[str]:
-    return {path.name for path in Path("/sys/class/net").iterdir()}
+def network_links(testbed: str, network: str) -> set[str]:
+    """Ends of the hosts' cables, the bridge with the testbed's address, and what is plugged in.
+
+    Of this testbed alone: tests of another may run beside this one.
+    """
+    links = {path.name for path in Path("/sys/class/net").glob(f"vb-sb-{testbed}-*")}
+    asked = ["ip", "-json", "address", "show"]
+    known = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+    for link in known:
+        if any(one.get("local", "").startswith(f"{network}.") for one in link["addr_info"]):
+            links.add(link["ifname"])
+    return links | {link["ifname"] for link in known if link.get("master") in links}
 
 
 def make_soakbed(folder: Path, name: str, network: str) -> Soakbed:
@@ -132,8 +142,9 @@ def short_soakbed(tmp_path, request):
     """A testbed for one test; torn down afterwards, whatever happened, and looked for."""
     name, network = request.param
     soakbed = make_soakbed(tmp_path, name, network)
-    links = network_links()
     yield soakbed
+    links = network_links(name, network)
     soakbed.run("teardown")
     assert leftovers(name) == []
-    assert network_links() - links == set()
+    assert network_links(name, network) == set()
+    assert links & {path.name for path in Path("/sys/class/net").iterdir()} == set()
