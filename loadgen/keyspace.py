@@ -120,6 +120,9 @@ class Values:
         self.value_bytes = value_bytes
         self.filler = _filler(prefix, value_bytes - ID_BYTES)
         self.digits = Digits()
+        # The engine's own requests count as key -1: these digits reach into the filler, so that
+        # nothing a target answers to them can be taken for a value.
+        self.digits[-1] = bytes(ID_BYTES)
         # A value is "k" + digits + marker + number + filler; the encoders write it in one piece.
         self.marker = b"w%04ds" % rank
         self.next_number = count(1).__next__

@@ -86,6 +86,7 @@ class Connection:
         "lane",
         "late",
         "mask",
+        "queued",
         "receive",
         "reopen_ns",
         "send",
@@ -99,6 +100,9 @@ class Connection:
         self.endpoint = endpoint
         self.depth = depth
         self.free_since_ns = 0
+        self.queued = (
+            False  # in its lane's `free`; never twice, however often it is said to be free
+        )
         self.late = hub.recorder.late_ns
         self.state = CLOSED
         self.sock: socket.socket | None = None
@@ -233,7 +237,14 @@ class Connection:
         if self._was_up:
             self.hub.recorder.generator.reconnects += 1
         self._was_up = True
-        self.lane.free.append(self)
+        self.offer(self.hub.woke_ns)
+
+    def offer(self, now_ns: int) -> None:
+        """Into the lane's queue of connections with room, unless it is there already."""
+        if not self.queued:
+            self.queued = True
+            self.free_since_ns = now_ns
+            self.lane.free.append(self)
 
     # Sending what is not an operation, or did not go out at once.
 
@@ -287,9 +298,9 @@ class Connection:
         self.state = CLOSED
         self.receive, self.send = _closed_receive, _closed_send
         self._data_left = b""
-        free = self.lane.free
-        while self in free:
-            free.remove(self)
+        if self.queued:
+            self.queued = False
+            self.lane.free.remove(self)
         if self.sock is not None:
             self.hub.forget(self.fd)
             self.sock.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from loadgen.engine import http2
 from loadgen.engine.connection import OWN, SETUP, UP, Connection, Lane, Op
-from loadgen.engine.grpc import CallHeaders, lost_by_status, misread, status_in
+from loadgen.engine.grpc import (
+    MAX_HEADER_BYTES,
+    TABLE_USUAL,
+    Call,
+    CallHeaders,
+    KnownBlocks,
+    lost_by_reset,
+    lost_by_status,
+    misread,
+)
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, frame
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.engine.tls import WANT
@@ -25,39 +33,20 @@ READ_BYTES = 16384  # one TLS record at most, so nothing stays behind in OpenSSL
 
 # A reply is one value and some 60 bytes around it; far more than that is not our reply.
 REPLY_SLACK_BYTES = 65536
-MAX_HEADER_BYTES = 65536
+# Answers to pings and settings that may wait while the member does not read.
+ANSWERS_BYTES = 65536
 
 # gRPC's connection window is handed back when this much of it is used.
 RETURN_WINDOW = 1 << 30
 
-# Header blocks seen are few (they stand alone and repeat); a target that varies them without
-# end must not fill our memory.
-MAX_KNOWN_BLOCKS = 256
-
-TABLE_WANTED = 1024  # bytes of header table that the remembered fields need, with room
-
-REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
-CANCEL = (8).to_bytes(4, "big")
-
-_STREAM = struct.Struct(">I").pack
 _now = time.monotonic_ns
-
-
-class Call:
-    """One stream: its operation, and the reply as far as it has come."""
-
-    __slots__ = ("body", "op", "started")
-
-    def __init__(self, op: Op) -> None:
-        self.op = op
-        self.body = b""
-        self.started = False  # the reply's first header block is in
 
 
 class EtcdConnection(Connection):
     """`depth` calls at once, each its own stream."""
 
     __slots__ = (
+        "_answers_bytes",
         "_block",
         "_block_flags",
         "_block_stream",
@@ -71,6 +60,7 @@ class EtcdConnection(Connection):
         "_next_stream",
         "_rest",
         "_sent",
+        "_table_bytes",
         "_windows",
         "target",
     )
@@ -81,7 +71,7 @@ class EtcdConnection(Connection):
         self._sent = hub.recorder.sent
         self._done = hub.recorder.done
         self._calls: dict[int, Call] = {}
-        self._known: dict[bytes, tuple[int | None, str]] = {}
+        self._known = KnownBlocks()
         self._headers: CallHeaders
         self._fresh()
 
@@ -91,7 +81,9 @@ class EtcdConnection(Connection):
         self._next_stream = 1
         self._consumed = 0
         self._going = False
-        self._block = b""
+        self._block = bytearray()
+        self._answers_bytes = 0
+        self._table_bytes = TABLE_USUAL
         self._block_flags = self._block_stream = 0
         self._max_streams = self.depth
         self._windows = http2.SendWindows()
@@ -101,12 +93,12 @@ class EtcdConnection(Connection):
         self._fresh()
         self.put(http2.OPENING)
 
-    def _probe(self, settings: dict[int, int]) -> None:
+    def _probe(self) -> None:
         """A serializable read: answered by the member alone, and only to a user it knows."""
         self._headers = CallHeaders(
             self.endpoint.encode(),
             secure=self.hub.context is not None,
-            remember=settings.get(http2.HEADER_TABLE_SIZE, 4096) >= TABLE_WANTED,
+            table_bytes=self._table_bytes,
         )
         stream = self._new_stream(Call((OWN, 0, _now(), 0)))
         self._windows.passes(len(self.target.probe))  # it counts like any other message
@@ -153,7 +145,10 @@ class EtcdConnection(Connection):
                 call = calls.get(stream)
                 if call is None or not call.started or self._block_stream:
                     raise TargetProtocolError("data outside a reply")
-                call.body += payload
+                if call.body:
+                    call.grow(payload)
+                else:
+                    call.body = payload
                 self._consumed += len(payload)
                 if len(call.body) > self.target.reply_limit or flags & END_STREAM:
                     raise TargetProtocolError("a reply without trailers, or without end")
@@ -173,31 +168,36 @@ class EtcdConnection(Connection):
         call = self._calls.get(stream)
         if call is None:
             raise TargetProtocolError("headers of a call that was not made")
-        known = self._known.get(block) or self._learn(block)
+        known = self._known[block]
         if not ended:
             if call.started or known[0] is not None:
                 raise TargetProtocolError("headers out of order")
             call.started = True
             return
         del self._calls[stream]
-        if self._windows.waits():
-            self._abandon(stream)
+        whole = not self._windows.waits() or not self._abandon(stream)
         code, due, sent, _ = call.op
-        if known[0] == 0 and code >= 0 and (code & 1 or self.target.holds(code >> 1, call.body)):
+        body = call.body
+        if (
+            known[0] == 0
+            and whole
+            and code >= 0
+            # One plain message: the flag byte is 0, and its length is that of all the rest.
+            and int.from_bytes(body[:5], "big") == len(body) - 5
+            and (code & 1 or self.target.holds(code >> 1, body))
+        ):
             self._done[code & 1].append((due, sent, self.hub.woke_ns))
+        elif known[0] == 0 and not whole:
+            self._lost(call, Lost(FAILED, "protocol"))  # nobody can apply half a request
         else:
             self._unusual_end(call, *known)
 
-    def _abandon(self, stream: int) -> None:
-        """The member answered before it had the whole request: the rest is not sent."""
-        if self._windows.forget(stream):
-            self.put(frame(http2.RST_STREAM, 0, stream, CANCEL))
-
-    def _learn(self, block: bytes) -> tuple[int | None, str]:
-        if len(self._known) >= MAX_KNOWN_BLOCKS:
-            self._known.clear()
-        self._known[block] = status_in(block)
-        return self._known[block]
+    def _abandon(self, stream: int) -> bool:
+        """Whether the member answered before it had the whole request; the rest is not sent."""
+        unsent = self._windows.forget(stream)
+        if unsent:
+            self.put(frame(http2.RST_STREAM, 0, stream, http2.CANCEL))
+        return unsent
 
     def _unusual_end(self, call: Call, status: int | None, message: str) -> None:
         """A call that ended otherwise than with what was asked for."""
@@ -209,7 +209,7 @@ class EtcdConnection(Connection):
         elif status:
             self._lost(call, lost_by_status(status, message))
         else:
-            self._lost(call, misread(call.body))
+            self._lost(call, misread(bytes(call.body), write=bool(call.op[0] & 1)))
 
     def _probed(self, status: int, message: str) -> None:
         if status and lost_by_status(status, message).cause == "auth":
@@ -230,6 +230,7 @@ class EtcdConnection(Connection):
             raise TargetProtocolError("a header block was interrupted")
         if kind == http2.PUSH_PROMISE:
             raise TargetProtocolError("a push that was forbidden")
+        http2.refuse_malformed(kind, flags, stream, len(payload), unopened=self._next_stream)
         handler = _HANDLERS.get(kind)
         if handler is not None:  # an unknown frame type is to be ignored (RFC 9113, 4.1)
             handler(self, flags, stream, payload)
@@ -239,7 +240,7 @@ class EtcdConnection(Connection):
         call = self._calls.get(stream)
         if call is None or not call.started or flags & END_STREAM:
             raise TargetProtocolError("data outside a reply")
-        call.body += http2.payload_of(payload, flags, priority=False)
+        call.grow(http2.payload_of(payload, flags, priority=False))
         self._consumed += len(payload)
         if len(call.body) > self.target.reply_limit:
             raise TargetProtocolError("a reply without end")
@@ -252,7 +253,7 @@ class EtcdConnection(Connection):
         elif stream not in self._calls:
             raise TargetProtocolError("headers of a call that was not made")
         else:
-            self._block, self._block_flags, self._block_stream = block, flags, stream
+            self._block, self._block_flags, self._block_stream = bytearray(block), flags, stream
 
     def _on_continuation(self, flags: int, stream: int, payload: bytes) -> None:
         if not self._block_stream or stream != self._block_stream:
@@ -261,7 +262,7 @@ class EtcdConnection(Connection):
         if len(self._block) > MAX_HEADER_BYTES:
             raise TargetProtocolError("a header block without end")
         if flags & END_HEADERS:
-            block, self._block, self._block_stream = self._block, b"", 0
+            block, self._block, self._block_stream = bytes(self._block), bytearray(), 0
             self._headers_in(stream, block, ended=self._block_flags & END_STREAM)
 
     def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
@@ -273,43 +274,42 @@ class EtcdConnection(Connection):
         self._max_streams = min(
             self.depth, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
         )
-        self.put(frame(http2.SETTINGS, http2.ACK, 0))
+        table_bytes = min(settings.get(http2.HEADER_TABLE_SIZE, self._table_bytes), TABLE_USUAL)
+        self._answer(frame(http2.SETTINGS, http2.ACK, 0))
         if self.state == SETUP and self._next_stream == 1:
-            self._probe(settings)
+            self._table_bytes = table_bytes
+            self._probe()
+        elif table_bytes != self._table_bytes:
+            self._going = True  # what our headers refer to is gone there: dial anew
         self._send_parts()
 
+    def _answer(self, answer: bytes) -> None:
+        """Send what we owe for a frame; a member that asks on and does not read is left."""
+        self._answers_bytes = self._answers_bytes + len(answer) if self._data_left else 0
+        if self._answers_bytes > ANSWERS_BYTES:
+            raise TargetProtocolError("a peer that asks and does not listen")
+        self.put(answer)
+
     def _on_ping(self, flags: int, stream: int, payload: bytes) -> None:
-        if len(payload) != 8:
-            raise TargetProtocolError("a ping of a wrong size")
         if not flags & http2.ACK:
-            self.put(frame(http2.PING, http2.ACK, 0, payload))
+            self._answer(frame(http2.PING, http2.ACK, 0, payload))
 
     def _on_window_update(self, flags: int, stream: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise TargetProtocolError("a window update of a wrong size")
         self._windows.opened(stream, int.from_bytes(payload, "big") & http2.MAX_STREAM)
         self._send_parts()
 
     def _on_rst_stream(self, flags: int, stream: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise TargetProtocolError("a reset of a wrong size")
         call = self._calls.pop(stream, None)
         self._windows.forget(stream)
-        if call is None:
-            return
-        reason = int.from_bytes(payload, "big")
-        if reason == REFUSED_STREAM:  # surely not processed (RFC 9113, 8.7)
-            self._lost(call, Lost(FAILED, "busy"))
-        else:
-            self._lost(call, Lost(UNKNOWN, "busy" if reason == ENHANCE_YOUR_CALM else "other"))
+        if call is not None:
+            self._lost(call, lost_by_reset(int.from_bytes(payload, "big")))
 
     def _on_goaway(self, flags: int, stream: int, payload: bytes) -> None:
         """No new calls; those above the last stream named were surely not processed."""
-        if len(payload) < 8:
-            raise TargetProtocolError("a goaway of a wrong size")
         last = int.from_bytes(payload[:4], "big") & http2.MAX_STREAM
         self._going = True
         for stream_id in [one for one in self._calls if one > last]:
+            self._windows.forget(stream_id)
             self._lost(self._calls.pop(stream_id), Lost(FAILED, "connection"))
         if not self._calls:
             self.broken("connection")

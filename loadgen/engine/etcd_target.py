@@ -50,7 +50,7 @@ class EtcdTarget:
     def doubt(self) -> None:
         """There is no map that could be stale."""
 
-    def holds(self, key: int, body: bytes) -> bool:
+    def holds(self, key: int, body: bytes | bytearray) -> bool:
         """Hot: whether a Range reply carries a value that was written under `key`.
 
         Looks for the value where it begins instead of taking the message apart; whatever does

@@ -4,29 +4,72 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from loadgen.engine.hpack import decode, indexed, literal
+from loadgen.engine.connection import Op
+from loadgen.engine.hpack import decode, indexed, integer, literal
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.engine.protobuf import range_value
 
-__all__ = ["CallHeaders", "PUT", "RANGE", "lost_by_status", "misread", "status_in"]
+__all__ = [
+    "Call",
+    "CallHeaders",
+    "KnownBlocks",
+    "MAX_HEADER_BYTES",
+    "PUT",
+    "RANGE",
+    "TABLE_USUAL",
+    "lost_by_reset",
+    "lost_by_status",
+    "misread",
+    "status_in",
+]
 
 RANGE = b"/etcdserverpb.KV/Range"
 PUT = b"/etcdserverpb.KV/Put"
 
+# A reply's headers take some 60 bytes; gRPC's own limit for them is 8 KB, too.
+MAX_HEADER_BYTES = 8192
+
+# Header blocks seen are few and short (they stand alone and repeat); a target that varies them
+# without end must not fill our memory: at most 64 KB here.
+MAX_KNOWN_BLOCKS = 256
+KNOWN_BLOCK_BYTES = 256
+
+_REFUSED_STREAM, _ENHANCE_YOUR_CALM = 7, 11
+
 _AUTHORITY, _POST, _PATH, _HTTP, _HTTPS, _CONTENT_TYPE = 1, 3, 4, 6, 7, 31
+TABLE_USUAL = 4096  # bytes of header table, unless the peer says otherwise
+TABLE_WANTED = 1024  # that the remembered fields need, with room
 _TABLE = 62  # first index of the peer's dynamic table; the newest entry
+
+
+class Call:
+    """One stream: its operation, and the reply as far as it has come."""
+
+    __slots__ = ("body", "op", "started")
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.body: bytes | bytearray = b""
+        self.started = False  # the reply's first header block is in
+
+    def grow(self, more: bytes) -> None:
+        """One more part of the body; many small ones must not cost the square of their number."""
+        if isinstance(self.body, bytes):
+            self.body = bytearray(self.body)
+        self.body += more
 
 
 class CallHeaders:
     """Header blocks of Range and Put on one connection.
 
     The first call puts its fields into the peer's table; all later ones name them by index,
-    which is 6 bytes for Range. `remember=False` for a peer that keeps too small a table.
+    which is 6 bytes for Range. A peer whose table is too small is told everything every time.
     """
 
     __slots__ = ("first_range", "put", "range")
 
-    def __init__(self, authority: bytes, *, secure: bool, remember: bool) -> None:
+    def __init__(self, authority: bytes, *, secure: bool, table_bytes: int) -> None:
+        remember = table_bytes >= TABLE_WANTED
         scheme = indexed(_HTTPS if secure else _HTTP)
         common = (
             literal(_AUTHORITY, authority, remember=remember),
@@ -34,14 +77,18 @@ class CallHeaders:
             literal(b"te", b"trailers", remember=remember),
         )
         head = indexed(_POST) + scheme
-        self.first_range = head + literal(_PATH, RANGE, remember=remember) + b"".join(common)
+        # A table below the usual size must be acknowledged by the first block (RFC 7541, 4.2).
+        opening = integer(table_bytes, 5, 0x20) if table_bytes < TABLE_USUAL else b""
+        self.first_range = (
+            opening + head + literal(_PATH, RANGE, remember=remember) + b"".join(common)
+        )
         if remember:
             # Newest first: te 62, content-type 63, :authority 64, :path 65.
             rest = indexed(_TABLE + 2) + indexed(_TABLE + 1) + indexed(_TABLE)
             self.range = head + indexed(_TABLE + 3) + rest
         else:
             rest = b"".join(common)
-            self.range = self.first_range
+            self.range = self.first_range.removeprefix(opening)
         self.put = head + literal(_PATH, PUT) + rest
 
 
@@ -61,6 +108,20 @@ def status_in(block: bytes) -> tuple[int | None, str]:
         elif name == "grpc-message":
             message = unquote(value)
     return status, message
+
+
+class KnownBlocks(dict[bytes, tuple[int | None, str]]):
+    """Header block -> what `status_in` reads in it, each short one read once."""
+
+    def __missing__(self, block: bytes) -> tuple[int | None, str]:
+        if len(block) > MAX_HEADER_BYTES:
+            raise TargetProtocolError("a header block larger than any reply's")
+        meaning = status_in(block)
+        if len(block) <= KNOWN_BLOCK_BYTES:
+            if len(self) >= MAX_KNOWN_BLOCKS:
+                self.clear()
+            self[block] = meaning
+        return meaning
 
 
 # gRPC status -> outcome, where the message does not matter. A status that the server can also
@@ -96,6 +157,13 @@ _BY_TEXT = (
 )
 
 
+def lost_by_reset(reason: int) -> Lost:
+    """Outcome of a call whose stream was reset, by HTTP/2 error code (RFC 9113, 7)."""
+    if reason == _REFUSED_STREAM:  # surely not processed (RFC 9113, 8.7)
+        return Lost(FAILED, "busy")
+    return Lost(UNKNOWN, "busy" if reason == _ENHANCE_YOUR_CALM else "other")
+
+
 def lost_by_status(status: int, message: str) -> Lost:
     """Outcome of a call that ended with this status, not 0."""
     for text, lost in _BY_TEXT:
@@ -104,9 +172,14 @@ def lost_by_status(status: int, message: str) -> Lost:
     return _BY_STATUS.get(status, Lost(UNKNOWN, "other"))
 
 
-def misread(body: bytes) -> Lost:
-    """Why a Range that ended well did not carry the value that belongs to its key."""
-    if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
+def misread(body: bytes, *, write: bool) -> Lost:
+    """Why a call that ended well is not ok: not one message, or not the value of its key.
+
+    `body` is the whole reply: one plain message after its five bytes of flag and length.
+    """
+    if write:
+        return Lost(UNKNOWN, "protocol")
+    if len(body) < 5 or int.from_bytes(body[:5], "big") != len(body) - 5:
         return Lost(FAILED, "protocol")
     try:
         value = range_value(body[5:])

@@ -154,8 +154,8 @@ def decode(block: bytes) -> list[tuple[str, str]]:
             fields.append(_static(index))
         elif first & 0xE0 == 0x20:  # table size update: 0 is what we asked for
             size, at = _read_integer(block, at, 5)
-            if size:
-                raise TargetProtocolError("HPACK table larger than announced")
+            if size or fields:
+                raise TargetProtocolError("HPACK table larger than announced, or resized too late")
         else:
             index, at = _read_integer(block, at, 6 if first & 0x40 else 4)
             if index:

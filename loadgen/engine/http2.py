@@ -9,6 +9,7 @@ from loadgen.engine.outcome import TargetProtocolError
 
 __all__ = [
     "ACK",
+    "CANCEL",
     "CONTINUATION",
     "DATA",
     "END_HEADERS",
@@ -34,6 +35,7 @@ __all__ = [
     "frame",
     "payload_of",
     "read_settings",
+    "refuse_malformed",
     "window_update",
 ]
 
@@ -52,6 +54,11 @@ MAX_FRAME_BYTES = 16384  # what we accept, and the least that every peer accepts
 MAX_WINDOW = (1 << 31) - 1
 FIRST_WINDOW = 65535
 MAX_STREAM = (1 << 31) - 1
+
+CANCEL = (8).to_bytes(4, "big")
+
+_ONLY_STREAM_0 = (SETTINGS, PING, GOAWAY)
+_SIZES = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -94,6 +101,22 @@ def read_settings(payload: bytes) -> dict[int, int]:
     if not MAX_FRAME_BYTES <= settings.get(MAX_FRAME_SIZE, MAX_FRAME_BYTES) < 1 << 24:
         raise TargetProtocolError("a frame size outside 2^14 to 2^24 - 1")
     return settings
+
+
+def refuse_malformed(kind: int, flags: int, stream: int, size: int, *, unopened: int) -> None:
+    """Raise TargetProtocolError on a control frame that RFC 9113, 6, calls a connection error.
+
+    `unopened` is the first stream that we have not opened; the target may open none.
+    """
+    if size != _SIZES.get(kind, size) or (kind == GOAWAY and size < 8):
+        raise TargetProtocolError("a frame of a wrong size")
+    if kind == SETTINGS and flags & ACK and size:
+        raise TargetProtocolError("an acknowledgement that says something")
+    if stream and kind in _ONLY_STREAM_0:
+        raise TargetProtocolError("a frame about the connection on a stream")
+    about_stream = kind == RST_STREAM or (kind == WINDOW_UPDATE and stream)
+    if about_stream and (not stream & 1 or stream >= unopened):
+        raise TargetProtocolError("a frame about a stream that was never opened")
 
 
 def payload_of(payload: bytes, flags: int, *, priority: bool) -> bytes:
@@ -157,12 +180,19 @@ class SendWindows:
         for part in self._parts:
             if part[0] == stream:
                 part[2] += increment  # type: ignore[operator]
+                self._refuse_too_large(part)
+
+    @staticmethod
+    def _refuse_too_large(part: list[object]) -> None:
+        if part[2] > MAX_WINDOW:  # type: ignore[operator]
+            raise TargetProtocolError("a stream window above 2^31 - 1")
 
     def resized(self, size: int) -> None:
         """The peer changed the window that streams start with, open ones included."""
         change, self.stream = size - self.stream, size
         for part in self._parts:
             part[2] += change  # type: ignore[operator]
+            self._refuse_too_large(part)
 
     def parts(self) -> bytes:
         """All DATA frames that may go now, in order."""

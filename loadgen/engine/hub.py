@@ -7,6 +7,7 @@ operations per second (loadgen/README.md, table).
 
 from __future__ import annotations
 
+import contextlib
 import select
 import ssl
 import time
@@ -101,7 +102,8 @@ class Hub:
         """Stop watching; call before closing."""
         del self.connections[fd]
         self.readers.pop(fd, None)
-        self._epoll.unregister(fd)
+        with contextlib.suppress(OSError):  # TLS closes it when the peer was gone before we began
+            self._epoll.unregister(fd)
 
     def lost(self, op: Op, outcome: str, cause: str) -> None:
         """Account for an operation that did not end ok."""

@@ -8,6 +8,7 @@ from itertools import chain
 
 from loadgen.engine.connection import Connection, Lane
 from loadgen.engine.hub import SWEEP_NS, Hub
+from loadgen.engine.outcome import SessionFailed
 
 __all__ = ["ClosedSource", "FillSource", "Loop", "OpenSource", "Source"]
 
@@ -63,6 +64,7 @@ class ClosedSource(Source):
             free, codes = lane.free, lane.codes
             while free:
                 connection = free.popleft()
+                connection.queued = False
                 if lane.redirected:
                     if connection.room() > 0:
                         self.hub.send_redirected(lane, connection)
@@ -71,6 +73,7 @@ class ClosedSource(Source):
                     self.deal(lane, connection.depth)
                     if not codes:  # the lane owns no key just now
                         free.appendleft(connection)
+                        connection.queued = True
                         break
                 connection.send_from(codes)
 
@@ -198,6 +201,7 @@ class OpenSource(Source):
         free, overdue = lane.free, lane.overdue
         while free and (overdue or lane.redirected):
             connection = free.popleft()
+            connection.queued = False
             if lane.redirected:
                 if connection.room() > 0:
                     self.hub.send_redirected(lane, connection)
@@ -205,6 +209,7 @@ class OpenSource(Source):
                 self._waiting -= connection.send_due(overdue)
             if connection.depth > 1 and connection.room() > 0:
                 free.append(connection)
+                connection.queued = True
 
     def send_waiting(self) -> int:
         """Hot: once a pass; and after the phase, for to leave out those that waited at its end,
@@ -274,10 +279,12 @@ class Loop:
                 break
             if now_ns >= deadline_ns:
                 self._give_up()
+                self._must_be_over()
                 continue
             for lane in hub.target.lanes:
                 while lane.redirected and lane.free:
                     connection = lane.free.popleft()
+                    connection.queued = False
                     if connection.room() > 0:
                         hub.send_redirected(lane, connection)
             hub.sweep(now_ns)
@@ -292,10 +299,18 @@ class Loop:
             while lane.redirected:
                 self.hub.lost(lane.redirected.popleft()[0], "failed", "timeout")
 
+    def _must_be_over(self) -> None:
+        """A wrong sum is a fault of the engine; it is told, and not waited on for ever."""
+        lost = self.hub.recorder.in_flight()
+        if lost:
+            raise SessionFailed(f"sent - ended is {lost} with nothing in flight: engine at fault")
+
 
 def give_back(freed: list[Connection], woke_ns: int) -> None:
     """Connections that have room again since this wake-up, to the end of their lanes' queues."""
     for connection in freed:
-        connection.free_since_ns = woke_ns
-        connection.lane.free.append(connection)
+        if not connection.queued:  # as `offer`, without a call for each
+            connection.queued = True
+            connection.free_since_ns = woke_ns
+            connection.lane.free.append(connection)
     freed.clear()

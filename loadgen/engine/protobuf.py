@@ -39,8 +39,8 @@ def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     while at < len(message):
         tag, at = _read_varint(message, at)
         number, kind = tag >> 3, tag & 7
-        if not number:
-            raise TargetProtocolError("protobuf field 0")
+        if not 0 < number < 1 << 29:
+            raise TargetProtocolError(f"protobuf field {number}")
         if kind == 0:
             value, at = _read_varint(message, at)
             yield number, value
@@ -63,6 +63,8 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         if at >= len(message) or shift > 63:
             raise TargetProtocolError("protobuf varint without end")
         byte = message[at]
+        if shift == 63 and byte > 1:
+            raise TargetProtocolError("protobuf varint of more than 64 bits")
         at += 1
         value |= (byte & 127) << shift
         shift += 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import hiredis
 
 from loadgen.engine.connection import OWN, UP, Connection, Lane, Op
 from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
-from loadgen.engine.resp import command, lost_by
+from loadgen.engine.resp import NOT_RESP, command, long_arrays, lost_by
 from loadgen.engine.tls import WANT
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ READ_BYTES = 16384
 # An unfinished reply may grow to this and not on; a slot map of 1,000 masters is 200 KB.
 REPLY_LIMIT_BYTES = 1 << 20
 
-# hiredis reserves a list of the length that an array claims: "*999999999" takes 8 GB before its
-# first element. No reply to the engine has a million elements, and no value contains these bytes.
-_HUGE_ARRAY = re.compile(rb"[*~>]\d{6}")
-
 _MORE = object()
 _now = time.monotonic_ns
 
@@ -39,11 +34,13 @@ class RedisConnection(Connection):
     """`depth` commands make one batch; the next goes out when all of it is answered."""
 
     __slots__ = (
+        "_claimed",
         "_done",
         "_encode",
         "_feed",
         "_freed",
         "_gets",
+        "_has_more",
         "_holds",
         "_in_flight",
         "_own",
@@ -69,19 +66,26 @@ class RedisConnection(Connection):
     def setup(self) -> None:
         """AUTH if there is a user, then PING: TLS 1.3 tells of a refused certificate only now."""
         reader = hiredis.Reader(notEnoughData=_MORE)
-        self._feed, self._gets = reader.feed, reader.gets
+        self._feed, self._gets, self._has_more = reader.feed, reader.gets, reader.has_data
+        self._in_flight.clear()
         self._own.clear()
         self._tail = b""
-        self._unfinished_bytes = 0
+        self._claimed = self._unfinished_bytes = 0
+        requests = command(b"PING")
         if self.target.credentials:
-            self.ask(command(b"AUTH", *self.target.credentials), self._authenticated)
-        self.ask(command(b"PING"), self._answered)
+            self._expect(self._authenticated)
+            requests = command(b"AUTH", *self.target.credentials) + requests
+        self._expect(self._answered)
+        self.put(requests)
 
     def ask(self, request: bytes, then: Callable[[object], None]) -> None:
         """Send a request of the engine's own; `then` gets the reply."""
+        self._expect(then)
+        self.put(request)
+
+    def _expect(self, then: Callable[[object], None]) -> None:
         self._in_flight.append((OWN, 0, _now(), 0))
         self._own.append(then)
-        self.put(request)
 
     def _authenticated(self, reply: object) -> None:
         if reply != b"OK":
@@ -116,21 +120,26 @@ class RedisConnection(Connection):
         if not data:
             self.broken("connection")
             return
-        try:
-            self._settle(data)
-        except (hiredis.HiredisError, MemoryError) as error:
-            raise TargetProtocolError("not RESP") from error
+        self._settle(data)
 
     def _settle(self, data: bytes) -> None:
-        """Hot: once per reply. Anything but the expected reply goes to `_unusual`."""
+        """Hot: once per reply. Anything but the expected reply goes to `_unusual`.
+
+        What comes after the last reply asked for, be it one byte or half an array, belongs to
+        nothing: kept, it would be the first part of the reply to the next request.
+        """
         in_flight, gets, belongs = self._in_flight, self._gets, self.target.values.belongs
         if self._tail or b"*" in data or b"~" in data or b">" in data:
-            self._refuse_huge(data)
+            self._claimed = long_arrays(self._tail, data, self._claimed)
         self._feed(data)
-        reply = gets()
-        while reply is not _MORE:
-            if not in_flight:
-                raise TargetProtocolError("a reply that nobody asked for")
+        while in_flight:
+            try:
+                reply = gets()
+            except NOT_RESP as error:
+                raise TargetProtocolError("not RESP") from error
+            if reply is _MORE:
+                self._unfinished(data)
+                return
             op = in_flight.popleft()
             code = op[0]
             if (
@@ -143,12 +152,10 @@ class RedisConnection(Connection):
                 self._unusual(op, reply)
                 if self.sock is None:
                     return
-            reply = gets()
-        if in_flight:
-            self._unfinished(data)
-            return
-        if self._tail:
-            self._tail, self._unfinished_bytes = b"", 0
+        if self._has_more():
+            raise TargetProtocolError("a reply that nobody asked for")
+        if self._tail or self._claimed:
+            self._tail, self._claimed, self._unfinished_bytes = b"", 0, 0
         if self.state == UP:
             self._freed.append(self)
 
@@ -158,10 +165,6 @@ class RedisConnection(Connection):
         if self._unfinished_bytes > REPLY_LIMIT_BYTES + self.depth * self.target.values.value_bytes:
             raise TargetProtocolError("a reply without end")
         self._tail = data[-8:]
-
-    def _refuse_huge(self, data: bytes) -> None:
-        if _HUGE_ARRAY.search(self._tail + data):
-            raise TargetProtocolError("an array of a million elements")
 
     def _unusual(self, op: Op, reply: object) -> None:
         code = op[0]
@@ -230,10 +233,12 @@ class RedisConnection(Connection):
 
     def send_again(self, op: Op, *, asking: bool) -> None:
         """Redirected here; `sent` was counted the first time."""
+        request = self._encode(op[0])
         if asking:
-            self.ask(command(b"ASKING"), _ignore)
+            self._expect(_ignore)
+            request = command(b"ASKING") + request
         self._in_flight.append(op)
-        self.put(self._encode(op[0]))
+        self.put(request)  # at once: if it breaks the connection, all of it is accounted for
 
     def pending(self) -> list[Op]:
         """See Connection."""

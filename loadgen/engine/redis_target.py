@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import hiredis
@@ -13,11 +14,13 @@ from loadgen.contract.plan import Auth, Plan
 from loadgen.engine.connection import UP, Lane, Op, split_endpoint
 from loadgen.engine.hub import Hub
 from loadgen.engine.outcome import FAILED, SessionFailed, TargetProtocolError
-from loadgen.engine.redis_connection import RedisConnection
+from loadgen.engine.redis_connection import READ_BYTES, REPLY_LIMIT_BYTES, RedisConnection
 from loadgen.engine.resp import (
+    NOT_RESP,
     SLOTS,
     command,
     encoder,
+    long_arrays,
     read_slot_map,
     redirect_of,
     slots_of_keys,
@@ -25,11 +28,16 @@ from loadgen.engine.resp import (
 )
 from loadgen.keyspace import Values
 
-__all__ = ["RedisTarget", "fetch_slot_map", "shares_by_slots"]
+__all__ = ["RedisTarget", "fetch_slot_map", "shares_by_slots", "slot_map_from"]
+
+# Masters we keep a lane for. Far more than a testbed has; every pass of the loop looks at every
+# lane, and a target that names another master in each reply must not slow it down or fill memory.
+MAX_LANES = 256
 
 REDIRECT_LIMIT = 5
 REFRESH_NS = 250_000_000
-BOOTSTRAP_TIMEOUT_S = 5.0
+BOOTSTRAP_TIMEOUT_S = 5.0  # for connecting, for the handshake, and for all replies together
+ERROR_TEXT = 200  # of what a member says, in a reason
 
 
 class RedisTarget:
@@ -75,7 +83,7 @@ class RedisTarget:
         for endpoint in self.plan.endpoints:
             try:
                 return fetch_slot_map(endpoint, self.hub.context, self.credentials)
-            except (OSError, TargetProtocolError, hiredis.HiredisError) as error:
+            except (OSError, TargetProtocolError) as error:
                 problems.append(f"{endpoint}: {error}")
         raise SessionFailed("no endpoint gave a slot map: " + "; ".join(problems))
 
@@ -85,23 +93,26 @@ class RedisTarget:
         """Follow MOVED and ASK, at most five for one operation. False: it is another error."""
         try:
             redirect = redirect_of(message, asked=asked)
+            if redirect is None:
+                return False
+            asking, slot, endpoint = redirect
+            lane = self._lane(endpoint)
         except TargetProtocolError:
             self.hub.lost(op, FAILED, "protocol")
             raise
-        if redirect is None:
-            return False
-        asking, slot, endpoint = redirect
         code, due, sent, hops = op
         if asking:
             self.hub.recorder.generator.ask += 1
         else:
             self.hub.recorder.generator.moved += 1
-            self._owner[slot] = self._lane(endpoint)
+            self._owner[slot] = lane
             self.doubt()
         if hops >= REDIRECT_LIMIT:
             self.hub.lost(op, FAILED, "redirect_limit")
         else:
-            self._lane(endpoint).redirected.append(((code, due, sent, hops + 1), asking))
+            lane.redirected.append(((code, due, sent, hops + 1), asking))
+            if not lane.connections:  # a master without slots yet: `_wanted` gives it one
+                self.doubt()
         return True
 
     # The slot map, kept fresh.
@@ -154,6 +165,8 @@ class RedisTarget:
         for lane in self.lanes:
             if lane.endpoint == endpoint:
                 return lane
+        if len(self.lanes) >= MAX_LANES:
+            raise TargetProtocolError("more masters than can be")
         lane = Lane(endpoint)
         self.lanes.append(lane)
         return lane
@@ -223,7 +236,7 @@ def fetch_slot_map(
 ) -> dict[str, list[tuple[int, int]]]:
     """Ask one member for the slot map, waiting for it; used once, before the load.
 
-    Raises OSError, TargetProtocolError or hiredis.HiredisError.
+    Raises OSError or TargetProtocolError.
     """
     with socket.create_connection(split_endpoint(endpoint), BOOTSTRAP_TIMEOUT_S) as plain:
         sock = plain
@@ -233,25 +246,50 @@ def fetch_slot_map(
             requests = [command(b"AUTH", *credentials)] if credentials else []
             requests.append(command(b"CLUSTER", b"SLOTS"))
             sock.sendall(b"".join(requests))
-            replies = _replies(sock, len(requests))
-    for reply in replies:
-        if isinstance(reply, hiredis.ReplyError):
-            raise TargetProtocolError(str(reply))
-    return read_slot_map(replies[-1], asked=endpoint)
+            return slot_map_from(_receiver(sock), len(requests), asked=endpoint)
 
 
-def _replies(sock: socket.socket, count: int) -> list[object]:
+def _receiver(sock: socket.socket) -> Callable[[], bytes]:
+    """A function that waits for bytes, but for all of them no longer than the limit."""
+    deadline_s = time.monotonic() + BOOTSTRAP_TIMEOUT_S
+
+    def receive() -> bytes:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TargetProtocolError("no whole reply in time")
+        sock.settimeout(left_s)
+        return sock.recv(READ_BYTES)
+
+    return receive
+
+
+def slot_map_from(
+    receive: Callable[[], bytes], count: int, *, asked: str
+) -> dict[str, list[tuple[int, int]]]:
+    """Slot ranges by master, the last of `count` replies. Raises TargetProtocolError."""
     more = object()
     reader = hiredis.Reader(notEnoughData=more)
     replies: list[object] = []
+    taken, claimed, tail = 0, 0, b""
     while len(replies) < count:
-        data = sock.recv(65536)
+        data = receive()
+        taken += len(data)
         if not data:
             raise TargetProtocolError("the member closed the connection")
-        reader.feed(data)
-        while (reply := reader.gets()) is not more:
-            replies.append(reply)
-    return replies
+        if taken > REPLY_LIMIT_BYTES:
+            raise TargetProtocolError("a reply without end")
+        claimed = long_arrays(tail, data, claimed)
+        tail = data[-8:]
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not more:
+                replies.append(reply)
+        except NOT_RESP as error:
+            raise TargetProtocolError("not RESP") from error
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            raise TargetProtocolError(str(reply)[:ERROR_TEXT])
+    return read_slot_map(replies[-1], asked=asked)
 
 
 def _credentials(auth: Auth | None) -> tuple[bytes, ...]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import binascii
+import ipaddress
+import re
 from array import array
 from collections.abc import Callable
+
+import hiredis
 
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
 __all__ = [
+    "NOT_RESP",
     "SLOTS",
     "command",
     "encoder",
+    "long_arrays",
     "lost_by",
     "read_slot_map",
     "redirect_of",
@@ -21,6 +27,16 @@ __all__ = [
 ]
 
 SLOTS = 16384
+
+# What hiredis raises on bytes that are not RESP. TypeError: a RESP3 map with a list for a key.
+NOT_RESP = (hiredis.HiredisError, MemoryError, TypeError, ValueError)
+
+# hiredis reserves a list of the length that an array claims, and nests up to 1,024 of them:
+# "*999999999" takes 8 GB before its first element, "*99999" a thousand times 0.4 s to let go of.
+# A slot map has at most 16384 entries, each of a few; no value of ours contains these bytes.
+_LONG_ARRAY = re.compile(rb"[*~>]\d{4,}")
+_HUGE_DIGITS = 6
+_LONG_ARRAYS = 4
 
 # First word of an error reply -> how the operation ended. Redis checks all of these before it
 # executes, so the write was not applied.
@@ -109,13 +125,27 @@ def redirect_of(message: str, *, asked: str) -> tuple[bool, int, str] | None:
 
     An empty host means the one that was `asked`. Raises TargetProtocolError on nonsense.
     """
-    words = message.split(" ")
+    words = message.split(" ", 3)
     if words[0] not in ("MOVED", "ASK"):
         return None
-    if len(words) < 3 or not words[1].isdecimal() or int(words[1]) >= SLOTS:
+    slot = _number(words[1], SLOTS) if len(words) > 2 else None
+    if slot is None:
         raise TargetProtocolError("a redirect without slot and endpoint")
     host, _, port = words[2].rpartition(":")
-    return words[0] == "ASK", int(words[1]), _endpoint(host, port, asked)
+    return words[0] == "ASK", slot, _endpoint(host, port, asked)
+
+
+def long_arrays(tail: bytes, data: bytes, before: int) -> int:
+    """Arrays of 1,000 elements or more so far, of which `before` were seen up to `tail`.
+
+    Call before hiredis sees `data`. Raises TargetProtocolError on more than a reply can have.
+    """
+    for found in _LONG_ARRAY.finditer(tail + data):
+        if found.end() > len(tail):
+            before += 1
+        if len(found[0]) > _HUGE_DIGITS or before > _LONG_ARRAYS:
+            raise TargetProtocolError("more elements than any reply has")
+    return before
 
 
 def read_slot_map(reply: object, *, asked: str) -> dict[str, list[tuple[int, int]]]:
@@ -124,6 +154,7 @@ def read_slot_map(reply: object, *, asked: str) -> dict[str, list[tuple[int, int
     Raises TargetProtocolError when the reply is anything else.
     """
     ranges: dict[str, list[tuple[int, int]]] = {}
+    taken = bytearray(SLOTS)
     if not isinstance(reply, list):
         raise TargetProtocolError("CLUSTER SLOTS was not answered with a list")
     for entry in reply:
@@ -134,16 +165,31 @@ def read_slot_map(reply: object, *, asked: str) -> dict[str, list[tuple[int, int
         sound = isinstance(low, int) and isinstance(high, int) and isinstance(port, int)
         if not sound or not 0 <= low <= high < SLOTS or not isinstance(host, bytes | None):
             raise TargetProtocolError("CLUSTER SLOTS has an entry out of range")
+        if any(taken[low : high + 1]):
+            raise TargetProtocolError("CLUSTER SLOTS gives a slot to two masters")
+        taken[low : high + 1] = b"\1" * (high - low + 1)
         name = (host or b"").decode("ascii", "replace")
         ranges.setdefault(_endpoint(name, str(port), asked), []).append((low, high))
     return ranges
 
 
 def _endpoint(host: str, port: str, asked: str) -> str:
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    number = _number(port, 65536)
+    if not number:
         raise TargetProtocolError("an endpoint without a port")
     if not host or host == "?":
-        host = asked.rpartition(":")[0]
-    elif ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return f"{host}:{port}"
+        return f"{asked.rpartition(':')[0]}:{number}"
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise TargetProtocolError("an endpoint that is no address") from None
+    if getattr(address, "scope_id", None):  # names an interface of another machine
+        raise TargetProtocolError("an endpoint that is no address")
+    return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
+
+
+def _number(text: str, limit: int) -> int | None:
+    """A plain number below `limit`; None if it is none, however many digits it has."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 5 or int(text) >= limit:
+        return None
+    return int(text)

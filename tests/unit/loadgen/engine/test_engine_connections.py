@@ -5,154 +5,19 @@ The peer is the other end of a socket pair; no server, no network, no doubles.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadgen.contract.plan import Keyspace, Plan
-from loadgen.contract.window import Window
 from loadgen.engine import http2
-from loadgen.engine.connection import SETUP, UP, Connection
-from loadgen.engine.etcd_connection import EtcdConnection
-from loadgen.engine.etcd_target import EtcdTarget
+from loadgen.engine.connection import UP
 from loadgen.engine.hpack import indexed, literal
 from loadgen.engine.http2 import frame
-from loadgen.engine.hub import Hub
 from loadgen.engine.protobuf import bytes_field
-from loadgen.engine.redis_connection import RedisConnection
-from loadgen.engine.redis_target import RedisTarget
-from loadgen.engine.resp import SLOTS
-from loadgen.recorder import Clock, Recorder
-
-READ, WRITE = 5 << 1, 5 << 1 | 1
-
-
-def plan(target: str, depth: int) -> Plan:
-    return Plan(
-        run_id="r",
-        session="capacity",
-        target=target,
-        endpoints=("127.0.0.1:1",),
-        keyspace=Keyspace(10, "k"),
-        phases=(),
-        tls=None,
-        value_bytes=64,
-        pipeline=depth,
-    )
-
-
-@dataclass
-class Bench:
-    """A connection that is up, its peer, and the recorder that counts for it."""
-
-    hub: Hub
-    connection: Connection
-    peer: socket.socket
-    recorder: Recorder
-    windows: list[Window]
-
-    def says(self, data: bytes) -> None:
-        """The peer says this, and the loop hears all of it."""
-        self.peer.sendall(data)
-        self.hear()
-
-    def hear(self) -> None:
-        # A socket pair delivers at once: what was sent is there to read.
-        while self.hub._epoll.poll(0):
-            self.hub.serve(time.monotonic_ns())
-
-    def sent(self) -> bytes:
-        self.peer.setblocking(False)
-        try:
-            return self.peer.recv(1 << 20)
-        except BlockingIOError:
-            return b""
-
-    def ends(self) -> dict[str, int]:
-        """Everything is over: sent and how it ended, and the causes."""
-        self.connection.broken("connection")
-        self.recorder.absorb()
-        self.recorder.rotate()
-        totals = self.recorder.totals
-        assert totals.in_flight == 0
-        causes: dict[str, int] = {"ok": totals.ok}
-        for window in self.windows:
-            for operation in window.operations.values():
-                for cause, count in operation.causes.items():
-                    causes[cause] = causes.get(cause, 0) + count
-        return {name: count for name, count in causes.items() if count}
-
-
-@contextmanager
-def bench(target: str, depth: int = 1) -> Iterator[Bench]:
-    windows: list[Window] = []
-    clock = Clock()
-    recorder = Recorder(windows.append, worker=0, length_s=1, clock=clock)
-    recorder.begin("steady", "closed", time.monotonic_ns())
-    hub = Hub(recorder, timeout_ns=1_000_000_000)
-    made = plan(target, depth)
-    connection: Connection
-    if target == "etcd":
-        etcd = EtcdTarget(hub, made, rank=0, connections=1)
-        hub.target = etcd
-        connection = EtcdConnection(hub, etcd.lanes[0], etcd, endpoint="127.0.0.1:1")
-    else:
-        redis = RedisTarget(hub, made, rank=0, connections=1)
-        hub.target = redis
-        redis._owner = [redis._lane("127.0.0.1:1")] * SLOTS
-        connection = RedisConnection(hub, redis.lanes[0], redis, depth)
-    ours, peer = socket.socketpair()
-    ours.setblocking(False)
-    connection._attach(ours, SETUP)
-    connection._secured()
-    made_bench = Bench(hub, connection, peer, recorder, windows)
-    made_bench.says(greeting(target))
-    assert connection.state == UP
-    made_bench.sent()
-    try:
-        yield made_bench
-    finally:
-        hub.close()
-        peer.close()
-
-
-def greeting(target: str) -> bytes:
-    if target != "etcd":
-        return b"+PONG\r\n"
-    return frame(http2.SETTINGS, 0, 0) + reply(1, b"")
-
-
-def reply(stream: int, message: bytes, *, status: bytes = b"0") -> bytes:
-    """A whole gRPC reply, as etcd sends it."""
-    head = b"\x20" + indexed(8) + literal(31, b"application/grpc")
-    body = b"\x00" + len(message).to_bytes(4, "big") + message
-    return (
-        frame(http2.HEADERS, http2.END_HEADERS, stream, head)
-        + frame(http2.DATA, 0, stream, body)
-        + frame(http2.HEADERS, 5, stream, literal(b"grpc-status", status))
-    )
-
-
-def value_of(made: Bench, key: int) -> bytes:
-    values = made.connection.target.values
-    return values.identity(key) + values.filler
-
-
-def range_reply(made: Bench, stream: int, key: int) -> bytes:
-    entry = bytes_field(1, b"key") + bytes_field(5, value_of(made, key))
-    return reply(stream, bytes_field(1, b"\x08\x01") + bytes_field(2, entry) + b"\x20\x01")
-
-
-def bulk(value: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(value), value)
-
+from tests.fuzz.bench import READ, WRITE, bench, bulk, range_reply, reply, value_of
 
 BOTH = pytest.mark.parametrize("target", ["etcd", "redis_cluster"])
 

@@ -70,12 +70,12 @@ def test_what_is_not_grpc_is_a_protocol_error(block):
 
 
 def test_the_first_call_says_all_and_plain_headers_say_all_every_time():
-    headers = CallHeaders(b"10.0.0.1:2379", secure=True, remember=False)
+    headers = CallHeaders(b"10.0.0.1:2379", secure=True, table_bytes=0)
     said = dict(decode(headers.put))
     assert said[":path"] == "/etcdserverpb.KV/Put"
     assert said[":authority"] == "10.0.0.1:2379"
     assert (said["content-type"], said["te"]) == ("application/grpc", "trailers")
-    remembered = CallHeaders(b"10.0.0.1:2379", secure=True, remember=True)
+    remembered = CallHeaders(b"10.0.0.1:2379", secure=True, table_bytes=4096)
     assert dict(decode(remembered.first_range)) == dict(decode(headers.range))
     assert len(remembered.range) == 6
 

@@ -1,0 +1,184 @@
+"""Lives of connections with Redis and with etcd; see tests/fuzz/life.py for what must hold."""
+
+from __future__ import annotations
+
+import struct
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from loadgen.engine import http2
+from loadgen.engine.connection import Connection, Op
+from loadgen.engine.etcd_connection import EtcdConnection
+from loadgen.engine.etcd_target import EtcdTarget
+from loadgen.engine.hpack import literal
+from loadgen.engine.http2 import frame
+from loadgen.engine.redis_connection import RedisConnection
+from loadgen.engine.redis_target import RedisTarget
+from loadgen.engine.resp import SLOTS
+from tests.fuzz.life import DEPTH, Life
+from tests.fuzz.members import EtcdMember, Member, RedisMember
+from tests.fuzz.replies import reply, slot_map
+
+ERROR_WORDS = [b"CLUSTERDOWN", b"LOADING", b"OOM", b"READONLY", b"NOAUTH", b"ERR", b"", b"\xff"]
+ODD_REPLIES = (
+    b"$-1\r\n",
+    b"*-1\r\n",
+    b":7\r\n",
+    b"*1\r\n",
+    b"%1\r\n*0\r\n:1\r\n",
+    b"*99999\r\n",
+    b"_\r\n",
+    b"-MOVED 1\r\n",
+    b"-MOVED " + b"9" * 5000 + b" h:1\r\n",
+    b"-ASK 1 fe80::1%x:1\r\n",
+    b">1\r\n+OK\r\n",
+    b"+OK\r\n*2\r\n",
+    b"$64\r\n" + b"x" * 64 + b"\r\n",
+    b"$64\r\nk-00000000001w" + b"x" * 50 + b"\r\n",
+)
+
+
+class RedisLife(Life):
+    target_name = "redis_cluster"
+
+    def prepare(self) -> None:
+        self.half = SLOTS // 2
+        target = self.redis = RedisTarget(self.hub, self.plan(), rank=0, connections=2)
+        self.hub.target = target
+        one, other = (target._lane(f"127.0.0.1:{port}") for port in self.ports)
+        target._owner = [one] * self.half + [other] * (SLOTS - self.half)
+        for lane in (one, other):
+            RedisConnection(self.hub, lane, target, DEPTH)
+
+    def new_member(self) -> Member:
+        first, second = self.ports
+        known = slot_map((0, self.half - 1, "127.0.0.1", first),
+                         (self.half, SLOTS - 1, "127.0.0.1", second))  # fmt: skip
+        return RedisMember(self.redis.values, known)
+
+    def in_flight(self, connection: Connection) -> list[Op]:
+        assert isinstance(connection, RedisConnection)
+        return list(connection._in_flight)
+
+    def deny(self, which: int, said: bytes) -> None:
+        peer = self.asked_one(which)
+        if peer is None:
+            return
+        self.denied.add(self.take(peer, 0).key)
+        peer.say(said)
+        self.settle()
+
+    @rule(which=st.integers(0, 3), word=st.sampled_from(ERROR_WORDS))
+    def an_error(self, which: int, word: bytes) -> None:
+        self.deny(which, b"-" + word + b" said so\r\n")
+
+    @rule(which=st.integers(0, 3), ask=st.booleans(), slot=st.integers(0, SLOTS - 1),
+          at=st.integers(0, 3))  # fmt: skip
+    def a_redirect(self, which: int, ask: bool, slot: int, at: int) -> None:
+        """To one of the two masters, to nobody, or to whom it came from."""
+        end = [f"127.0.0.1:{self.ports[0]}", f"127.0.0.1:{self.ports[1]}", "127.0.0.1:1", ":1"][at]
+        self.deny(which, f"-{'ASK' if ask else 'MOVED'} {slot} {end}\r\n".encode())
+        self.source.send_waiting()
+        self.settle()
+
+    @rule(which=st.integers(0, 3), odd=st.integers(0, len(ODD_REPLIES) - 1))
+    def another_kind_of_reply(self, which: int, odd: int) -> None:
+        peer = self.asked_one(which)
+        if peer is None:
+            return
+        self.take(peer, 0)
+        self.distrust(peer)
+        peer.say(ODD_REPLIES[odd])
+        self.settle()
+
+
+class EtcdLife(Life):
+    target_name = "etcd"
+
+    def prepare(self) -> None:
+        self.etcd = EtcdTarget(self.hub, self.plan(), rank=0, connections=2)
+        self.hub.target = self.etcd
+        self.etcd.connect()
+
+    def new_member(self) -> Member:
+        return EtcdMember(self.etcd.values)
+
+    def in_flight(self, connection: Connection) -> list[Op]:
+        assert isinstance(connection, EtcdConnection)
+        return [call.op for call in connection._calls.values()]
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), only=st.booleans(),
+          status=st.sampled_from([b"1", b"7", b"8", b"14", b"16", b"99", b"0"]))  # fmt: skip
+    def another_status(self, which: int, pick: int, only: bool, status: bytes) -> None:
+        peer = self.asked_one(which)
+        if peer is None:
+            return
+        asked = self.take(peer, pick)
+        if status in (b"7", b"8", b"16"):
+            self.denied.add(asked.key)
+        trailers = b"\x88" + literal(b"grpc-status", status)
+        said = reply(asked.stream, b"", status=status)
+        if status == b"0" and not only:
+            self.answered.add(asked.key)
+        peer.say(frame(http2.HEADERS, 5, asked.stream, trailers) if only else said)
+        self.settle()
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), reason=st.sampled_from([0, 2, 7, 8, 11]))
+    def a_reset_stream(self, which: int, pick: int, reason: int) -> None:
+        peer = self.asked_one(which)
+        if peer is None:
+            return
+        asked = self.take(peer, pick)
+        if not asked.stream:
+            self.distrust(peer)
+        if reason == 7:
+            self.denied.add(asked.key)
+        peer.say(frame(http2.RST_STREAM, 0, asked.stream, reason.to_bytes(4, "big")))
+        self.settle()
+
+    @rule(which=st.integers(0, 3), last=st.integers(0, 30))
+    def a_goaway(self, which: int, last: int) -> None:
+        peer = self.one_of(self.peers, which)
+        if peer is None:
+            return
+        peer.last_stream = min(last, peer.last_stream)
+        self.denied |= {asked.key for asked in peer.asked if asked.stream > last}
+        peer.say(frame(http2.GOAWAY, 0, 0, last.to_bytes(4, "big") + bytes(4)))
+        self.settle()
+
+    @rule(which=st.integers(0, 3), number=st.integers(1, 6),
+          value=st.sampled_from([0, 1, 20, 100, 4096, 16384, 65535, 1 << 30]))  # fmt: skip
+    def other_settings(self, which: int, number: int, value: int) -> None:
+        peer = self.one_of(self.peers, which)
+        if peer is None:
+            return
+        if number == http2.MAX_FRAME_SIZE:
+            self.distrust(peer)
+        peer.say(frame(http2.SETTINGS, 0, 0, struct.pack(">HI", number, value)))
+        self.settle()
+
+    @rule(which=st.integers(0, 3), kind=st.integers(0, 10), flags=st.integers(0, 255),
+          stream=st.sampled_from([0, 1, 2, 3, 5, 7, 9, 1 << 30, (1 << 31) + 3]),
+          data=st.binary(max_size=20))  # fmt: skip
+    def any_frame(self, which: int, kind: int, flags: int, stream: int, data: bytes) -> None:
+        peer = self.one_of(self.peers, which)
+        if peer is None:
+            return
+        self.distrust(peer)
+        peer.say(frame(kind, flags, stream, data))
+        self.settle()
+
+
+LIVES = settings(deadline=None, max_examples=40, stateful_step_count=40)
+
+
+def test_a_life_with_redis_ends_every_operation_once_and_truly():
+    RedisLife.TestCase.settings = LIVES
+    RedisLife.TestCase("runTest").runTest()
+
+
+def test_a_life_with_etcd_ends_every_operation_once_and_truly():
+    EtcdLife.TestCase.settings = LIVES
+    EtcdLife.TestCase("runTest").runTest()
