@@ -4,6 +4,7 @@ WORKLOAD ?= loadgen/workloads/quick.yaml
 TARGETS  ?= etcd redis_cluster tikv
 PROFILE  ?= tuned
 RUN      ?= latest
+SECONDS  ?= 60
 SOAKBED   = .venv/bin/soakbed
 ON        = --testbed $(TESTBED)
 WHAT      = --workload $(WORKLOAD) --targets "$(TARGETS)" --profile $(PROFILE)
@@ -11,7 +12,7 @@ WHAT      = --workload $(WORKLOAD) --targets "$(TARGETS)" --profile $(PROFILE)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-dev provision bench teardown status resume report soak test check \
-        engine-bench docs lock
+        engine-bench fuzz docs lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^## /{printf "\n%s\n", substr($$0,4)} \
@@ -52,6 +53,9 @@ check: ## Format, lint, types, import layers, roles, Terraform
 
 engine-bench: ## The engine beside redis-benchmark, in one run: ops/s and P50 as ratios
 	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.benchmarks.engine_bench
+
+fuzz: ## Coverage-guided fuzzing of the wire code: make fuzz SECONDS=60 (each target; needs atheris)
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.fuzz --seconds $(SECONDS)
 
 docs: ## Renew the generated parts of the documentation
 	@infra/controller/bootstrap.sh dev && .venv/bin/python -m soakbed.report.readme
