@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from loadgen.contract.histogram import MAX_US, Histogram, bucket_of
 from loadgen.contract.window import GeneratorState, OperationWindow, Window
+from loadgen.own_load import OwnLoad
 
 __all__ = ["Clock", "Done", "Recorder", "Totals"]
 
@@ -97,6 +98,7 @@ class Recorder:
         self._late = Histogram()
         self._opened_ns = 0
         self._cpu_s = 0.0
+        self.own_load = OwnLoad()
         self.idle_awake_ns = 0  # CPU time spent awake with nothing to do, see Hub
 
     def begin(self, phase: str, mode: str, start_ns: int) -> None:
@@ -105,6 +107,7 @@ class Recorder:
         boundary = self._clock.next_boundary_ns(start_ns + 1, self._length_s)
         self.window_end_ns = boundary
         self._phase_end_ns = 1 << 62
+        self.own_load.begin()  # what passed since the last phase is nobody's
         self._reset(start_ns)
 
     def end(self, end_ns: int) -> None:
@@ -189,6 +192,8 @@ class Recorder:
         wall_s = (now_ns - self._opened_ns) / 1e9
         busy_s = time.process_time() - self._cpu_s - self.idle_awake_ns / 1e9
         self.generator.cpu_share = round(max(busy_s, 0.0) / max(wall_s, 1e-6), 4)
+        self.generator.wait_share = self.own_load.wait_share(wall_s)
+        self.generator.nic_share = self.own_load.nic_share(wall_s)
         start_ns = self._clock.unix_ns(self.window_end_ns) - self._length_s * 1_000_000_000
         window = Window(
             worker=self._worker,

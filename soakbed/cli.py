@@ -18,7 +18,7 @@ from soakbed import commands
 from soakbed.commands import Session
 from soakbed.errors import SoakbedError
 from soakbed.records.places import Places
-from soakbed.stages.specs import load_run_spec, load_testbed_spec
+from soakbed.stages.specs import load_run_spec, load_testbed_spec, load_workload_spec
 
 __all__ = ["app", "main"]
 
@@ -76,10 +76,12 @@ def places_of(testbed: str) -> Places:
     )
 
 
-def _session(testbed_file: Path) -> Session:
+def _session(testbed_file: Path, *, to_stderr: bool = False) -> Session:
+    """`to_stderr`: progress goes there, so that what scripts read stands alone."""
     spec = load_testbed_spec(testbed_file)
     command = ["soakbed", *sys.argv[1:]]
-    return Session.begin(spec, places_of(spec.name), Console(), command=command)
+    console = Console(stderr=to_stderr)
+    return Session.begin(spec, places_of(spec.name), console, command=command)
 
 
 @app.command()
@@ -116,6 +118,28 @@ def configure(
     """
     spec = load_run_spec(testbed, WORKLOAD, [target], profile=profile)
     commands.configure(_session(testbed), spec)
+
+
+@app.command()
+def calibrate(
+    testbed: TestbedOption = TESTBED,
+    workload: WorkloadOption = WORKLOAD,
+    profile: ProfileOption = "tuned",
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Measure what the load hosts can do at most, against a server that answers from memory.
+
+    RESP and etcd gRPC, closed loop, with TLS and the value size, reads and connections of the
+    workload; some 20 s each. The result is kept with the testbed and in every run after it: a run
+    that asks for more than 70 % of it is warned of. Provisions what is missing; a second call
+    measures again.
+
+    Examples: `soakbed calibrate`
+
+    `soakbed calibrate --testbed my.json --workload loadgen/workloads/soak-72h.yaml --json`
+    """
+    session = _session(testbed, to_stderr=as_json)
+    commands.calibrate(session, load_workload_spec(workload), profile, as_json=as_json)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,23 +18,27 @@ from soakbed.adapters.artifacts import CachedArtifacts
 from soakbed.adapters.local_machine import remains_of
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
+from soakbed.adapters.wheels import loadgen_build
 from soakbed.archive.lock import held_alone
-from soakbed.archive.run_folder import RunFolder
+from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ArchiveError, Interrupted, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, judge_and_report, prepare
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
-from soakbed.records.spec import RunSpec, TestbedSpec
+from soakbed.records.spec import RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
-from soakbed.report.text import summary_text
+from soakbed.report.text import calibration_text, summary_text
+from soakbed.stages.calibrate import KEPT
+from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
 from soakbed.stages.teardown import teardown as unmake
 
 __all__ = [
     "Session",
     "bench",
+    "calibrate",
     "collect_again",
     "configure",
     "provision",
@@ -151,6 +156,40 @@ def configure(session: Session, spec: RunSpec) -> None:
             )
             changed(ready.changed_tasks)
     session.console.print(f"{target} {ready.version} at {', '.join(ready.endpoints)}")
+
+
+def calibrate(session: Session, workload: WorkloadSpec, profile: str, *, as_json: bool) -> None:
+    """The load hosts' ceiling, kept beside the testbed's state."""
+    with session.alone():
+        tools, places = session.tools, session.places
+        testbed = prepare(
+            session.spec,
+            profile,
+            tools=tools,
+            places=places,
+            watch=session.watch,
+            only_what_is_missing=True,
+        )
+        with (
+            session.watch.stage("calibrate"),
+            Ssh(testbed) as shell,
+            tempfile.TemporaryDirectory(prefix="soakbed-calibrate-") as scratch,
+        ):
+            made = measure_ceiling(
+                testbed,
+                workload,
+                shell=shell,
+                package=places.project / "loadgen",
+                engine_build=loadgen_build(places),
+                scratch=Path(scratch),
+                progress=tools.progress,
+            )
+        text = json.dumps(made.model_dump(mode="json", by_alias=True), indent=1) + "\n"
+        write_whole(places.state / KEPT, text)
+    if as_json:
+        print(text, end="")
+    else:
+        session.console.print(calibration_text(made))
 
 
 def bench(session: Session, spec: RunSpec) -> None:

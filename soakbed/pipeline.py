@@ -21,16 +21,18 @@ from soakbed.adapters.artifacts import Artifacts
 from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
-from soakbed.adapters.wheels import load_host_variables
+from soakbed.adapters.wheels import load_host_variables, loadgen_build
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ConfigureError, LoadError, Unavailable
+from soakbed.records.calibration import MOST_OFFERED_SHARE, RunCalibration
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.page import write_report
+from soakbed.stages.calibrate import KEPT, known_calibration, machines_of
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import (
     configure_target,
@@ -193,6 +195,7 @@ class Bench:
         self.run.keep("testbed", Testbed, lambda: testbed)
         self._keep_preparation(testbed)
         with Ssh(testbed) as shell:
+            self._keep_manifest(command, self._calibration(testbed, shell))
             for target in self.spec.targets:
                 self._press(target, testbed, shell)
         self._keep_manifest(command)
@@ -201,7 +204,21 @@ class Bench:
         self.run.finish()
         return summary
 
-    def _keep_manifest(self, command: Sequence[str]) -> None:
+    def _calibration(self, testbed: Testbed, shell: Ssh) -> RunCalibration:
+        """The load hosts' ceiling as it is known now, or as the run began with."""
+        held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
+        if held.calibration is not None:
+            return held
+        return known_calibration(
+            self.places.state / KEPT,
+            self.spec.workload,
+            engine_build=loadgen_build(self.places),
+            machines=machines_of(testbed, shell),
+        )
+
+    def _keep_manifest(
+        self, command: Sequence[str], calibration: RunCalibration | None = None
+    ) -> None:
         """What ran, with the times so far; a resumed run keeps the command it began with."""
         before = self.run.read("manifest", dict[str, Any]) if self.run.has("manifest") else {}
         made = manifest(
@@ -210,6 +227,8 @@ class Bench:
             command=str(before.get("command") or shlex.join(command)),
             times=[*self.earlier, *self.run.times()],
         )
+        held = calibration.model_dump(mode="json", by_alias=True) if calibration else None
+        made["calibration"] = held or before.get("calibration")
         commits = [*before.get("earlier_commits", []), before.get("commit")]
         made["earlier_commits"] = [
             commit for commit in commits if commit not in (None, made["commit"])
@@ -293,6 +312,7 @@ class Bench:
                 capacity_per_s=capacity_per_s,
                 testbed=testbed,
             )
+            self._warn_of(ready.target, plan.phases[-1].rate_per_s)
             outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(
@@ -301,6 +321,16 @@ class Bench:
                 )
             self.run.write(record, outcome)
         return outcome
+
+    def _warn_of(self, target: str, rate_per_s: float) -> None:
+        """Say it before the load when it asks for much of what the load hosts can do."""
+        held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
+        share = held.offered_share(target, rate_per_s)
+        if share is not None and share > MOST_OFFERED_SHARE:
+            self.tools.progress(
+                f"warning: {target} is offered {rate_per_s:,.0f}/s, {share:.0%} of the load "
+                f"hosts' ceiling; above {MOST_OFFERED_SHARE:.0%} the generator's own delay grows"
+            )
 
     def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """Journals, configurations and facts from the live hosts into the run folder."""

@@ -35,7 +35,10 @@ class TimeRow(Protocol):
 
 
 class Display:
-    """Takes one-line messages from the stages. "[name]" opens a stage and is always printed."""
+    """Takes one-line messages from the stages. "[name]" opens a stage and is always printed,
+
+    and so is a "warning: ...".
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -62,6 +65,8 @@ class Display:
             self._stage = message[1:-1]
             self._console.print(f"[bold]{escape(self._stage)}[/bold]", highlight=False)
             self._said_at = 0.0
+        elif message.startswith("warning: "):
+            self._console.print(message, style="yellow", markup=False, soft_wrap=True)
         elif self._status is not None:
             self._status.update(f"{escape(self._stage)}  {escape(message)}")
         elif time.monotonic() - self._said_at >= _QUIET_S:

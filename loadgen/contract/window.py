@@ -99,6 +99,12 @@ class GeneratorState:
     reconnects: int = 0
     moved: int = 0
     ask: int = 0
+    # Share of the window in which the engine was ready to run and something else had its core.
+    # None: the kernel does not count it.
+    wait_share: float | None = None
+    # Bytes of the busier direction over what the link to the target carries; all traffic of the
+    # interface. None: the link has no honest speed (loopback, veth, most virtual cards).
+    nic_share: float | None = None
 
 
 @dataclass(slots=True)

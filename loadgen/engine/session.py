@@ -16,6 +16,7 @@ from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.spooling import Spool
 from loadgen.engine.tls import client_context
 from loadgen.keyspace import code_chunks
+from loadgen.own_load import OwnLoad
 from loadgen.pacing import due_offsets_ns, share_of
 from loadgen.recorder import Clock, Recorder
 
@@ -60,6 +61,7 @@ class Session:
             outcome, reason = "failed", str(failure)
         finally:
             self._hub.close()
+            self._recorder.own_load.close()
         totals = self._recorder.totals
         end = SessionEnd(
             worker=self.rank,
@@ -86,6 +88,9 @@ class Session:
             raise SessionFailed(f"certificates of the plan: {error}") from error
         hub.target = driver(hub, plan, rank=self.rank, connections=connections)
         hub.target.connect()
+        self._recorder.own_load.close()
+        self._recorder.own_load = OwnLoad.towards(plan.endpoints)
+        hub.notes["nic"] = self._recorder.own_load.told()
 
     def _run_phases(self) -> None:
         self._prepare()

@@ -24,7 +24,13 @@ from soakbed.adapters.artifact_sources import whole_file
 from soakbed.errors import Unavailable
 from soakbed.records.places import Places
 
-__all__ = ["HostPython", "ensure_loadgen_bundle", "ensure_loadgen_package", "load_host_variables"]
+__all__ = [
+    "HostPython",
+    "ensure_loadgen_bundle",
+    "ensure_loadgen_package",
+    "load_host_variables",
+    "loadgen_build",
+]
 
 _FORMAT = 2
 # The last member of both archives: where it is, everything before it was unpacked.
@@ -51,6 +57,11 @@ class HostPython:
         return ["--implementation=cp", f"--python-version={self.version}", *tags]
 
 
+def loadgen_build(places: Places) -> str:
+    """The hash that names the package `loadgen` as it is now: which engine a figure is of."""
+    return ensure_loadgen_package(places).stem.partition(".")[0].rpartition("-")[2]
+
+
 def load_host_variables(
     places: Places, *, progress: Callable[[str], None] | None = None
 ) -> dict[str, str]:
@@ -64,7 +75,7 @@ def load_host_variables(
         "load_host_bundle": str(bundle),
         "load_host_bundle_stamp": bundle.parent.name,
         "load_host_package": str(package),
-        "load_host_package_stamp": package.stem.partition(".")[0].rpartition("-")[2],
+        "load_host_package_stamp": loadgen_build(places),
     }
 
 

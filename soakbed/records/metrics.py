@@ -182,6 +182,49 @@ METRICS: tuple[Metric, ...] = (
         meaning="Longest stretch during which a load engine could neither send nor receive.",
     ),
     Metric(
+        key="bound_s",
+        label="Seconds at the generator's limit",
+        unit="s",
+        better="zero",
+        meaning="Seconds in which a load engine broke a limit of its own: CPU, waiting for its "
+        "core, own delay, a long pass, or its network link. In the steady phase more than 0.1 % of "
+        "them, and at least three, make a run invalid.",
+    ),
+    Metric(
+        key="dropping_s",
+        label="Seconds with drops",
+        unit="s",
+        better="zero",
+        meaning="Seconds in which requests that were due were dropped instead of sent, because "
+        "the overdue queue was full or the time limit had passed; of target or generator.",
+    ),
+    Metric(
+        key="wait_share_max",
+        label="Wait for the core, worst second",
+        unit="share of the second",
+        better="lower",
+        meaning="Part of a second in which a load engine was ready to run and something else had "
+        "its core, as the kernel counts it (schedstat); above 0.1 the second is at the "
+        "generator's limit. A target that stalls does not raise it.",
+    ),
+    Metric(
+        key="nic_share_max",
+        label="Network link, worst second",
+        unit="share of the link",
+        better="lower",
+        meaning="Bytes of the busier direction over what the link to the target carries; above "
+        "0.7 the second is at the generator's limit. Not known where a link has no honest speed: "
+        "loopback, veth pairs of local hosts, most virtual cards.",
+    ),
+    Metric(
+        key="offered_share_of_ceiling",
+        label="Offered, of the generator's ceiling",
+        unit="share",
+        better="lower",
+        meaning="Offered rate over what the load hosts reach in a closed loop against a server "
+        "that answers at once from memory (make calibrate); above 0.7 a caveat says so.",
+    ),
+    Metric(
         key="redirects",
         label="Redirects followed",
         unit="replies",

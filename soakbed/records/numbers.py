@@ -17,6 +17,8 @@ __all__ = [
     "Interval",
     "Latency",
     "LatencyPoint",
+    "LimitBroken",
+    "MarkedSeconds",
     "MissingShare",
     "Numbers",
     "OperationNumbers",
@@ -73,8 +75,40 @@ class OperationNumbers(Frozen):
         return self.ok + self.failed + self.unknown
 
 
+class MarkedSeconds(Frozen):
+    """One window of one worker that broke a limit of the engine, or in which requests were dropped.
+
+    `broken`: reason (loadgen.contract.limits) -> the value found; empty where it only dropped.
+    """
+
+    at_s: int  # since the phase began
+    seconds: int
+    worker: int
+    broken: dict[str, float]
+    dropped: int
+    due: int
+    sent: int
+    overdue_max: int
+
+
+class LimitBroken(Frozen):
+    """One limit of the engine over a phase: how many seconds broke it, and the worst of them."""
+
+    reason: str
+    seconds: int  # in which any worker broke it
+    worst: float
+    limit: float
+    worker: int  # of the worst
+    at_s: int  # of the worst, since the phase began
+
+
 class GeneratorNumbers(Frozen):
-    """How the load engines fared in one phase; of several workers, the worst."""
+    """How the load engines fared in one phase; of several workers, the worst.
+
+    `judged_s` counts the seconds that could be judged, `bound_s` those in which any engine broke
+    a limit, `dropping_s` those in which any request was dropped. `marked` holds the first of
+    them, `marked_left_out` says how many windows it has no room for.
+    """
 
     cpu_share: float  # mean over the phase, busiest worker
     cpu_share_max: float  # busiest single window
@@ -84,6 +118,14 @@ class GeneratorNumbers(Frozen):
     reconnects: int
     redirects: int
     late: Latency | None = None  # open loop: the engines' own delay per operation, all merged
+    wait_share_max: float | None = None  # worst window; None: no engine could tell
+    nic_share_max: float | None = None  # worst window; None: no link with an honest speed
+    judged_s: int = 0
+    bound_s: int = 0
+    dropping_s: int = 0
+    broken: tuple[LimitBroken, ...] = ()
+    marked: tuple[MarkedSeconds, ...] = ()
+    marked_left_out: int = 0
 
 
 class MissingShare(Frozen):

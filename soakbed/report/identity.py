@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import leaves
 from soakbed.report import formats
 from soakbed.report.reading import ReportedRun
@@ -93,7 +94,22 @@ def identity(run: ReportedRun) -> list[Fact]:
             f"{formats.share(workload.steady_share_of_capacity)} of capacity, "
             f"{workload.arrivals} arrivals",
         ),
+        _ceiling(run.calibration),
     ]
+
+
+def _ceiling(held: RunCalibration) -> Fact:
+    """What the load hosts can do at most, or that nobody measured it."""
+    name = "Load hosts' ceiling"
+    if held.calibration is None:
+        return Fact(name, "not measured", "; ".join(held.stale) or "make calibrate measures it")
+    told = ", ".join(
+        f"{one.protocol} {'≥ ' if one.at_least else ''}{formats.rate(one.ops_per_s)}/s"
+        for one in held.calibration.ceilings.values()
+    )
+    when = f"{formats.when(held.calibration.at_s)}, engine {held.calibration.engine_build[:12]}"
+    stale = f"; may no longer hold: {'; '.join(held.stale)}" if held.stale else ""
+    return Fact(name, told, f"measured {when}{stale}")
 
 
 def _told(run: ReportedRun, key: str, *, missing: str = _UNKNOWN) -> str:

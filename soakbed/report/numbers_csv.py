@@ -25,6 +25,7 @@ _HEADER = (
 )
 _COUNTS = ("ok", "failed", "unknown", "dropped")
 _STEPS = ("p50", "p90", "p95", "p99", "p99_9", "p99_99", "max", "mean")
+_STATES = ("cpu_share", "bound_s", "dropping_s", "wait_share_max", "nic_share_max")
 _RATES = ("offered_per_s", "sent_per_s", "throughput_per_s")
 
 
@@ -58,7 +59,9 @@ def _phase(phase: PhaseNumbers) -> Iterator[tuple[str, str, str, float]]:
         if key == "offered_per_s" and phase.mode != "open":
             continue
         yield key, metric(key).unit, "all", getattr(phase, key)
-    yield "cpu_share", metric("cpu_share").unit, "all", phase.generator.cpu_share
+    for key in _STATES:
+        if (state := getattr(phase.generator, key)) is not None:
+            yield key, metric(key).unit, "all", state
     for name, operation in phase.operations.items():
         for key in _COUNTS:
             yield key, metric(key).unit, name, getattr(operation, key)

@@ -26,6 +26,7 @@ from soakbed.report.plots import Plot, curves, over_time
 from soakbed.report.reading import ReportedRun, load_claims, read_run
 from soakbed.report.tables import Table, glance
 from soakbed.report.tables_detail import errors, hosts, instrument, percentiles
+from soakbed.report.tables_marks import marked
 from soakbed.report.words import TARGET_WORDS, TargetWords, promise
 
 __all__ = ["Page", "compose", "render", "write_report"]
@@ -77,6 +78,7 @@ class Page:
     percentiles: Table
     errors: Table
     instrument: Table
+    marked: Table
     hosts: Table
     caveats: tuple[Note, ...]
     repeat: tuple[Fact, ...]
@@ -110,6 +112,7 @@ def compose(run: ReportedRun, claims: Claims | None) -> Page:
         percentiles=percentiles(run),
         errors=errors(run),
         instrument=instrument(run),
+        marked=marked(run),
         hosts=hosts(run),
         caveats=tuple(_caveats(run)),
         repeat=tuple(repeat(run)),

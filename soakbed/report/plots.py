@@ -7,7 +7,7 @@ logarithmic. Percentile curves use a log axis of 1 - q, so that the tail gets th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from soakbed.records.numbers import Latency, LatencyPoint, PhaseNumbers, Point
 from soakbed.report.reading import ReportedRun
+from soakbed.report.tables_marks import Stretch, stretches
 from soakbed.report.words import OPERATIONS, TARGET_WORDS
 
 __all__ = ["Plot", "curves", "over_time"]
@@ -128,6 +129,48 @@ def _time_axis(phases: _Phases) -> dict[str, Any]:
     return {"title": {"text": "seconds since the phase began"}, "range": [0, longest_s]}
 
 
+def _bands(phases: _Phases) -> list[dict[str, Any]]:
+    """Seconds at the generator's limit, the whole height; those with drops, at the foot."""
+    made = []
+    for target, phase in phases.items():
+        for one in stretches(phase.generator.marked):
+            for found, top, shade in ((one.broken, 1.0, 0.14), (one.dropped, 0.05, 0.9)):
+                if found:
+                    made.append(_band(target, one, top=top, shade=shade))
+    return made
+
+
+def _band(target: str, one: Stretch, *, top: float, shade: float) -> dict[str, Any]:
+    colour = TARGET_WORDS[target].light
+    return {
+        "type": "rect",
+        "name": target,  # the page's script colours by it
+        "xref": "x",
+        "yref": "paper",
+        "x0": one.from_s,
+        "x1": one.to_s,
+        "y0": 0.0,
+        "y1": top,
+        "layer": "below",
+        "opacity": shade,
+        "fillcolor": colour,
+        # A line, so that one second in 72 hours is still seen.
+        "line": {"width": 1, "color": colour},
+    }
+
+
+def _marks_in_words(phases: _Phases) -> str:
+    states = [phase.generator for phase in phases.values()]
+    told = ""
+    if any(state.bound_s for state in states):
+        told += " Shaded: seconds in which the generator itself was the limit."
+    if any(state.dropping_s for state in states):
+        told += " Bar at the foot: seconds in which requests were dropped."
+    if told and any(state.marked_left_out for state in states):
+        told += " Only the first such seconds are marked."
+    return told
+
+
 def _steps(phases: _Phases, series: str) -> str:
     """How much time one point merges, in words."""
     told = {
@@ -147,8 +190,11 @@ def _rates(name: str, title: str, phases: _Phases) -> Plot:
         name=name,
         title=title,
         mode="open loop, steady phase" if is_open else "closed loop, capacity phase",
-        reading=f"{reading} Dotted: what was offered." if is_open else reading,
-        figure=_figure(lines, x=_time_axis(phases), y=_value_axis(lines, "ops/s")),
+        reading=f"{reading}{' Dotted: what was offered.' if is_open else ''}"
+        f"{_marks_in_words(phases)}",
+        figure=_figure(
+            lines, x=_time_axis(phases), y=_value_axis(lines, "ops/s"), bands=_bands(phases)
+        ),
     )
 
 
@@ -159,8 +205,11 @@ def _p99(operation: str, label: str, phases: _Phases) -> Plot:
         title=f"{label} P99",
         mode="open loop, steady phase",
         reading="The response time that 99 % did not exceed; each point merges "
-        f"{_steps(phases, 'latency_series')} of all workers, long enough to carry it.",
-        figure=_figure(lines, x=_time_axis(phases), y=_value_axis(lines, "ms")),
+        f"{_steps(phases, 'latency_series')} of all workers, long enough to carry it."
+        f"{_marks_in_words(phases)}",
+        figure=_figure(
+            lines, x=_time_axis(phases), y=_value_axis(lines, "ms"), bands=_bands(phases)
+        ),
     )
 
 
@@ -203,7 +252,13 @@ def _p99_line(operation: str, target: str, phase: PhaseNumbers) -> _Line:
     )
 
 
-def _figure(lines: list[_Line], *, x: dict[str, Any], y: dict[str, Any]) -> str:
+def _figure(
+    lines: list[_Line],
+    *,
+    x: dict[str, Any],
+    y: dict[str, Any],
+    bands: Sequence[dict[str, Any]] = (),
+) -> str:
     figure = go.Figure(
         [
             go.Scatter(
@@ -219,5 +274,7 @@ def _figure(lines: list[_Line], *, x: dict[str, Any], y: dict[str, Any]) -> str:
         ]
     )
     figure.update_layout(template="none", showlegend=False, xaxis=x, yaxis=y, hovermode="closest")
+    if bands:
+        figure.update_layout(shapes=bands)
     made: str = figure.to_json()
     return made

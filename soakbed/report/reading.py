@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ArchiveError
+from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
@@ -58,6 +59,11 @@ class ReportedRun:
     times: tuple[StageTime, ...]  # of a run that has no manifest yet
     summary: Summary
     measured: tuple[MeasuredRun, ...]
+
+    @property
+    def calibration(self) -> RunCalibration:
+        """What the run knew of its load hosts' ceiling."""
+        return RunCalibration.in_manifest(self.manifest)
 
 
 def read_run(run_folder: Path) -> ReportedRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts, found, leaves
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import Latency, OperationNumbers, PhaseNumbers
@@ -142,20 +143,28 @@ def instrument(run: ReportedRun) -> Table:
         ("Capacity phase", "closed loop", [one.capacity for one in run.measured]),
     ):
         rows = [
+            Row(_head("bound_s"), _cells(phases, _seconds("bound_s"))),
+            Row(_head("dropping_s"), _cells(phases, _seconds("dropping_s"))),
             Row(_head("cpu_share", unit="of one core"), _cells(phases, _cpu)),
+            Row(_head("wait_share_max"), _cells(phases, _worst("wait_share_max"))),
             Row(_head("late_p50_us", unit="ms"), _cells(phases, _late("p50_us"))),
             Row(_head("late_p99_us", unit="ms"), _cells(phases, _late("p99_us"))),
             Row(_head("loop_lag_max_us", unit="ms"), _cells(phases, _loop_lag)),
             Row(
                 _head("sent_per_s"), _cells(phases, lambda one: Cell(formats.rate(one.sent_per_s)))
             ),
+            Row(_head("nic_share_max"), _cells(phases, _worst("nic_share_max"))),
             Row(_head("reconnects"), _cells(phases, _state("reconnects"))),
             Row(_head("redirects"), _cells(phases, _state("redirects"))),
         ]
+        if note == "open loop":
+            cells = tuple(_of_ceiling(run.calibration, one) for one in run.measured)
+            rows.insert(0, Row(_head("offered_share_of_ceiling"), cells))
         sections.append(Section(tuple(rows), title=title, note=note))
     return Table(
         name="instrument",
-        caption="The generator's own state, the worst of its workers.",
+        caption="The generator's own state, the worst of its workers; “–” where it cannot be "
+        "known.",
         corner="Load generator",
         columns=_columns(run),
         sections=tuple(sections),
@@ -172,6 +181,34 @@ def _cells(
 def _cpu(phase: PhaseNumbers) -> Cell:
     peak = f"busiest window {formats.share(phase.generator.cpu_share_max)}"
     return Cell(formats.share(phase.generator.cpu_share), note=peak)
+
+
+def _seconds(name: str) -> Callable[[PhaseNumbers], Cell]:
+    def cell(phase: PhaseNumbers) -> Cell:
+        value: int = getattr(phase.generator, name)
+        return Cell(formats.count(value), raw=str(value), note=f"of {phase.generator.judged_s}")
+
+    return cell
+
+
+def _worst(name: str) -> Callable[[PhaseNumbers], Cell]:
+    def cell(phase: PhaseNumbers) -> Cell:
+        value: float | None = getattr(phase.generator, name)
+        return Cell(formats.share(value), raw="" if value is None else str(value))
+
+    return cell
+
+
+def _of_ceiling(calibration: RunCalibration, one: MeasuredRun) -> Cell:
+    ceiling = calibration.ceiling(one.name)
+    share = calibration.offered_share(one.name, one.steady.offered_per_s) if one.steady else None
+    if ceiling is None or share is None:
+        return Cell("–", note="not calibrated", word="empty")
+    least = "at least " if ceiling.at_least else ""
+    note = f"of {least}{formats.rate(ceiling.ops_per_s)}/s"
+    if calibration.stale:
+        note += ", out of date"
+    return Cell(formats.share(share), raw=str(share), note=note)
 
 
 def _loop_lag(phase: PhaseNumbers) -> Cell:

@@ -6,11 +6,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from soakbed.records.calibration import MOST_OFFERED_SHARE, Calibration
 from soakbed.records.summary import MeasuredTarget, OperationSummary, Summary
 from soakbed.report import formats
 from soakbed.report.words import TARGET_WORDS
 
-__all__ = ["summary_text"]
+__all__ = ["calibration_text", "summary_text"]
 
 _STYLES = {"valid": "green", "invalid": "bold red", "incomplete": "yellow", "not_measured": "dim"}
 _ROWS = (
@@ -47,6 +48,34 @@ def summary_text(summary: Summary) -> RenderableType:
     for row in zip(_ROWS, *columns, strict=True):
         table.add_row(*row)
     return Group(table, reasons)
+
+
+def calibration_text(held: Calibration) -> RenderableType:
+    """The ceiling of each load host by protocol; how busy the null servers were beside it."""
+    title = f"{held.testbed}: the load hosts against a server that answers from memory"
+    table = Table(title=title, title_justify="left")
+    for label in ("protocol", "load host", "ops/s", "P50 ms", "engine CPU", "null server CPU"):
+        table.add_column(label, justify="left" if label in ("protocol", "load host") else "right")
+    for ceiling in held.ceilings.values():
+        servers = ", ".join(f"{name} {formats.share(cpu)}" for name, cpu in ceiling.servers.items())
+        for name, host in ceiling.hosts.items():
+            table.add_row(
+                ceiling.protocol,
+                name if host.workers == 1 else f"{name} ({host.workers} workers)",
+                ("≥ " if ceiling.at_least else "") + formats.rate(host.ops_per_s),
+                formats.ms(host.p50_us),
+                formats.share(host.cpu_share),
+                servers,
+            )
+    shape = held.shape
+    told = (
+        f"closed loop, TLS, {shape.value_bytes:,}-byte values, {formats.share(shape.read_share)} "
+        f"reads, {shape.connections} connections, pipeline {shape.pipeline}; a run that offers "
+        f"more than {MOST_OFFERED_SHARE:.0%} of it is warned of"
+    )
+    if any(ceiling.at_least for ceiling in held.ceilings.values()):
+        told += ". ≥: the null server was the busier of the two, so the ceiling lies higher"
+    return Group(table, Text(told))
 
 
 def _word(word: str) -> Text:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ArchiveError
+from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers
 from soakbed.records.run import LoadOutcome, TargetReady
@@ -46,6 +47,7 @@ class Evidence:
     outcomes: Mapping[str, LoadOutcome] = field(default_factory=dict)
     hosts: Mapping[str, HostFacts] = field(default_factory=dict)
     preflight: Facts = field(default_factory=dict)
+    calibration: RunCalibration = field(default_factory=RunCalibration)
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -72,6 +74,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             if path.is_dir()
         },
         preflight=_facts(run_folder / "preflight.json"),
+        calibration=RunCalibration.in_manifest(_facts(run_folder / "manifest.json")),
     )
 
 

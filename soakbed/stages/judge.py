@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from soakbed.records.calibration import MOST_OFFERED_SHARE
 from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.run import NotMeasured
 from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
@@ -40,6 +41,7 @@ _LOAD: tuple[tuple[Rule, Callable[[PhaseNumbers], Finding]], ...] = tuple(
             load.schedule_kept,
             load.dropped,
             load.engine_cpu,
+            load.generator_bound,
             load.lag,
             load.errors,
         ),
@@ -93,7 +95,10 @@ def _word(findings: list[Finding]) -> VerdictWord:
 def _generator_limited(evidence: Evidence) -> bool:
     """Whether the closed loop found the generator's limit rather than the target's."""
     capacity = evidence.numbers.phase("capacity", "capacity")
-    return capacity is not None and capacity.generator.cpu_share > load.MOST_CPU_SHARE
+    if capacity is None:
+        return False
+    state = capacity.generator
+    return state.cpu_share > load.MOST_CPU_SHARE or 2 * state.bound_s > state.judged_s > 0
 
 
 def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
@@ -107,11 +112,13 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
             Caveat(
                 subject="capacity",
                 sentence=f"The load engine used {capacity.generator.cpu_share:.0%} of its core in "
-                "the closed loop, so the capacity is the generator's: read "
+                f"the closed loop and was at a limit of its own in {capacity.generator.bound_s} of "
+                f"{capacity.generator.judged_s} s, so the capacity is the generator's: read "
                 f"“at least {capacity.throughput_per_s:,.0f}/s”, and the steady rate as a share "
                 "of that.",
             )
         )
+    made += _of_ceiling(evidence)
     for name, outcome in evidence.outcomes.items():
         ended = evidence.numbers.sessions[name].ended
         if outcome.locust_requests < ended:
@@ -123,6 +130,36 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
                     "and every figure here comes from them.",
                 )
             )
+    return made
+
+
+def _of_ceiling(evidence: Evidence) -> list[Caveat]:
+    """The offered rate beside what the load hosts can do at most, where that is known."""
+    held, target = evidence.calibration, evidence.numbers.target
+    steady = evidence.numbers.phase("steady", "steady")
+    ceiling = held.ceiling(target)
+    if steady is None or ceiling is None or not ceiling.ops_per_s:
+        return []
+    made = []
+    share = steady.offered_per_s / ceiling.ops_per_s
+    if share > MOST_OFFERED_SHARE:
+        least = "at least " if ceiling.at_least else ""
+        made.append(
+            Caveat(
+                subject="near the generator's ceiling",
+                sentence=f"{steady.offered_per_s:,.0f}/s were offered, {share:.0%} of the "
+                f"{least}{ceiling.ops_per_s:,.0f}/s that the load hosts reach against a null "
+                f"server; above {MOST_OFFERED_SHARE:.0%} the generator's own delay grows.",
+            )
+        )
+    if held.stale:
+        made.append(
+            Caveat(
+                subject="calibration",
+                sentence=f"The load hosts' ceiling may no longer hold: {'; '.join(held.stale)}. "
+                "Measure it again: make calibrate.",
+            )
+        )
     return made
 
 

@@ -18,6 +18,9 @@ from soakbed.records.spec import RunSpec, TargetName
 from soakbed.records.testbed import Host, Testbed
 
 __all__ = [
+    "CLIENT_TLS",
+    "PKI",
+    "PREFIX",
     "plan_session",
     "ranks_by_host",
     "session_id",
@@ -32,7 +35,7 @@ USER = "bench"
 # etcd knows the user by the certificate's CN, so there is no password to speak of.
 _AUTH = {"redis_cluster": Auth(user=USER, password_file="/etc/soakbed/secrets/redis_bench")}
 # etcd's role `bench` may write below /bench/, Redis' user `bench` keys that begin with bench:.
-_PREFIX: dict[TargetName, str] = {"etcd": "/bench/", "redis_cluster": "bench:", "tikv": "bench:"}
+PREFIX: dict[TargetName, str] = {"etcd": "/bench/", "redis_cluster": "bench:", "tikv": "bench:"}
 # A fill slower than this is broken: etcd on a disk with 10 ms fsyncs still does several times it.
 _LEAST_FILL_PER_S = 200
 _FILL_GRACE_S = 60
@@ -63,7 +66,7 @@ def plan_session(
         endpoints=ready.endpoints,
         keyspace=Keyspace(
             keys=work.keys,
-            prefix=_PREFIX[target],
+            prefix=PREFIX[target],
             popularity=Popularity(**work.popularity.model_dump()),
         ),
         phases=_phases(spec, target, session, capacity_per_s, fills_apart=workers > 1),

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from soakbed.errors import Mistake, SpecError
 from soakbed.records.spec import TARGETS, RunSpec, TestbedSpec, WorkloadSpec
 
-__all__ = ["load_run_spec", "load_testbed_spec"]
+__all__ = ["load_run_spec", "load_testbed_spec", "load_workload_spec"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -116,6 +116,15 @@ def load_testbed_spec(file: Path) -> TestbedSpec:
     """Read one testbed file. Raises SpecError with every mistake in it."""
     mistakes: list[Mistake] = []
     spec = _read(file, TestbedSpec, mistakes)
+    if spec is None:
+        raise SpecError(mistakes)
+    return spec
+
+
+def load_workload_spec(file: Path) -> WorkloadSpec:
+    """Read one workload file. Raises SpecError with every mistake in it."""
+    mistakes: list[Mistake] = []
+    spec = _read(file, WorkloadSpec, mistakes)
     if spec is None:
         raise SpecError(mistakes)
     return spec

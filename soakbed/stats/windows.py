@@ -17,6 +17,7 @@ from soakbed.records.numbers import (
     Point,
 )
 from soakbed.stats.intervals import CONFIDENCE, REPLICATES, bootstrap_us
+from soakbed.stats.marks import Marks
 from soakbed.stats.percentiles import LADDER, Counts, curve, percentile_us
 from soakbed.stats.timeline import Step, Timeline, steps_that_carry
 
@@ -68,6 +69,8 @@ class MergedPhase:
         self.mode = mode
         self.operations: dict[str, MergedOperation] = {}
         self.timeline = Timeline()
+        self._marks = Marks()
+        self._shares: dict[str, float] = {}  # wait_share, nic_share: the worst whole window
         self._engines: dict[int, _Engine] = {}
         self._peaks = dict.fromkeys(("loop_lag_max_us", "overdue_max", "in_flight_max"), 0)
         self._late = Counts()
@@ -79,12 +82,16 @@ class MergedPhase:
         for name, operation in window.operations.items():
             self.operations.setdefault(name, MergedOperation()).take(operation)
         self.timeline.take(window)
+        self._marks.take(window)
         state = window.generator
         engine = self._engines.setdefault(window.worker, _Engine())
         if window.complete:  # the last, cut window has a share of less than its length
             engine.cpu_s += state.cpu_share * window.length_s
             engine.seconds += window.length_s
             engine.cpu_share_max = max(engine.cpu_share_max, state.cpu_share)
+            for name in ("wait_share", "nic_share"):
+                if (share := getattr(state, name)) is not None:
+                    self._shares[name] = max(share, self._shares.get(name, 0.0))
         for name, peak in self._peaks.items():
             self._peaks[name] = max(peak, getattr(state, name))
         self._late.add(Counts.of(window.late))
@@ -113,7 +120,7 @@ class MergedPhase:
             throughput_per_s=round(self._throughput_per_s(steps, seconds, workers), 3),
             sent_per_s=round(sum(op.sent for op in made.values()) / seconds, 3),
             operations=made,
-            generator=self._generator(),
+            generator=self._generator(steps[0].start_s),
             series=tuple(_point(step, steps[0].start_s, workers) for step in steps),
             latency_series=tuple(
                 _latency_point(step, steps[0].start_s) for step in steps_that_carry(steps, 99.0)
@@ -149,7 +156,7 @@ class MergedPhase:
         ok = sum(sum(step.ok.values()) for step in whole)
         return ok / sum(step.seconds for step in whole)
 
-    def _generator(self) -> GeneratorNumbers:
+    def _generator(self, began_s: int) -> GeneratorNumbers:
         means = [one.cpu_s / one.seconds for one in self._engines.values() if one.seconds]
         return GeneratorNumbers(
             cpu_share=round(max(means, default=0.0), 4),
@@ -160,6 +167,9 @@ class MergedPhase:
             reconnects=self._reconnects,
             redirects=self._redirects,
             late=_latency(self._late) if self.mode == "open" else None,
+            wait_share_max=self._shares.get("wait_share"),
+            nic_share_max=self._shares.get("nic_share"),
+            **self._marks.numbers(began_s),
         )
 
 

@@ -83,6 +83,7 @@ def phase(
             in_flight_max=48,
             reconnects=0,
             redirects=0,
+            judged_s=int(STEADY_S),
         ),
         "series": (),
         "latency_series": (),

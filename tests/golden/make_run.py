@@ -18,6 +18,13 @@ from loadgen.contract.histogram import Histogram
 from loadgen.contract.plan import Auth, Keyspace, Phase, Plan, Tls
 from loadgen.contract.spool import SpoolWriter
 from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
+from soakbed.records.calibration import (
+    Calibration,
+    Ceiling,
+    HostCeiling,
+    RunCalibration,
+    Shape,
+)
 from soakbed.records.run import ArtifactUse, LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import HostSpec, Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
@@ -46,6 +53,7 @@ class Pretence:
     failed_share: float = 0.0
     unknown_share: float = 0.0
     dropped: int = 0
+    core_taken_at_s: int = -1  # a steady second in which something else had the engine's core
     alarms: tuple[str, ...] = ()
     restarts_after: int = 0
     units: tuple[str, ...] = ()
@@ -62,6 +70,7 @@ ETCD = Pretence(
     spread=0.32,
     stall_share=0.008,
     lag_us=18.0,
+    core_taken_at_s=4,
     units=("soakbed-etcd.service",),
     effective={"quota-backend-bytes": "8589934592", "auto-compaction-mode": "periodic"},
 )
@@ -161,7 +170,34 @@ def _manifest(run_id: str) -> dict[str, object]:
         "controller": {"kernel": "6.1.0-made-up", "machine": "x86_64", "python": "3.11.2"},
         "packages": {"soakbed": "0.1.0", "numpy": "2.3.0"},
         "stages": [stage.model_dump(mode="json") for stage in stages],
+        "calibration": RunCalibration(calibration=_calibration()).model_dump(
+            mode="json", by_alias=True
+        ),
     }
+
+
+def _calibration() -> Calibration:
+    ceilings = {
+        target: Ceiling(
+            protocol=protocol,
+            tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
+            seconds=6,
+            hosts={"l1": HostCeiling(workers=1, ops_per_s=per_s, p50_us=p50_us, cpu_share=0.97)},
+            servers={"d1": 0.7},
+        )
+        for target, protocol, per_s, p50_us in (
+            ("redis_cluster", "RESP", 48000.0, 960),
+            ("etcd", "etcd gRPC", 15000.0, 3100),
+        )
+    }
+    return Calibration(
+        testbed="made-up",
+        at_s=BEGAN_S - 600,
+        engine_build="ef" * 32,
+        machines={"l1": "Made-up CPU, 1 core(s), 6.1.0-made-up"},
+        shape=Shape(value_bytes=1024, read_share=0.5, connections=48, pipeline=1),
+        ceilings=ceilings,
+    )
 
 
 def _target(folder: Path, pretence: Pretence, spec: RunSpec, began_s: int) -> None:
@@ -293,9 +329,11 @@ def _spool(path: Path, plan: Plan, pretence: Pretence, rank: int, began_s: int) 
     sums = dict.fromkeys(("sent", "ok", "failed", "unknown"), 0)
     seq, at_s = 0, began_s
     for phase in plan.phases:
-        for _ in range(_seconds(phase)):
+        for second in range(_seconds(phase)):
             window = _window(phase, plan, pretence, random)
             window.worker, window.seq, window.start_s = rank, seq, at_s
+            if (phase.name, second) == ("steady", pretence.core_taken_at_s):
+                window.generator.wait_share = 0.21
             for operation in window.operations.values():
                 for name in sums:
                     sums[name] += getattr(operation, name)
@@ -321,6 +359,7 @@ def _window(phase: Phase, plan: Plan, pretence: Pretence, random: np.random.Gene
         loop_lag_max_us=int(random.integers(300, 2500)),
         overdue_max=int(random.integers(0, 40)),
         in_flight_max=plan.connections,
+        wait_share=0.004,
     )
     window = Window(0, 0, phase.name, phase.mode, 0, 1, made, state)
     if phase.mode == "open":

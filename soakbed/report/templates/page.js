@@ -15,6 +15,9 @@
     document.querySelectorAll("figure.plot").forEach(function (plot) {
       var figure = JSON.parse(plot.querySelector("script").textContent);
       figure.data.forEach(function (line) { line.line.color = colour(line.meta); });
+      (figure.layout.shapes || []).forEach(function (band) {
+        band.fillcolor = band.line.color = colour(band.name);
+      });
       var layout = Object.assign({}, figure.layout, {
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: coarse ? false : "zoom",
         font: { family: styles.getPropertyValue("font-family"), color: colour("ink") },

@@ -1,0 +1,107 @@
+"""What the load hosts can do at most, measured against a target that does nothing.
+
+Made by `stages.calibrate`, kept beside the testbed's state, and in the manifest of every run after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from soakbed.records.frozen import Frozen
+from soakbed.records.spec import WorkloadSpec
+
+__all__ = [
+    "MOST_OFFERED_SHARE",
+    "Calibration",
+    "Ceiling",
+    "HostCeiling",
+    "RunCalibration",
+    "Shape",
+]
+
+# Issue 3 and measuring.md 1.3: above this the generator's own delay grows into what it measures.
+MOST_OFFERED_SHARE = 0.70
+# A null server this busy was the limit itself (k6's and our own 80 %).
+_BUSY_SERVER = 0.80
+
+
+class Shape(Frozen):
+    """The part of a workload that a ceiling depends on."""
+
+    value_bytes: int
+    read_share: float
+    connections: int
+    pipeline: int
+
+    @classmethod
+    def of(cls, workload: WorkloadSpec) -> Shape:
+        """The shape of a workload."""
+        return cls(**{name: getattr(workload, name) for name in cls.model_fields})
+
+
+class HostCeiling(Frozen):
+    """What one load host did, all of its workers together; `cpu_share` of the busiest of them."""
+
+    workers: int
+    ops_per_s: float
+    p50_us: int | None
+    cpu_share: float
+
+
+class Ceiling(Frozen):
+    """The ceiling in one protocol. `servers`: data host -> CPU share of its null server."""
+
+    protocol: Literal["RESP", "etcd gRPC"]
+    tls: str
+    seconds: int
+    hosts: dict[str, HostCeiling]
+    servers: dict[str, float]
+
+    @property
+    def ops_per_s(self) -> float:
+        """All load hosts together."""
+        return sum(host.ops_per_s for host in self.hosts.values())
+
+    @property
+    def at_least(self) -> bool:
+        """Whether a null server, not the engine, was the limit: the true ceiling lies higher."""
+        busiest = max(self.servers.values(), default=0.0)
+        return busiest > _BUSY_SERVER and busiest > max(
+            (host.cpu_share for host in self.hosts.values()), default=0.0
+        )
+
+
+class Calibration(Frozen):
+    """`calibration.json`: a ceiling for each target's protocol."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    testbed: str
+    at_s: float
+    engine_build: str  # hash of the package loadgen that the load hosts ran
+    machines: dict[str, str]  # load host -> CPU model, cores and kernel, as it says itself
+    shape: Shape
+    ceilings: dict[str, Ceiling]  # by target: redis_cluster, etcd
+
+
+class RunCalibration(Frozen):
+    """What a run knew of its load hosts' ceiling. `stale`: why it may no longer hold."""
+
+    calibration: Calibration | None = None
+    stale: tuple[str, ...] = ()
+
+    @classmethod
+    def in_manifest(cls, manifest: Mapping[str, Any]) -> RunCalibration:
+        """As a run's manifest holds it; an older one knows nothing of calibrations."""
+        return cls.model_validate(manifest.get("calibration") or {})
+
+    def ceiling(self, target: str) -> Ceiling | None:
+        """The ceiling for one target's protocol; None when none was measured."""
+        return self.calibration.ceilings.get(target) if self.calibration else None
+
+    def offered_share(self, target: str, offered_per_s: float) -> float | None:
+        """Offered rate over the ceiling; None when there is no ceiling."""
+        ceiling = self.ceiling(target)
+        return offered_per_s / ceiling.ops_per_s if ceiling and ceiling.ops_per_s else None
