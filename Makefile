@@ -11,8 +11,8 @@ WHAT      = --workload $(WORKLOAD) --targets "$(TARGETS)" --profile $(PROFILE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev provision bench teardown status resume report soak test check \
-        engine-bench fuzz docs lock
+.PHONY: help setup setup-dev provision calibrate bench teardown status resume report soak test \
+        check engine-bench fuzz docs lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^## /{printf "\n%s\n", substr($$0,4)} \
@@ -24,6 +24,9 @@ setup: ## Install what the controller needs, build the host image, fetch the art
 
 provision: ## Make the hosts of TESTBED and prepare them
 	@infra/controller/bootstrap.sh run && $(SOAKBED) provision $(ON) --profile $(PROFILE)
+
+calibrate: ## Measure what the load hosts can do at most; runs that ask for over 70 % of it are warned of
+	@infra/controller/bootstrap.sh run && $(SOAKBED) calibrate $(ON) --workload $(WORKLOAD) --profile $(PROFILE)
 
 bench: ## Press each of TARGETS with WORKLOAD, judge, write the page (provisions what is missing)
 	@infra/controller/bootstrap.sh run && $(SOAKBED) bench $(ON) $(WHAT)

@@ -18,16 +18,11 @@ from loadgen.contract.histogram import Histogram
 from loadgen.contract.plan import Auth, Keyspace, Phase, Plan, Tls
 from loadgen.contract.spool import SpoolWriter
 from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
-from soakbed.records.calibration import (
-    Calibration,
-    Ceiling,
-    HostCeiling,
-    RunCalibration,
-    Shape,
-)
+from soakbed.records.calibration import RunCalibration
 from soakbed.records.run import ArtifactUse, LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import HostSpec, Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
+from tests.golden.ceilings import calibration
 
 BEGAN_S = 1_700_000_000
 DATA_HOSTS = ("d1", "d2", "d3")
@@ -170,34 +165,10 @@ def _manifest(run_id: str) -> dict[str, object]:
         "controller": {"kernel": "6.1.0-made-up", "machine": "x86_64", "python": "3.11.2"},
         "packages": {"soakbed": "0.1.0", "numpy": "2.3.0"},
         "stages": [stage.model_dump(mode="json") for stage in stages],
-        "calibration": RunCalibration(calibration=_calibration()).model_dump(
+        "calibration": RunCalibration(calibration=calibration()).model_dump(
             mode="json", by_alias=True
         ),
     }
-
-
-def _calibration() -> Calibration:
-    ceilings = {
-        target: Ceiling(
-            protocol=protocol,
-            tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
-            seconds=6,
-            hosts={"l1": HostCeiling(workers=1, ops_per_s=per_s, p50_us=p50_us, cpu_share=0.97)},
-            servers={"d1": 0.7},
-        )
-        for target, protocol, per_s, p50_us in (
-            ("redis_cluster", "RESP", 48000.0, 960),
-            ("etcd", "etcd gRPC", 15000.0, 3100),
-        )
-    }
-    return Calibration(
-        testbed="made-up",
-        at_s=BEGAN_S - 600,
-        engine_build="ef" * 32,
-        machines={"l1": "Made-up CPU, 1 core(s), 6.1.0-made-up"},
-        shape=Shape(value_bytes=1024, read_share=0.5, connections=48, pipeline=1),
-        ceilings=ceilings,
-    )
 
 
 def _target(folder: Path, pretence: Pretence, spec: RunSpec, began_s: int) -> None:

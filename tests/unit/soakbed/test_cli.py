@@ -54,6 +54,7 @@ def test_five_mistakes_exit_with_two_and_nothing_is_made(tmp_path):
         "setup",
         "provision",
         "configure",
+        "calibrate",
         "bench",
         "resume",
         "collect",

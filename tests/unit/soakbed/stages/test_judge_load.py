@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from soakbed.records.numbers import LimitBroken, MarkedSeconds
 from soakbed.stages import judge_load
 from tests.golden.made_up import latency, operation, phase
 
@@ -122,3 +123,60 @@ def test_a_run_with_many_errors_has_the_latencies_of_survivors(failed, unknown, 
 def test_a_phase_in_which_nothing_ended_is_invalid():
     none = operation(ok=0)
     assert judge_load.errors(phase(read=none, write=none)).verdict == "invalid"
+
+
+def bound(seconds: int, *, judged_s: int = 30, window_s: int = 1):
+    held = phase()
+    marks = tuple(
+        MarkedSeconds(
+            at_s=at * window_s,
+            seconds=window_s,
+            worker=0,
+            broken={"core_taken": 0.25},
+            dropped=0,
+            due=9,
+            sent=9,
+            overdue_max=0,
+        )
+        for at in range(seconds // window_s)
+    )
+    broken = LimitBroken(
+        reason="core_taken", seconds=seconds, worst=0.25, limit=0.1, worker=0, at_s=4
+    )
+    state = held.generator.model_copy(
+        update={
+            "judged_s": judged_s,
+            "bound_s": seconds,
+            "broken": (broken,) if seconds else (),
+            "marked": marks,
+        }
+    )
+    return judge_load.generator_bound(held.model_copy(update={"generator": state}))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "judged_s", "window_s", "expected"),
+    [
+        pytest.param(0, 30, 1, "valid", id="none"),
+        pytest.param(2, 30, 1, "valid", id="one disturbance across the edge of two seconds"),
+        pytest.param(3, 30, 1, "invalid", id="three are a state of the machine"),
+        pytest.param(3, 3_000, 1, "valid", id="one in a thousand of a longer run"),
+        pytest.param(4, 3_000, 1, "invalid", id="more than one in a thousand"),
+        pytest.param(259, 259_200, 1, "valid", id="72 hours, one in a thousand"),
+        pytest.param(260, 259_200, 1, "invalid", id="72 hours, more"),
+        pytest.param(10, 60, 5, "valid", id="two windows of five seconds"),
+        pytest.param(15, 60, 5, "invalid", id="three windows of five seconds"),
+    ],
+)
+def test_a_run_with_more_than_a_few_bound_seconds_is_invalid(seconds, judged_s, window_s, expected):
+    finding = bound(seconds, judged_s=judged_s, window_s=window_s)
+    assert finding.verdict == expected
+    assert f"in {seconds} of {judged_s} s" in finding.sentence
+
+
+def test_the_finding_names_reason_worst_value_worker_second_and_limit():
+    assert "core_taken in 5 s (worst 25%, worker 0 at second 4, limit 10%)" in bound(5).sentence
+
+
+def test_a_phase_without_a_whole_second_is_not_asked():
+    assert bound(0, judged_s=0).verdict == "skipped"

@@ -1,0 +1,217 @@
+"""The ceiling of the load hosts: what is shipped, what is left, when it still holds."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from soakbed.adapters.ssh import HostUnreachable, Result
+from soakbed.errors import LoadError
+from soakbed.records.calibration import Calibration, RunCalibration, Shape
+from soakbed.records.spec import WorkloadSpec
+from soakbed.records.testbed import Host, Testbed
+from soakbed.stages import calibrate as stage
+from soakbed.stages import load
+from soakbed.stages.calibrate import KEPT, calibrate, known_calibration, null_hosts, stale_reasons
+from tests.fakes import FakeLoadHost
+from tests.golden.ceilings import calibration
+
+PROJECT = Path(__file__).resolve().parents[4]
+WORKLOAD = WorkloadSpec(name="short", keys=500)
+
+
+def host(name: str, *cpus: int) -> Host:
+    duty = "load" if name.startswith("l") else "data"
+    return Host(name=name, duty=duty, address=f"10.0.0.{ord(name[1])}", key_file="k", cpus=cpus)
+
+
+def made_of(*hosts: Host) -> Testbed:
+    named = {one.name: one for one in hosts}
+    return Testbed(
+        name="t", provider="local", shares_machine=True, known_hosts_file="k", hosts=named
+    )
+
+
+SHARED = made_of(host("d1", 0), host("d2", 0), host("d3", 0), host("l1", 1))
+APART = made_of(host("d1"), host("d2"), host("d3"), host("l1"))
+
+
+class Hosts(FakeLoadHost):
+    """Load hosts as ever; data hosts that run null servers, as sets of units and of files."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.busy_with = ""
+        self.starts = True
+        self.serving: set[str] = set()
+        self.asked: list[list[str]] = []
+        self.files: dict[str, set[str]] = {}
+        self.away: set[str] = set()
+
+    def run(self, host, command, *, timeout_s: float = 60, check: bool = True):
+        words = list(command)
+        self.asked.append([host.name, *words])
+        if host.name in self.away:
+            raise HostUnreachable(f"{host.name} is away", remedy="wait")
+        match words:
+            case ["systemctl", "list-units", *_] if "--state=active,activating" in words:
+                return Result(0, self.busy_with, "")
+            case ["python3", "-c", _]:
+                return Result(0, "Made-up CPU, 1 core(s), 6.1.0\n", "")
+            case ["systemd-run", *_]:
+                self.serving.add(host.name)
+                self.looks = 1
+            case ["test", "-s", _]:
+                return Result(0 if self.starts and host.name in self.serving else 1, "", "")
+            case ["cat", told] if told.endswith("/told"):
+                seconds = [{"until_s": time.time() + at, "cpu_share": 0.6} for at in range(-5, 15)]
+                return Result(0, "".join(json.dumps(one) + "\n" for one in seconds), "")
+            case ["systemctl", "stop", "soakbed-null.service"]:
+                self.serving.discard(host.name)
+            case ["rm", "-rf", "/run/soakbed-null"]:
+                pass
+            case _:
+                return super().run(host, command, timeout_s=timeout_s, check=check)
+        return Result(0, "", "")
+
+    def put_texts(self, host, folder, texts) -> None:
+        if "soakbed-null" in folder:
+            self.files.setdefault(host.name, set()).update(f"{folder}/{name}" for name in texts)
+        else:
+            super().put_texts(host, folder, texts)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(load, "LOOK_IN_S", 0.0)
+    monkeypatch.setattr(stage, "_READY_S", 0.3)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    return Hosts(tmp_path / "sessions")
+
+
+def calibrated(hosts: Hosts, tmp_path: Path, testbed: Testbed = SHARED) -> Calibration:
+    return calibrate(
+        testbed,
+        WORKLOAD,
+        shell=hosts,
+        package=PROJECT / "loadgen",
+        engine_build="ab" * 32,
+        scratch=tmp_path / "scratch",
+        progress=lambda _: None,
+    )
+
+
+def test_each_protocol_gets_a_ceiling_per_load_host_with_the_servers_cpu_beside_it(hosts, tmp_path):
+    made = calibrated(hosts, tmp_path)
+    assert {name: one.protocol for name, one in made.ceilings.items()} == {
+        "redis_cluster": "RESP",
+        "etcd": "etcd gRPC",
+    }
+    for ceiling in made.ceilings.values():
+        assert ceiling.hosts["l1"].ops_per_s > 100
+        assert ceiling.hosts["l1"].cpu_share == 0.5
+        assert ceiling.servers == {"d1": 0.6}
+        assert ceiling.at_least is False
+    assert made.machines == {"l1": "Made-up CPU, 1 core(s), 6.1.0"}
+    assert made.shape == Shape.of(WORKLOAD)
+
+
+def test_nothing_is_left_on_any_host(hosts, tmp_path):
+    calibrated(hosts, tmp_path)
+    assert hosts.serving == set()
+    assert list(hosts.root.iterdir()) == []
+    (started, *_) = [words for words in hosts.asked if words[1] == "systemd-run"]
+    assert "ExecStopPost=/bin/rm -rf /run/soakbed-null" in started
+    assert any(word.startswith("RuntimeMaxSec=") for word in started)
+    assert "--seconds" in started
+
+
+def test_hosts_with_their_own_cpus_each_serve_and_those_that_share_send_one(hosts, tmp_path):
+    assert [one.name for one in null_hosts(SHARED)] == ["d1"]
+    assert [one.name for one in null_hosts(APART)] == ["d1", "d2", "d3"]
+    assert set(calibrated(hosts, tmp_path, APART).ceilings["etcd"].servers) == {"d1", "d2", "d3"}
+
+
+def test_hosts_that_run_something_are_not_calibrated(hosts, tmp_path):
+    hosts.busy_with = "soakbed-load-worker@r1-etcd-steady:0.service loaded active running\n"
+    with pytest.raises(LoadError, match="busy with soakbed-load-worker@r1-etcd-steady:0"):
+        calibrated(hosts, tmp_path)
+    assert hosts.serving == set()
+
+
+def test_a_null_server_that_does_not_start_is_stopped_and_named(hosts, tmp_path):
+    hosts.starts = False
+    with pytest.raises(LoadError, match=r"d1: the null server did not start: the unit said why"):
+        calibrated(hosts, tmp_path)
+    assert hosts.serving == set()
+
+
+def test_ctrl_c_stops_the_load_and_the_null_server(hosts, tmp_path):
+    hosts.raises = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        calibrated(hosts, tmp_path)
+    assert hosts.serving == set()
+    assert hosts.active == set()
+    assert list(hosts.root.iterdir()) == []
+
+
+MACHINES = {"l1": "Made-up CPU, 1 core(s), 6.1.0-made-up"}
+SHAPE = Shape(value_bytes=1024, read_share=0.5, connections=48, pipeline=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        pytest.param({}, (), id="nothing changed"),
+        pytest.param({"engine_build": "00"}, ("the engine has changed since",), id="engine"),
+        pytest.param(
+            {"machines": {"l1": "Another CPU"}},
+            ("load host l1 is Another CPU, was Made-up CPU, 1 core(s), 6.1.0-made-up",),
+            id="machine",
+        ),
+        pytest.param(
+            {"machines": {}},
+            ("load host l1 is gone, was Made-up CPU, 1 core(s), 6.1.0-made-up",),
+            id="host gone",
+        ),
+        pytest.param(
+            {"shape": SHAPE.model_copy(update={"value_bytes": 4096})},
+            ("value_bytes is 4096, calibrated with 1024",),
+            id="workload",
+        ),
+    ],
+)
+def test_a_calibration_says_why_it_may_no_longer_hold(changed, told):
+    now = {"engine_build": "ef" * 32, "machines": MACHINES, "shape": SHAPE}
+    assert stale_reasons(calibration(), **(now | changed)) == told
+
+
+def test_a_run_knows_what_was_calibrated_and_a_file_that_is_broken_says_so(tmp_path):
+    def known() -> RunCalibration:
+        return known_calibration(
+            tmp_path / KEPT,
+            WorkloadSpec(name="w", keys=500),
+            engine_build="ef" * 32,
+            machines=MACHINES,
+        )
+
+    assert known() == RunCalibration()
+    (tmp_path / KEPT).write_text(calibration().model_dump_json(by_alias=True))
+    assert known() == RunCalibration(calibration=calibration())
+    assert known().offered_share("redis_cluster", 24_000.0) == 0.5
+    assert known().offered_share("tikv", 24_000.0) is None
+    (tmp_path / KEPT).write_text("{")
+    assert known().stale == ("calibration.json cannot be read by this soakbed",)
+
+
+def test_a_ceiling_reads_at_least_where_the_null_server_was_the_busier():
+    ceiling = calibration().ceilings["etcd"]
+    assert not ceiling.at_least
+    assert ceiling.model_copy(update={"servers": {"d1": 0.99}}).at_least
+    assert not ceiling.model_copy(update={"servers": {"d1": 0.9}}).at_least
