@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from loadgen.contract.limits import MOST_WAIT_SHARE
 from soakbed.records.calibration import MOST_OFFERED_SHARE, Calibration
 from soakbed.records.summary import MeasuredTarget, OperationSummary, Summary
 from soakbed.report import formats
@@ -74,7 +75,14 @@ def calibration_text(held: Calibration) -> RenderableType:
         f"more than {MOST_OFFERED_SHARE:.0%} of it is warned of"
     )
     if any(ceiling.at_least for ceiling in held.ceilings.values()):
-        told += ". ≥: the null server was the busier of the two, so the ceiling lies higher"
+        told += ". ≥: the engine had CPU time to spare, so its ceiling lies higher"
+    hosts = [(name, h) for c in held.ceilings.values() for name, h in c.hosts.items()]
+    taken = {name for name, host in hosts if (host.wait_share or 0.0) > MOST_WAIT_SHARE}
+    if taken:
+        told += (
+            f". Others had the engine's core of {', '.join(sorted(taken))} for more than "
+            f"{MOST_WAIT_SHARE:.0%} of a second: measure again when the machine is quiet"
+        )
     return Group(table, Text(told))
 
 

@@ -298,6 +298,7 @@ def _host(phase: PhaseNumbers, *, workers: int) -> HostCeiling:
         # Of reads and writes the slower: a ceiling that flatters helps nobody.
         p50_us=max((one for one in medians if one is not None), default=None),
         cpu_share=phase.generator.cpu_share,
+        wait_share=phase.generator.wait_share_max,
     )
 
 

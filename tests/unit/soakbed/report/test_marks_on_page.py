@@ -148,6 +148,20 @@ def test_without_a_calibration_the_page_says_how_to_make_one(tmp_path, held):
     assert "not calibrated" in text
 
 
+def test_a_ceiling_measured_on_a_busy_machine_says_so():
+    held = calibration()
+    resp = held.ceilings["redis_cluster"]
+    one = resp.hosts["l1"].model_copy(update={"cpu_share": 0.45, "wait_share": 0.4})
+    busy = held.model_copy(
+        update={"ceilings": {"redis_cluster": resp.model_copy(update={"hosts": {"l1": one}})}}
+    )
+    console = Console(width=120, record=True)
+    console.print(calibration_text(busy))
+    said = " ".join(console.export_text().split())
+    assert "≥ 48,000" in said
+    assert "Others had the engine's core of l1 for more than 10% of a second" in said
+
+
 def test_the_terminal_shows_the_ceiling_in_eighty_columns():
     console = Console(width=80, record=True)
     console.print(calibration_text(calibration()))
