@@ -43,9 +43,9 @@ def window(
         ),
         pytest.param(
             "loop_lag",
-            {"loop_lag_max_us": 20_000},
-            {"loop_lag_max_us": 20_001},
-            id="a pass of 20 ms",
+            {"loop_lag_max_us": 50_000},
+            {"loop_lag_max_us": 50_001},
+            id="a pass of 50 ms",
         ),
         pytest.param("nic", {"nic_share": 0.70}, {"nic_share": 0.7001}, id="most of the link"),
     ],
@@ -70,10 +70,10 @@ def test_what_the_machine_cannot_tell_breaks_no_limit():
     ("late_us", "response_us", "flagged"),
     [
         pytest.param([2_500] * 20 + [20] * 80, [3_000] * 100, True, id="the delay is the response"),
-        pytest.param([900] * 100, [1_000] * 100, False, id="under a millisecond"),
+        pytest.param([2_000] * 100, [2_100] * 100, False, id="two milliseconds"),
         pytest.param([50_000] * 4 + [20] * 96, [900] * 100, False, id="one pause of the machine"),
         pytest.param(
-            [1_500] * 100, [1_300_000] * 100, False, id="a burst after the target's own stall"
+            [2_500] * 100, [1_300_000] * 100, False, id="a burst after the target's own stall"
         ),
         pytest.param([2_500] * 99, [3_000] * 99, False, id="too few values for a P95"),
         pytest.param([2_500] * 100, [], True, id="late and nothing answered yet"),
