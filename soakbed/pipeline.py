@@ -25,14 +25,14 @@ from soakbed.adapters.wheels import load_host_variables, loadgen_build
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ConfigureError, LoadError, Unavailable
-from soakbed.records.calibration import MOST_OFFERED_SHARE, RunCalibration
+from soakbed.records.calibration import RunCalibration
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.page import write_report
-from soakbed.stages.calibrate import KEPT, known_calibration, machines_of
+from soakbed.stages.calibrate import KEPT, known_calibration, machines_of, warning_of
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import (
     configure_target,
@@ -312,7 +312,9 @@ class Bench:
                 capacity_per_s=capacity_per_s,
                 testbed=testbed,
             )
-            self._warn_of(ready.target, plan.phases[-1].rate_per_s)
+            held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
+            if warning := warning_of(held, ready.target, plan.phases[-1].rate_per_s):
+                self.tools.progress(warning)
             outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(
@@ -321,16 +323,6 @@ class Bench:
                 )
             self.run.write(record, outcome)
         return outcome
-
-    def _warn_of(self, target: str, rate_per_s: float) -> None:
-        """Say it before the load when it asks for much of what the load hosts can do."""
-        held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
-        share = held.offered_share(target, rate_per_s)
-        if share is not None and share > MOST_OFFERED_SHARE:
-            self.tools.progress(
-                f"warning: {target} is offered {rate_per_s:,.0f}/s, {share:.0%} of the load "
-                f"hosts' ceiling; above {MOST_OFFERED_SHARE:.0%} the generator's own delay grows"
-            )
 
     def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """Journals, configurations and facts from the live hosts into the run folder."""

@@ -21,6 +21,7 @@ from loadgen.contract.window import Window
 from soakbed.adapters.ssh import HostUnreachable, Shell
 from soakbed.errors import LoadError
 from soakbed.records.calibration import (
+    MOST_OFFERED_SHARE,
     Calibration,
     Ceiling,
     HostCeiling,
@@ -35,7 +36,15 @@ from soakbed.stages.load_plan import CLIENT_TLS, PKI, PREFIX, ranks_by_host, ses
 from soakbed.stages.load_session import SESSIONS
 from soakbed.stats.windows import merge_windows
 
-__all__ = ["KEPT", "PROTOCOLS", "calibrate", "known_calibration", "machines_of", "stale_reasons"]
+__all__ = [
+    "KEPT",
+    "PROTOCOLS",
+    "calibrate",
+    "known_calibration",
+    "machines_of",
+    "stale_reasons",
+    "warning_of",
+]
 
 KEPT = "calibration.json"  # beside the testbed's state
 
@@ -124,6 +133,17 @@ def known_calibration(
     shape = Shape.of(workload)
     stale = stale_reasons(held, engine_build=engine_build, machines=machines, shape=shape)
     return RunCalibration(calibration=held, stale=stale)
+
+
+def warning_of(held: RunCalibration, target: str, rate_per_s: float) -> str:
+    """What to say before a load that asks for much of what the load hosts can do; "" if not."""
+    share = held.offered_share(target, rate_per_s)
+    if share is None or share <= MOST_OFFERED_SHARE:
+        return ""
+    return (
+        f"warning: {target} is offered {rate_per_s:,.0f}/s, {share:.0%} of the load hosts' "
+        f"ceiling; above {MOST_OFFERED_SHARE:.0%} the generator's own delay grows"
+    )
 
 
 def stale_reasons(
@@ -277,7 +297,7 @@ def _ceiling(
         tls = " ".join(notes[0].get(key, "") for key in ("tls_version", "tls_cipher"))
         windows = [Window.from_json(one) for one in frames if one["kind"] == "window"]
         phase = merge_windows(windows)["capacity"].numbers(
-            planned_s=PRESS_S, offered_per_s=0.0, arrivals=""
+            planned_s=PRESS_S, offered_per_s=0.0, arrivals="", workers=len(ranks)
         )
         began_s = max(began_s, phase.started_s)
         hosts[name] = _host(phase, workers=len(ranks))

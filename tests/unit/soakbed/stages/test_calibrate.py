@@ -15,7 +15,14 @@ from soakbed.records.spec import WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages import calibrate as stage
 from soakbed.stages import load
-from soakbed.stages.calibrate import KEPT, calibrate, known_calibration, null_hosts, stale_reasons
+from soakbed.stages.calibrate import (
+    KEPT,
+    calibrate,
+    known_calibration,
+    null_hosts,
+    stale_reasons,
+    warning_of,
+)
 from tests.fakes import FakeLoadHost
 from tests.golden.ceilings import calibration
 
@@ -208,6 +215,14 @@ def test_a_run_knows_what_was_calibrated_and_a_file_that_is_broken_says_so(tmp_p
     assert known().offered_share("tikv", 24_000.0) is None
     (tmp_path / KEPT).write_text("{")
     assert known().stale == ("calibration.json cannot be read by this soakbed",)
+
+
+def test_a_load_is_warned_of_above_seventy_percent_of_the_ceiling_and_only_then():
+    held = RunCalibration(calibration=calibration())
+    assert warning_of(held, "redis_cluster", 0.70 * 48_000) == ""
+    assert warning_of(held, "redis_cluster", 0.0) == "", "a closed loop offers no rate"
+    assert warning_of(RunCalibration(), "redis_cluster", 1e9) == ""
+    assert "36,000/s, 75% of the load hosts' ceiling" in warning_of(held, "redis_cluster", 36_000.0)
 
 
 @pytest.mark.parametrize(("cpu_share", "at_least"), [(0.97, False), (0.80, False), (0.79, True)])
