@@ -55,6 +55,7 @@ _SERVER_S = 90
 _UNIT = "soakbed-null"
 _FOLDER = "/run/soakbed-null"
 _PORT = 27379  # no target's
+_USER = "soakbed"  # who may read the host's key, by the role pki
 _READY_S = 15.0
 # All that the null server imports: on a data host there is Debian's Python and nothing else.
 SHIPPED = {
@@ -181,7 +182,8 @@ def _refuse_company(testbed: Testbed, shell: Shell) -> None:
         if found:
             raise LoadError(
                 f"{host.name} is busy with {found[0]}: its ceiling cannot be measured now",
-                remedy="wait for the run to end (`soakbed status`), or end it: `soakbed resume`",
+                remedy="wait for the run to end (`soakbed status`) or go on with it (`soakbed "
+                "resume`); what `soakbed configure` started ends with `soakbed teardown`",
             )
 
 
@@ -217,11 +219,13 @@ def _start(
     for part, names in SHIPPED.items():
         texts = {name: (package / part / name).read_text() for name in names}
         shell.put_texts(host, f"{_FOLDER}/loadgen/{part}".rstrip("/"), texts)
+    shell.run(host, ["chown", "-R", f"{_USER}:", _FOLDER])
     unit = [
         *("systemd-run", f"--unit={_UNIT}", "--collect", "--quiet"),
         *("-p", f"RuntimeMaxSec={_SERVER_S + 15}", "-p", "TimeoutStopSec=10"),
-        *("-p", f"WorkingDirectory={_FOLDER}", "-p", f"ExecStopPost=/bin/rm -rf {_FOLDER}"),
+        *("-p", f"WorkingDirectory={_FOLDER}", "-p", f"ExecStopPost=+/bin/rm -rf {_FOLDER}"),
         *("-p", "Environment=PYTHONDONTWRITEBYTECODE=1", "-p", "NoNewPrivileges=yes"),
+        *("-p", f"User={_USER}"),
     ]
     members = [_address(one) for one in servers]
     server = [

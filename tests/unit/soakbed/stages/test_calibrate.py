@@ -134,8 +134,9 @@ def test_nothing_is_left_on_any_host(hosts, tmp_path):
     assert hosts.serving == set()
     assert list(hosts.root.iterdir()) == []
     (started, *_) = [words for words in hosts.asked if words[1] == "systemd-run"]
-    assert "ExecStopPost=/bin/rm -rf /run/soakbed-null" in started
+    assert "ExecStopPost=+/bin/rm -rf /run/soakbed-null" in started
     assert any(word.startswith("RuntimeMaxSec=") for word in started)
+    assert "User=soakbed" in started
     assert "--seconds" in started
 
 
