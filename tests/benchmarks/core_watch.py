@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["CoreWatch", "cpu_s_of"]
+__all__ = ["CoreWatch", "cpu_s_of", "waited_s_of"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -61,3 +61,8 @@ def _busy_s(core: int) -> float:
 def cpu_s_of(pid: int) -> float:
     """CPU time of a process's main thread, by the scheduler."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def waited_s_of(pid: int) -> float:
+    """Time for which a process's main thread was ready to run and something else had its core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
