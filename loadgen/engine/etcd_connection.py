@@ -36,6 +36,9 @@ REPLY_SLACK_BYTES = 65536
 # Answers to pings and settings that may wait while the member does not read.
 ANSWERS_BYTES = 65536
 
+# More in one event would keep the other connections waiting.
+RECORDS_PER_EVENT = 64
+
 # gRPC's connection window is handed back when this much of it is used.
 RETURN_WINDOW = 1 << 30
 
@@ -51,6 +54,7 @@ class EtcdConnection(Connection):
         "_block_flags",
         "_block_stream",
         "_calls",
+        "_came_ns",
         "_consumed",
         "_done",
         "_going",
@@ -79,6 +83,7 @@ class EtcdConnection(Connection):
         """The state of a connection that has said nothing yet."""
         self._rest = b""
         self._next_stream = 1
+        self._came_ns = 0
         self._consumed = 0
         self._going = False
         self._block = bytearray()
@@ -110,21 +115,32 @@ class EtcdConnection(Connection):
     # Reading.
 
     def readable(self) -> None:
-        """Hot: once per event."""
-        try:
-            data = self.receive(READ_BYTES)
-        except WANT:
-            return
-        if not data:
-            self.broken("connection")
-            return
-        if self._rest:
-            data = self._rest + data
-        self._settle(data)
+        """Hot: once per event.
+
+        etcd sends each frame of a reply as a TLS record of its own, and one read gives one record;
+        so we go on while replies are awaited, which saves two passes of the loop out of three.
+        """
+        receive, calls = self.receive, self._calls
+        self._came_ns = self.hub.woke_ns
+        for _ in range(RECORDS_PER_EVENT):
+            try:
+                data = receive(READ_BYTES)
+            except WANT:
+                break
+            if not data:
+                self.broken("connection")
+                return
+            if self._rest:
+                data = self._rest + data
+            self._settle(data)
+            if not calls or self.sock is None:
+                break
+            # What is read from here on may have come after the loop was told: never flatter it.
+            self._came_ns = _now()
         if self.state == UP:
             if self.room() > 0:
                 self.hub.freed.append(self)
-            elif self._going and not self._calls:
+            elif self._going and not calls:
                 self.broken("connection")
 
     def _settle(self, data: bytes) -> None:
@@ -186,7 +202,7 @@ class EtcdConnection(Connection):
             and int.from_bytes(body[:5], "big") == len(body) - 5
             and (code & 1 or self.target.holds(code >> 1, body))
         ):
-            self._done[code & 1].append((due, sent, self.hub.woke_ns))
+            self._done[code & 1].append((due, sent, self._came_ns))
         elif known[0] == 0 and not whole:
             self._lost(call, Lost(FAILED, "protocol"))  # nobody can apply half a request
         else:

@@ -179,7 +179,11 @@ class Hub:
         So epoll alone when there is time, select for the next stretch, and for the last one we
         stay awake: to be woken costs more than that. What is spent looking in vain is idle time.
         """
-        wait_ns = min(wait_until_ns, self.next_sweep_ns) - time.monotonic_ns()
+        now_ns, sweep_ns = time.monotonic_ns(), self.next_sweep_ns
+        if wait_until_ns - sweep_ns > COARSE_NS and sweep_ns > now_ns:
+            # Nothing is due before the sweep, and that may be a millisecond late.
+            return self._epoll.poll((sweep_ns - now_ns) / 1e9)
+        wait_ns = min(wait_until_ns, sweep_ns) - now_ns
         if wait_ns > COARSE_NS:
             events = self._epoll.poll((wait_ns - COARSE_NS) / 1e9)
             if events:

@@ -1,0 +1,181 @@
+"""The cases of `engine_bench`: which server, which load, which contenders; and running one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loadgen.contract.plan import Keyspace, Plan
+from tests.benchmarks import measure
+from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
+from tests.benchmarks.compare import CaseResult, Figures
+from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster
+
+__all__ = ["CASES", "Case", "Effort", "run_case"]
+
+KEYS = 20_000
+VALUE_BYTES = 1024
+CONNECTIONS = 50
+
+# grpcio is at its best over this many connections: per CPU second 5,700 with 2, 5,400 with 1,
+# 4,700 with 5, 4,500 with 10, 4,100 with 50 (50 calls at once, one core).
+GRPCIO_CHANNELS = 2
+
+Contender = Callable[[], Figures]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long and how often: `seconds` of each contender, in each of `repeats`."""
+
+    repeats: int = 5
+    seconds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One load on one server. `connections` times `pipeline` operations are always in flight."""
+
+    name: str
+    says: str
+    target: str = "redis_cluster"
+    tls: bool = True
+    connections: int = CONNECTIONS
+    pipeline: int = 1
+    read_share: float = 0.5
+    with_locust: bool = False
+
+
+CASES = (
+    Case("redis-tls", "Redis, TLS, 50 connections, half reads", with_locust=True),
+    Case("redis-plain", "Redis, plain, 50 connections, half reads", tls=False),
+    Case("redis-tls-16", "Redis, TLS, 50 connections, pipeline 16, half reads", pipeline=16),
+    Case("redis-plain-16", "Redis, plain, 50 connections, pipeline 16, half reads",
+         tls=False, pipeline=16),
+    Case("truth-reads", "Redis, TLS, 16 connections, reads alone", connections=16, read_share=1.0),
+    Case("truth-writes", "Redis, TLS, 16 connections, writes alone", connections=16,
+         read_share=0.0),
+    Case("etcd", "etcd, mutual TLS, 50 calls at once, half reads", target="etcd",
+         with_locust=True),
+)  # fmt: skip
+
+
+def run_case(
+    case: Case, effort: Effort, folder: Path, told: Callable[[Figures, int], None]
+) -> CaseResult:
+    """Start the server on the second core, press it from the first, end it whatever happens.
+
+    `told` hears of every measurement with the number of its repeat. Raises MeasureFailed,
+    TimeoutError.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    client_core, server_core = cores[0], cores[1]
+    load_before = os.getloadavg()[0]
+    pki = Pki.make(folder / "pki")
+    with _server(case, folder, server_core, pki) as server:
+        plan = _plan(case, server)
+        measure.fill(plan, folder, client_core)
+        contenders = _contenders(case, server, plan, folder, client_core, effort.seconds)
+        repeats = []
+        for number in range(effort.repeats):
+            order = contenders if number % 2 == 0 else contenders[::-1]
+            repeat = []
+            for contender in order:
+                figures = contender()
+                told(figures, number)
+                repeat.append(figures)
+            repeats.append(repeat)
+    return CaseResult(case.name, _conditions(case, effort, load_before), repeats)
+
+
+@contextmanager
+def _server(case: Case, folder: Path, core: int, pki: Pki) -> Iterator[Redis | Etcd]:
+    """Ended whatever happens, a failed start included."""
+    server: Redis | Etcd
+    if case.target == "etcd":
+        # The client is measured, not the disk.
+        extra = ("--unsafe-no-fsync",)
+        server = Etcd(folder / "etcd", core=core, pki=pki, extra=extra)
+    else:
+        server = Redis(folder / "redis", core=core, pki=pki if case.tls else None)
+    try:
+        server.start()
+        if isinstance(server, Redis):
+            make_cluster([server])
+        yield server
+    finally:
+        server.stop(kill=True)
+
+
+def _plan(case: Case, server: Redis | Etcd) -> Plan:
+    return Plan(
+        run_id="engine-bench",
+        session="capacity",
+        target="etcd" if case.target == "etcd" else "redis_cluster",
+        endpoints=(server.endpoint,),
+        keyspace=Keyspace(KEYS, "/bench/"),
+        phases=(),
+        tls=server.pki.tls() if server.pki is not None else None,
+        value_bytes=VALUE_BYTES,
+        connections=case.connections,
+        pipeline=case.pipeline,
+        read_share=case.read_share,
+    )
+
+
+def _contenders(
+    case: Case, server: Redis | Etcd, plan: Plan, folder: Path, core: int, seconds: int
+) -> list[Contender]:
+    made: list[Contender] = [partial(measure.engine, plan, folder, core, seconds=seconds)]
+    if isinstance(server, Redis):
+        measure.fill(measure.other_keys(plan), folder, core)
+        made.append(partial(measure.redis_benchmark, server, plan, core, seconds=seconds))
+    else:
+        made.append(partial(measure.grpcio_asyncio, plan, folder, core, seconds=seconds,
+                            channels=GRPCIO_CHANNELS))  # fmt: skip
+    if case.with_locust:
+        made.append(partial(measure.locust, plan, folder, core, seconds=seconds))
+    return made
+
+
+def _conditions(case: Case, effort: Effort, load_before: float) -> Mapping[str, Any]:
+    server = find_etcd() if case.target == "etcd" else find_redis_server()
+    return {
+        "says": case.says,
+        "tls": case.tls,
+        "connections": case.connections,
+        "pipeline": case.pipeline,
+        "read_share": case.read_share,
+        "value_bytes": VALUE_BYTES,
+        "keys": KEYS,
+        "seconds": effort.seconds,
+        "repeats": effort.repeats,
+        "measured": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "load_average_before": load_before,
+        "machine": platform.platform(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "server": _version(server),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(program: Binary) -> str:
+    done = subprocess.run(
+        [program.path, "--version"], capture_output=True, text=True, env=program.environment()
+    )
+    return next(iter(done.stdout.splitlines()), "")
