@@ -7,18 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from loadgen.engine import http2
+from loadgen.engine import grpc, http2
 from loadgen.engine.connection import OWN, SETUP, UP, Connection, Lane, Op
-from loadgen.engine.grpc import (
-    MAX_HEADER_BYTES,
-    TABLE_USUAL,
-    Call,
-    CallHeaders,
-    KnownBlocks,
-    lost_by_reset,
-    lost_by_status,
-    misread,
-)
+from loadgen.engine.grpc import Call, CallHeaders
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, frame
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.engine.tls import WANT
@@ -31,13 +22,10 @@ __all__ = ["EtcdConnection"]
 
 READ_BYTES = 16384  # one TLS record at most, so nothing stays behind in OpenSSL
 
-# A reply is one value and some 60 bytes around it; far more than that is not our reply.
-REPLY_SLACK_BYTES = 65536
 # Answers to pings and settings that may wait while the member does not read.
 ANSWERS_BYTES = 65536
 
-# More in one event would keep the other connections waiting.
-RECORDS_PER_EVENT = 64
+RECORDS_PER_EVENT = 64  # more would keep the other connections waiting
 
 # gRPC's connection window is handed back when this much of it is used.
 RETURN_WINDOW = 1 << 30
@@ -75,7 +63,7 @@ class EtcdConnection(Connection):
         self._sent = hub.recorder.sent
         self._done = hub.recorder.done
         self._calls: dict[int, Call] = {}
-        self._known = KnownBlocks()
+        self._known = grpc.KnownBlocks()
         self._headers: CallHeaders
         self._fresh()
 
@@ -83,13 +71,11 @@ class EtcdConnection(Connection):
         """The state of a connection that has said nothing yet."""
         self._rest = b""
         self._next_stream = 1
-        self._came_ns = 0
-        self._consumed = 0
+        self._came_ns = self._consumed = 0
         self._going = False
         self._block = bytearray()
-        self._answers_bytes = 0
-        self._table_bytes = TABLE_USUAL
-        self._block_flags = self._block_stream = 0
+        self._table_bytes = grpc.TABLE_USUAL
+        self._block_flags = self._block_stream = self._answers_bytes = 0
         self._max_streams = self.depth
         self._windows = http2.SendWindows()
 
@@ -100,11 +86,8 @@ class EtcdConnection(Connection):
 
     def _probe(self) -> None:
         """A serializable read: answered by the member alone, and only to a user it knows."""
-        self._headers = CallHeaders(
-            self.endpoint.encode(),
-            secure=self.hub.context is not None,
-            table_bytes=self._table_bytes,
-        )
+        secure, named = self.hub.context is not None, self.endpoint.encode()
+        self._headers = CallHeaders(named, secure=secure, table_bytes=self._table_bytes)
         stream = self._new_stream(Call((OWN, 0, _now(), 0)))
         self._windows.passes(len(self.target.probe))  # it counts like any other message
         self.put(
@@ -117,8 +100,8 @@ class EtcdConnection(Connection):
     def readable(self) -> None:
         """Hot: once per event.
 
-        etcd sends each frame of a reply as a TLS record of its own, and one read gives one record;
-        so we go on while replies are awaited, which saves two passes of the loop out of three.
+        etcd makes each frame a TLS record, and one read gives one record: so go on while replies
+        are awaited, which saves most passes of the loop.
         """
         receive, calls = self.receive, self._calls
         self._came_ns = self.hub.woke_ns
@@ -135,8 +118,7 @@ class EtcdConnection(Connection):
             self._settle(data)
             if not calls or self.sock is None:
                 break
-            # What is read from here on may have come after the loop was told: never flatter it.
-            self._came_ns = _now()
+            self._came_ns = _now()  # what is read next may have come after the loop was told
         if self.state == UP:
             if self.room() > 0:
                 self.hub.freed.append(self)
@@ -223,12 +205,12 @@ class EtcdConnection(Connection):
         if call.op[0] < 0:
             self._probed(status, message)
         elif status:
-            self._lost(call, lost_by_status(status, message))
+            self._lost(call, grpc.lost_by_status(status, message))
         else:
-            self._lost(call, misread(bytes(call.body), write=bool(call.op[0] & 1)))
+            self._lost(call, grpc.misread(bytes(call.body), write=bool(call.op[0] & 1)))
 
     def _probed(self, status: int, message: str) -> None:
-        if status and lost_by_status(status, message).cause == "auth":
+        if status and grpc.lost_by_status(status, message).cause == "auth":
             self.broken("auth")
         else:
             self.ready()
@@ -275,7 +257,7 @@ class EtcdConnection(Connection):
         if not self._block_stream or stream != self._block_stream:
             raise TargetProtocolError("a continuation of nothing")
         self._block += payload
-        if len(self._block) > MAX_HEADER_BYTES:
+        if len(self._block) > grpc.MAX_HEADER_BYTES:
             raise TargetProtocolError("a header block without end")
         if flags & END_HEADERS:
             block, self._block, self._block_stream = bytes(self._block), bytearray(), 0
@@ -290,7 +272,9 @@ class EtcdConnection(Connection):
         self._max_streams = min(
             self.depth, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
         )
-        table_bytes = min(settings.get(http2.HEADER_TABLE_SIZE, self._table_bytes), TABLE_USUAL)
+        table_bytes = min(
+            settings.get(http2.HEADER_TABLE_SIZE, self._table_bytes), grpc.TABLE_USUAL
+        )
         self._answer(frame(http2.SETTINGS, http2.ACK, 0))
         if self.state == SETUP and self._next_stream == 1:
             self._table_bytes = table_bytes
@@ -318,7 +302,7 @@ class EtcdConnection(Connection):
         call = self._calls.pop(stream, None)
         self._windows.forget(stream)
         if call is not None:
-            self._lost(call, lost_by_reset(int.from_bytes(payload, "big")))
+            self._lost(call, grpc.lost_by_reset(int.from_bytes(payload, "big")))
 
     def _on_goaway(self, flags: int, stream: int, payload: bytes) -> None:
         """No new calls; those above the last stream named were surely not processed."""

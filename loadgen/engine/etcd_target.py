@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from loadgen.contract.plan import Plan
 from loadgen.engine.connection import Lane
-from loadgen.engine.etcd_connection import REPLY_SLACK_BYTES, EtcdConnection
+from loadgen.engine.etcd_connection import EtcdConnection
 from loadgen.engine.hub import Hub
 from loadgen.engine.protobuf import bytes_field, varint
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
@@ -14,6 +14,9 @@ from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 __all__ = ["EtcdTarget", "framed", "message_maker"]
 
 _SERIALIZABLE = b"\x38\x01"  # RangeRequest.serializable = true
+
+# A reply is one value and some 60 bytes around it; far more than that is not our reply.
+REPLY_SLACK_BYTES = 65536
 
 
 class EtcdTarget:

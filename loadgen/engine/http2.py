@@ -14,6 +14,7 @@ __all__ = [
     "DATA",
     "END_HEADERS",
     "END_STREAM",
+    "ENHANCE_YOUR_CALM",
     "GOAWAY",
     "HEADERS",
     "HEADER_TABLE_SIZE",
@@ -28,6 +29,7 @@ __all__ = [
     "PING",
     "PRIORITY_FLAG",
     "PUSH_PROMISE",
+    "REFUSED_STREAM",
     "RST_STREAM",
     "SETTINGS",
     "SendWindows",
@@ -41,6 +43,10 @@ __all__ = [
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+
+# Error codes, and one as RST_STREAM carries it.
+REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
+CANCEL = (8).to_bytes(4, "big")
 
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY_FLAG = 0x1, 0x1, 0x4, 0x8, 0x20
 

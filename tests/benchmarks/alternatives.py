@@ -103,31 +103,40 @@ def transports() -> None:
     memory_bio(request, reply)
 
 
+@contextmanager
+def bio_pair(
+    folder: Path,
+) -> Iterator[tuple[socket.socket, ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLSocket]]:
+    """(socket, TLS object, its incoming and outgoing bytes, server) of one connection."""
+    pki = Pki.make(folder)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(pki.path("host.crt"), pki.path("host.key"))
+    ours = ssl.create_default_context(cafile=pki.path("ca.crt"))
+    near, far = socket.socketpair()
+    made: list[ssl.SSLSocket] = []
+    thread = threading.Thread(target=lambda: made.append(theirs.wrap_socket(far, server_side=True)))
+    thread.start()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ours.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            near.send(outgoing.read())
+            incoming.write(near.recv(65536))
+    near.send(outgoing.read())
+    thread.join()
+    yield near, client, incoming, outgoing, made[0]
+    near.close()
+    made[0].close()
+
+
 def memory_bio(request: bytes, reply: bytes) -> None:
     """The same through MemoryBIO and a plain socket; server's side as above."""
-    with tempfile.TemporaryDirectory() as folder:
-        pki = Pki.make(Path(folder))
-        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        theirs.load_cert_chain(pki.path("host.crt"), pki.path("host.key"))
-        ours = ssl.create_default_context(cafile=pki.path("ca.crt"))
-        near, far = socket.socketpair()
-        made: list[ssl.SSLSocket] = []
-        thread = threading.Thread(
-            target=lambda: made.append(theirs.wrap_socket(far, server_side=True))
-        )
-        thread.start()
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client = ours.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                near.send(outgoing.read())
-                incoming.write(near.recv(65536))
-        near.send(outgoing.read())
-        thread.join()
-        give, take = made[0]._sslobj.write, made[0]._sslobj.read  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as folder, bio_pair(Path(folder)) as pair:
+        near, client, incoming, outgoing, server = pair
+        give, take = server._sslobj.write, server._sslobj.read  # type: ignore[attr-defined]
 
         def round_trip() -> None:
             client.write(request)
@@ -138,8 +147,65 @@ def memory_bio(request: bytes, reply: bytes) -> None:
             client.read(16384)
 
         line("TLS round trip, both ends", "MemoryBIO and a plain socket", least_us(round_trip, 500))
-        near.close()
-        made[0].close()
+
+
+def records() -> None:
+    """A reply of etcd's: three TLS records, all of them there; the server's side included."""
+    parts = (b"h" * 23, b"d" * 1100, b"t" * 33)
+    part = "reply in three TLS records, both ends"
+    with tempfile.TemporaryDirectory() as folder, tls_pair(Path(folder)) as (client, server):
+        give, read = server._sslobj.write, client._sslobj.read  # type: ignore[attr-defined]
+
+        def by_record() -> None:
+            for one in parts:
+                give(one)
+            for _ in parts:
+                read(16384)
+
+        line(part, "the inner object's read, one a record", least_us(by_record, 300), chosen=True)
+    with tempfile.TemporaryDirectory() as folder, bio_pair(Path(folder)) as pair:
+        near, inner, incoming, _, server = pair
+        give, take = server._sslobj.write, inner.read  # type: ignore[attr-defined]
+
+        def at_once() -> None:
+            for one in parts:
+                give(one)
+            incoming.write(near.recv(65536))
+            for _ in parts:
+                take(16384)
+
+        line(part, "one recv into a MemoryBIO, then read", least_us(at_once, 300))
+
+
+def plain_sockets() -> None:
+    """A GET's reply of 1 KB from a plain socket, and is it what belongs to the key?"""
+    reply = b"$1024\r\n" + VALUES.identity(7) + VALUES.filler + b"\r\n"
+    holds, near_far = value_check(VALUES), socket.socketpair()
+    near, far = near_far
+    buffer = bytearray(16384)
+    view, size = memoryview(buffer), len(reply)
+    head, tail = b"$1024\r\nk", VALUES.filler + b"\r\n"
+
+    def new_bytes() -> None:
+        far.send(reply)
+        holds(7, near.recv(16384))
+
+    def copied() -> None:
+        far.send(reply)
+        holds(7, bytes(view[: near.recv_into(buffer)]))
+
+    def in_place() -> None:
+        far.send(reply)
+        got = near.recv_into(buffer)
+        assert got == size and buffer.startswith(head + VALUES.digits[7] + b"w")
+        assert buffer.endswith(tail, 0, got)
+
+    part = "reply from a plain socket, both ends"
+    line(part, "recv", least_us(new_bytes, 500), chosen=True)
+    line(part, "recv_into one buffer, copied out", least_us(copied, 500))
+    line(part, "recv_into one buffer, compared in place", least_us(in_place, 500))
+    near.close()
+    far.close()
 
 
 def replies() -> None:
@@ -263,10 +329,14 @@ def _stall_us(writer: SpoolWriter, spool: Spool | None) -> int:
     return longest // 1000
 
 
+MEASURES = (transports, records, plain_sockets, replies, requests, counting, polling, collecting,
+            spooling)  # fmt: skip
+
+
 def main() -> None:
     """Print the table."""
     print("| part | way | cost |\n|---|---|---|")
-    for measure in (transports, replies, requests, counting, polling, collecting, spooling):
+    for measure in MEASURES:
         measure()
 
 

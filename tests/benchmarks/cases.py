@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ VALUE_BYTES = 1024
 CONNECTIONS = 50
 
 # grpcio is at its best over this many connections: per CPU second 5,700 with 2, 5,400 with 1,
-# 4,700 with 5, 4,500 with 10, 4,100 with 50 (50 calls at once, one core).
-GRPCIO_CHANNELS = 2
+# 4,700 with 5, 4,500 with 10, 4,100 with 50 (50 calls at once, one core). The engine gets as many.
+ETCD_CONNECTIONS = 2
 
 Contender = Callable[[], Figures]
 
@@ -37,7 +37,7 @@ class Effort:
     """How long and how often: `seconds` of each contender, in each of `repeats`."""
 
     repeats: int = 5
-    seconds: int = 3
+    seconds: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ CASES = (
     Case("truth-writes", "Redis, TLS, 16 connections, writes alone", connections=16,
          read_share=0.0),
     Case("etcd", "etcd, mutual TLS, 50 calls at once, half reads", target="etcd",
-         with_locust=True),
+         connections=ETCD_CONNECTIONS, pipeline=CONNECTIONS // ETCD_CONNECTIONS, with_locust=True),
 )  # fmt: skip
 
 
@@ -134,13 +134,20 @@ def _plan(case: Case, server: Redis | Etcd) -> Plan:
 def _contenders(
     case: Case, server: Redis | Etcd, plan: Plan, folder: Path, core: int, seconds: int
 ) -> list[Contender]:
-    made: list[Contender] = [partial(measure.engine, plan, folder, core, seconds=seconds)]
+    engine = partial(measure.engine, folder=folder, core=core, seconds=seconds)
+    made: list[Contender] = [partial(engine, plan)]
     if isinstance(server, Redis):
         measure.fill(measure.other_keys(plan), folder, core)
         made.append(partial(measure.redis_benchmark, server, plan, core, seconds=seconds))
     else:
-        made.append(partial(measure.grpcio_asyncio, plan, folder, core, seconds=seconds,
-                            channels=GRPCIO_CHANNELS))  # fmt: skip
+        calls = plan.connections * plan.pipeline
+        alone = replace(plan, connections=calls, pipeline=1)
+        made += [
+            partial(measure.grpcio_asyncio, alone, folder, core, seconds=seconds,
+                    channels=plan.connections),
+            lambda: replace(engine(alone), contender=f"engine, {calls} connections"),
+        ]  # fmt: skip
+        plan = alone
     if case.with_locust:
         made.append(partial(measure.locust, plan, folder, core, seconds=seconds))
     return made

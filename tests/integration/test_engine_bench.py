@@ -47,7 +47,7 @@ def of_this_run(folder):
     ("case", "contenders"),
     [
         ("redis-tls", ["engine", "Locust, redis-py", "redis-benchmark"]),
-        ("etcd", ["engine", "Locust, grpcio", "grpcio asyncio"]),
+        ("etcd", ["engine", "Locust, grpcio", "engine, 50 connections", "grpcio asyncio"]),
     ],
 )
 def test_one_case_runs_every_contender_and_leaves_figures_and_page(tmp_path, case, contenders):
