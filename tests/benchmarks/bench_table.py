@@ -13,7 +13,7 @@ __all__ = ["case_table", "one_line", "target_table"]
 def one_line(figures: Figures) -> str:
     """What one contender just said, for those who wait."""
     return (
-        f"{figures.contender:<18}{figures.ops_per_s:>9,.0f} /s{figures.per_cpu_s:>9,.0f} per CPU s"
+        f"{figures.contender:<24}{figures.ops_per_s:>9,.0f} /s{figures.per_cpu_s:>9,.0f} per CPU s"
         f"   P50 {figures.p50_us:,.0f} us   P99 {figures.p99_us:,.0f} us"
     )
 
@@ -24,12 +24,12 @@ def case_table(result: CaseResult) -> list[str]:
     for metric, label in METRICS.items():
         digits = 1 if "in_flight" in metric else 0
         ours = statistics.median(result.values("engine", metric))
-        lines.append(f"  {label:<37}{'engine':<18}{ours:>10,.{digits}f}")
+        lines.append(f"  {label:<37}{'engine':<24}{ours:>10,.{digits}f}")
         for ratio in ratios(result):
             if ratio.metric == metric:
                 theirs = statistics.median(result.values(ratio.contender, metric))
                 lines.append(
-                    f"  {'':<37}{ratio.contender:<18}{theirs:>10,.{digits}f}   "
+                    f"  {'':<37}{ratio.contender:<24}{theirs:>10,.{digits}f}   "
                     f"engine over it {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
                 )
     return lines

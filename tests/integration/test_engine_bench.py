@@ -57,8 +57,9 @@ def test_one_case_runs_every_contender_and_leaves_figures_and_page(tmp_path, cas
         cwd=PROJECT, capture_output=True, text=True, timeout=120,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
+    assert out.exists(), done.stderr + done.stdout
     results = from_json(json.loads(out.read_text()))
-    assert list(results) == [case], done.stderr
+    assert list(results) == [case]
     assert results[case].contenders() == contenders
     for figures in results[case].repeats[0]:
         assert figures.ops_per_s > 0 and figures.per_cpu_s > 0
