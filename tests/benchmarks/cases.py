@@ -25,8 +25,8 @@ KEYS = 20_000
 VALUE_BYTES = 1024
 CONNECTIONS = 50
 
-# grpcio is at its best over this many connections: per CPU second 5,700 with 2, 5,400 with 1,
-# 4,700 with 5, 4,500 with 10, 4,100 with 50 (50 calls at once, one core). The engine gets as many.
+# grpcio did about as well over one connection as over two, and less well over 5 to 50
+# (loadgen/README.md, "How fast"). The engine gets as many.
 ETCD_CONNECTIONS = 2
 
 Contender = Callable[[], Figures]
