@@ -54,7 +54,7 @@ test: ## All tests: unit, contract, integration, and end to end on a local testb
 check: ## Format, lint, types, import layers, roles, Terraform
 	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.check
 
-engine-bench: ## The engine beside redis-benchmark, grpcio and Locust, as ratios in one run (7 minutes)
+engine-bench: ## The engine beside redis-benchmark, grpcio and Locust, as ratios in one run (7 minutes and more)
 	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.benchmarks.engine_bench
 
 fuzz: ## Coverage-guided fuzzing of the wire code: make fuzz SECONDS=60 (each target; needs atheris)

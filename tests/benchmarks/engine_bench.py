@@ -34,7 +34,7 @@ OUT = Path(".soakbed/engine-bench/engine-bench.json")
 
 EXAMPLES = f"""\
 examples:
-  python -m tests.benchmarks.engine_bench                   every case, about seven minutes
+  python -m tests.benchmarks.engine_bench                   every case, seven minutes or more
   python -m tests.benchmarks.engine_bench --quick           {QUICK_REPEATS} repeats, about three
   python -m tests.benchmarks.engine_bench --only etcd       one case; the others keep their figures
   python -m tests.benchmarks.engine_bench --only truth      all cases whose names begin so
