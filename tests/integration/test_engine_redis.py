@@ -78,33 +78,6 @@ def test_constant_arrivals_are_due_exactly_as_often_as_planned(redis_master, tmp
     assert_the_sum_is_right(spooled)
 
 
-def test_a_stall_of_the_server_shows_in_response_time_and_not_in_service_time(
-    redis_master, tmp_path
-):
-    stall_s, seconds = 1.4, 15
-    run = EngineRun(
-        tmp_path,
-        plan(redis_master, FILL, open_loop(seconds, 1500, "constant"), timeout_ms=5000),
-    )
-    time.sleep(8)
-    redis_master.signal(signal.SIGSTOP)
-    time.sleep(stall_s)
-    redis_master.signal(signal.SIGCONT)
-    spooled = run.finish()
-    assert_the_sum_is_right(spooled)
-    steady = spooled.whole("steady")
-    steady["read"].add(steady["write"])
-    whole = steady["read"]
-    assert whole.due == 1500 * seconds
-    assert whole.ok == whole.due - whole.dropped >= 0.99 * whole.due
-    # Requests due in the stall waited for its rest: delays spread evenly over (0, S).
-    analytic_us = stall_s * (1 - 0.01 / (stall_s / seconds)) * 1e6
-    assert whole.response.percentile_us(99) == pytest.approx(analytic_us, rel=0.10)
-    # A tool that times from the moment of sending sees one slow request per connection.
-    assert whole.service.percentile_us(99) < 0.1 * analytic_us
-    assert whole.lag.percentile_us(99) == pytest.approx(analytic_us, rel=0.15)
-
-
 def test_a_failover_is_followed_by_moved_and_nothing_is_lost(redis_members, tmp_path):
     first, second, third, replica = redis_members(4)
     make_cluster([first, second, third], [replica])

@@ -1,0 +1,1 @@
+"""Negative controls: the truth is known beforehand, and the instrument must find it."""

@@ -1,0 +1,203 @@
+"""Stalls in open loop, scripted and real: seen in response time, and not in service time."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from loadgen.contract.histogram import Histogram, bucket_low_us
+from loadgen.contract.plan import Phase
+from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster
+from tests.controls.running import Control, Scripted, assert_counts_are_exact, whole
+from tests.controls.script import Script, Service, Stall
+from tests.controls.stalls import NaiveClient, analytic_p99_us, assert_the_stall_shows
+from tests.controls.truth import Truth, percentile
+from tests.integration.engine_runs import (
+    FILL,
+    EngineRun,
+    Spooled,
+    assert_the_sum_is_right,
+    open_loop,
+    plan_for,
+)
+
+pytestmark = pytest.mark.timeout(120)
+
+# The arithmetic takes it that what waited is served at once when the stall is over. With a rate
+# of L and a server that catches up at M, P99 is late by 1 % of the run times L / M: so the rates
+# are small beside what any machine's servers can do.
+STALL_S, SECONDS, RATE = 1.4, 15, 200
+CONNECTIONS = 12
+BUCKET = 1 + 1 / 128
+
+
+def slower_than(histogram: Histogram, us: float) -> int:
+    """How many values are surely above `us`."""
+    return sum(n for at, n in enumerate(histogram.counts) if n and bucket_low_us(at) > us)
+
+
+def assert_seen_and_not_smeared(spooled: Spooled, stall_s: float, phase: Phase) -> None:
+    """The stall is in response and lag, and the few operations in flight are all of it that
+    service time may hold.
+    """
+    assert_the_sum_is_right(spooled)
+    assert spooled.causes() == {}
+    assert spooled.count("due", phase.name) == phase.rate_per_s * phase.duration_s
+    assert spooled.count("ok", phase.name) == spooled.count("due", phase.name)
+    analytic_us = analytic_p99_us(stall_s, phase.duration_s)
+    response, service = (whole(spooled, kind, phase.name) for kind in ("response", "service"))
+    assert_the_stall_shows(response.percentile_us(99), analytic_us)
+    # Those in flight when it began had been sent on time: the longest delays are not in lag.
+    sent_before_us = CONNECTIONS / phase.rate_per_s * 1e6
+    lag = whole(spooled, "lag", phase.name)
+    assert_the_stall_shows(lag.percentile_us(99), analytic_us - sent_before_us)
+    assert slower_than(service, stall_s * 1e6 / 2) <= CONNECTIONS
+    assert service.percentile_us(99) < 0.1 * analytic_us
+    with pytest.raises(AssertionError):  # timed from sending, the same run would hide it
+        assert_the_stall_shows(service.percentile_us(99), analytic_us)
+
+
+def response_bounds_us(truth: Truth, first_due_ns: int) -> tuple[list[int], list[int]]:
+    """(least, most) response time of each write by its number, due at a constant rate."""
+    rows = [row for row in truth.rows if row.number > 0]
+    assert sorted(row.number for row in rows) == list(range(1, SECONDS * RATE + 1))
+    due_ns = {row.number: first_due_ns + (row.number - 1) * 1_000_000_000 // RATE for row in rows}
+    least = sorted((row.write_ns - due_ns[row.number]) // 1000 for row in rows)
+    most = sorted(-(-(row.next_ns - due_ns[row.number]) // 1000) for row in rows)
+    return least, most
+
+
+@dataclass
+class Runs:
+    """What came of all the stalls. They share one half minute: each asks for next to nothing."""
+
+    scripted: tuple[Control, Control]
+    naive_us: list[int]
+    real: dict[str, Spooled]
+    phases: dict[str, Phase]
+    paused_s: float
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, throwaway_pki) -> Iterator[Runs]:
+    """Real servers that are paused; then scripted ones: a Redis that does nothing at all for a
+    while, an etcd that only stops reading, and a naive client of that Redis.
+    """
+    folder = tmp_path_factory.mktemp("stalled")
+    redis = Redis(folder / "redis", pki=throwaway_pki)
+    etcd = Etcd(folder / "etcd", pki=throwaway_pki)
+    scripted: list[Scripted] = []
+    try:
+        redis.start()
+        make_cluster([redis])
+        etcd.start()
+        rates = {"redis_cluster": (redis, 200), "etcd": (etcd, 100)}
+        phases = {name: open_loop(30, rate, "constant") for name, (_, rate) in rates.items()}
+        engines = {
+            name: EngineRun(
+                folder / f"engine-{name}",
+                plan_for(
+                    name,
+                    [server.endpoint],
+                    throwaway_pki.tls(),
+                    FILL,
+                    phases[name],
+                    timeout_ms=5000,
+                ),
+            )
+            for name, (server, _) in rates.items()
+        }
+        time.sleep(12)
+        paused_s = pause([redis, etcd], STALL_S)
+        controls, naive_us = run_scripted(folder, scripted, throwaway_pki)
+        real = {name: engine.finish() for name, engine in engines.items()}
+    finally:
+        redis.stop(kill=True)
+        etcd.stop(kill=True)
+        for server in scripted:
+            server.stop()
+    yield Runs(controls, naive_us, real, phases, paused_s)
+
+
+def run_scripted(
+    folder: Path, servers: list[Scripted], pki: Pki
+) -> tuple[tuple[Control, Control], list[int]]:
+    """Both scripted stalls at once. Appends the servers to `servers` as they start."""
+    steady = open_loop(SECONDS, RATE, "constant")
+    at = SECONDS * RATE // 3
+    silent, deaf = (
+        Script(protocol, write=Service(us=300), stalls=(Stall(at, STALL_S, reads_only),))
+        for protocol, reads_only in (("resp", False), ("grpc", True))
+    )
+    servers.append(Scripted(folder / "silent", silent, None))
+    servers.append(Scripted(folder / "deaf", deaf, pki))
+    engines = [
+        EngineRun(folder / f"engine-{at}", server.plan(steady, read_share=0.0))
+        for at, server in enumerate(servers)
+    ]
+    naive = NaiveClient(servers[0].ports[0], 50, SECONDS)
+    naive.start()
+    redis, etcd = (engine.finish() for engine in engines)
+    naive.join()
+    controls = Control("resp", redis, servers[0].truth()), Control("grpc", etcd, servers[1].truth())
+    return controls, naive.latencies_us
+
+
+def pause(servers: list[Redis | Etcd], seconds: float) -> float:
+    """Stop them all, wait, let them go on; how long it really was."""
+    began_s = time.monotonic()
+    for server in servers:
+        server.signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    for server in servers:
+        server.signal(signal.SIGCONT)
+    return time.monotonic() - began_s
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["redis does nothing", "etcd does not read"])
+def test_a_stall_shows_in_response_time_as_arithmetic_says(runs, which):
+    control = runs.scripted[which]
+    (stall,) = control.truth.stalls
+    assert stall.seconds >= STALL_S
+    assert_seen_and_not_smeared(
+        control.spooled, stall.seconds, open_loop(SECONDS, RATE, "constant")
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["redis does nothing", "etcd does not read"])
+def test_response_times_run_from_the_plans_due_times_by_the_servers_stamps(runs, which):
+    control = runs.scripted[which]
+    starts = [window.start_s for window in control.spooled.windows if window.phase == "steady"]
+    unix_minus_monotonic = time.time_ns() - time.monotonic_ns()
+    least, most = response_bounds_us(
+        control.truth, starts[0] * 1_000_000_000 - unix_minus_monotonic
+    )
+    response = control.spooled.whole("steady")["write"].response
+    clock_us = 1000  # what NTP may have moved the wall clock by since the engine looked
+    assert sum(least) <= response.sum_us + clock_us * len(least)
+    for percent in (50, 90, 95, 97, 99, 99.9):
+        said = response.percentile_us(percent)
+        assert percentile(least, percent) <= said + clock_us, percent
+        assert said <= percentile(most, percent) * BUCKET + clock_us, percent
+
+
+def test_every_write_of_the_stalled_run_is_counted_once(runs):
+    assert_counts_are_exact(runs.scripted[1])
+
+
+def test_a_naive_client_of_the_same_server_hides_the_stall_and_would_be_caught(runs):
+    (stall,) = runs.scripted[0].truth.stalls
+    naive = sorted(runs.naive_us)
+    assert naive[-1] > stall.seconds * 1e6 * 0.9  # it was there, and met the stall once
+    with pytest.raises(AssertionError):
+        assert_the_stall_shows(percentile(naive, 99), analytic_p99_us(stall.seconds, SECONDS))
+
+
+@pytest.mark.parametrize("name", ["redis_cluster", "etcd"])
+def test_a_real_server_paused_for_1400_ms_in_30_s_shows_it_as_arithmetic_says(runs, name):
+    assert_seen_and_not_smeared(runs.real[name], runs.paused_s, runs.phases[name])
