@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from tests.benchmarks.measure import MeasureFailed
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster
-from tests.controls.stalls import analytic_p99_us
+from tests.controls.stalls import analytic_p99_us, pause
 
 __all__ = ["main"]
 
@@ -244,11 +243,9 @@ def _sigstop(
     steady = Phase("steady", "open", STALL_RUN_S, rate, "constant")
     popen = run.start(replace(plan, phases=(steady,)), asked.engine[0])
     time.sleep(STALL_RUN_S / 2)
-    began_s, began_unix_s = time.monotonic(), time.time()
-    server.signal(signal.SIGSTOP)
-    time.sleep(STALL_S)
-    server.signal(signal.SIGCONT)
-    stalled_s = time.monotonic() - began_s
+    began_unix_s = time.time()
+    (held,) = pause([server], STALL_S)
+    stalled_s = held.paused_s
     windows = run.finish(popen, "steady")
     quiet = [w for w in windows if not began_unix_s - 1 < w.start_s < began_unix_s + STALL_S + 1]
     response, service = _whole(windows, "response"), _whole(windows, "service")
@@ -256,6 +253,7 @@ def _sigstop(
     made = {
         "rate_per_s": rate,
         "stalled_s": stalled_s,
+        "unanswered_s": held.unanswered_s,
         "analytic_p99_us": analytic_us,
         "response_p99_us": response.percentile_us(99),
         "response_off": response.percentile_us(99) / analytic_us - 1,
@@ -264,7 +262,7 @@ def _sigstop(
     }
     print(f"\n{plan.target}: stopped for {stalled_s:.3f} s in {STALL_RUN_S} s at {rate:,.0f}/s\n"
           f"  response P99 {made['response_p99_us']:,} us, analytic {analytic_us:,.0f} us "
-          f"({made['response_off']:+.1%})\n"
+          f"({made['response_off']:+.1%}); it answered again after {held.unanswered_s:.3f} s\n"
           f"  service P99 {made['service_p99_us']:,} us; of the seconds without the stall "
           f"{made['service_p99_us_without_the_stall']:,} us", flush=True)  # fmt: skip
     return made
