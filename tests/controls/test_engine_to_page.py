@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 
 from loadgen.contract.histogram import MAX_US
@@ -96,16 +97,16 @@ latencies = st.builds(
 )
 
 
-@given(
-    st.lists(st.tuples(latencies, st.integers(1, 120)), min_size=20, max_size=60),
-    st.randoms(use_true_random=False),
-)
+@given(st.lists(st.tuples(latencies, st.integers(1, 120)), min_size=20, max_size=60))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    # Each example writes a spool to disk; a failure names its figure, so nothing is shrunk.
+    phases=[Stage.explicit, Stage.reuse, Stage.generate],
 )
-def test_no_percentile_is_off_by_more_than_0_8_percent_after_numbers_json(target, drawn, random):
+def test_no_percentile_is_off_by_more_than_0_8_percent_after_numbers_json(target, drawn):
     services = [us for us, count in drawn for _ in range(count)]
-    random.shuffle(services)
     known = [(0, us) for us in services]
     spool = target / "load" / "steady" / "worker-0.spool"
     spool.unlink(missing_ok=True)
