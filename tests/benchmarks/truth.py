@@ -60,7 +60,9 @@ examples:
 Server on one core, engine on another. --nice -15 is what the systemd unit gives the engine; with
 sched_autogroup it counts within one session only, so the session gets it, too. --fifo is
 chrt -f 10 instead: the kernel takes a real-time process that leaves others nothing off its core
-for 50 ms of each second. "lost" is what a loop that only looks at the clock loses in gaps above 200 us, under the same
+for 50 ms of each second.
+
+"lost" is what a loop that only looks at the clock loses in gaps above 200 us, under the same
 conditions just before: where that is more than 1 %, no program's lag P99 can be under 200 us.
 """
 
