@@ -178,9 +178,9 @@ def test_redirects_are_counted_exactly_and_cost_the_operation_all_its_time(scrip
 
 def test_a_member_that_only_redirects_ends_every_operation_after_five(scripted, tmp_path):
     script = Script("resp", servers=2, shares={"moved": 1.0})
-    control = Control.run(tmp_path, scripted(script), closed(2))
+    control = Control.run(tmp_path, scripted(script), closed(1), connections=4, timeout_ms=30_000)
     spooled, truth = control.spooled, control.truth
     end = spooled.end
-    assert (end.ok, end.unknown) == (0, 0)
+    assert (end.ok, end.unknown) == (0, 0), spooled.causes()
     assert spooled.causes() == {"redirect_limit": end.sent}
     assert spooled.moved() == truth.count("moved") == len(truth.rows) == 6 * end.sent > 0
