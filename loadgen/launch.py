@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 from loadgen.session import SessionFolder
 
-__all__ = ["LOOPBACK", "main", "master_arguments", "worker_arguments"]
+__all__ = ["LOOPBACK", "ahead_of_others", "main", "master_arguments", "worker_arguments"]
 
 LOOPBACK = "127.0.0.1"
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -56,6 +57,27 @@ def _common(session: SessionFolder, name: str) -> list[str]:
     ]
 
 
+def ahead_of_others() -> None:
+    """Make this process's niceness count against other services, too.
+
+    With sched_autogroup, Debian's default, niceness counts within a session only, and every unit
+    is a session of its own: at -15 against another session a process got 0.35 of a core, with the
+    session at -15 it got 0.95. A kernel without autogroups needs nothing.
+    """
+    group = Path("/proc/self/autogroup")
+    for _ in range(5):
+        try:
+            group.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
+        except BlockingIOError:  # one change in 100 ms for all that may not administer
+            time.sleep(0.15)
+        except OSError as error:
+            if group.exists():
+                print(f"niceness counts within this unit only: {error}", file=sys.stderr)
+            return
+        else:
+            return
+
+
 def main(arguments: list[str]) -> NoReturn:
     """Become Locust, or say what was expected and exit 2."""
     match arguments:
@@ -66,6 +88,7 @@ def main(arguments: list[str]) -> NoReturn:
             folder, _, rank = place.rpartition(":")
             session = SessionFolder(Path(folder))
             options = worker_arguments(session, int(rank))
+            ahead_of_others()
         case _:
             print(USAGE, file=sys.stderr)
             raise SystemExit(2)

@@ -114,6 +114,8 @@ def test_a_slot_on_the_move_is_asked_for_where_it_goes(redis_members, tmp_path):
 def test_a_killed_master_costs_unknown_operations_and_comes_back(redis_master, tmp_path):
     run = EngineRun(tmp_path, plan(redis_master, open_loop(10, 500), read_share=0.0))
     time.sleep(4)
+    redis_master.signal(signal.SIGSTOP)  # so that every connection awaits a reply when it dies
+    time.sleep(0.5)
     redis_master.stop(kill=True)
     time.sleep(1)
     redis_master.start()

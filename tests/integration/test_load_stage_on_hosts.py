@@ -182,13 +182,20 @@ def windows_in(folder: Path, rank: int = 0) -> list[dict]:
 
 def test_a_session_is_pressed_fetched_and_agreed_on(bench, tmp_path):
     seen: list[str] = []
-    outcome = bench.press_and("whole", tmp_path, lambda: seen.append(bench.on_l1("ss", "-ltnH")))
+
+    def look() -> None:
+        seen.append(bench.on_l1("ss", "-ltnH"))
+        engines = "for pid in $(pgrep -f '[l]oadgen.engine'); do cat /proc/$pid/autogroup; done"
+        seen.append(bench.on_l1("sh", "-c", engines))
+
+    outcome = bench.press_and("whole", tmp_path, look)
     assert outcome.outcome == "finished"
     assert outcome.sent == outcome.ok == outcome.locust_requests > 10_000
     assert outcome.capacity_per_s > 1000
     assert outcome.notes["tls_version"] == "TLSv1.3"
     rpc = [line.split()[3] for line in seen[0].splitlines() if ":5557" in line]
     assert rpc == ["127.0.0.1:5557"]
+    assert "nice -15" in seen[1] or not Path("/proc/self/autogroup").exists()
 
 
 def test_a_master_that_is_killed_is_started_again_and_misses_nothing(bench, tmp_path):
