@@ -11,20 +11,23 @@ import hiredis
 
 from loadgen.engine.connection import OWN, UP, Connection, Lane, Op
 from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
-from loadgen.engine.resp import NOT_RESP, command, long_arrays, lost_by
+from loadgen.engine.resp import command, long_arrays, lost_by
 from loadgen.engine.tls import WANT
 
 if TYPE_CHECKING:
     from loadgen.engine.hub import Hub
     from loadgen.engine.redis_target import RedisTarget
 
-__all__ = ["RedisConnection"]
+__all__ = ["NOT_RESP", "RedisConnection"]
 
 # One TLS record holds at most 16 KiB, so a read of that size never leaves bytes in OpenSSL.
 READ_BYTES = 16384
 
 # An unfinished reply may grow to this and not on; a slot map of 1,000 masters is 200 KB.
 REPLY_LIMIT_BYTES = 1 << 20
+
+# What hiredis raises on bytes that are not RESP. TypeError: a RESP3 map with a list for a key.
+NOT_RESP = (hiredis.HiredisError, MemoryError, TypeError, ValueError)
 
 _MORE = object()
 _now = time.monotonic_ns

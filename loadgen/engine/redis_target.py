@@ -14,9 +14,13 @@ from loadgen.contract.plan import Auth, Plan
 from loadgen.engine.connection import UP, Lane, Op, split_endpoint
 from loadgen.engine.hub import Hub
 from loadgen.engine.outcome import FAILED, SessionFailed, TargetProtocolError
-from loadgen.engine.redis_connection import READ_BYTES, REPLY_LIMIT_BYTES, RedisConnection
-from loadgen.engine.resp import (
+from loadgen.engine.redis_connection import (
     NOT_RESP,
+    READ_BYTES,
+    REPLY_LIMIT_BYTES,
+    RedisConnection,
+)
+from loadgen.engine.resp import (
     SLOTS,
     command,
     encoder,

@@ -8,13 +8,10 @@ import re
 from array import array
 from collections.abc import Callable
 
-import hiredis
-
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
 __all__ = [
-    "NOT_RESP",
     "SLOTS",
     "command",
     "encoder",
@@ -27,9 +24,6 @@ __all__ = [
 ]
 
 SLOTS = 16384
-
-# What hiredis raises on bytes that are not RESP. TypeError: a RESP3 map with a list for a key.
-NOT_RESP = (hiredis.HiredisError, MemoryError, TypeError, ValueError)
 
 # hiredis reserves a list of the length that an array claims, and nests up to 1,024 of them:
 # "*999999999" takes 8 GB before its first element, "*99999" a thousand times 0.4 s to let go of.

@@ -20,6 +20,8 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     again = soakbed.run("provision")
     assert re.search(r"together\s+│\s+[\d.]+\s+│\s+0\b", again), again
 
+    soakbed.run("calibrate")  # what it finds on a busy machine is no figure, but found it must be
+
     # 7: a machine too busy to measure on is told so, and the test is not about the machine
     soakbed.run("bench", "--targets", "etcd redis_cluster tikv", expect=(0, 7))
 
@@ -37,6 +39,8 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     run = soakbed.results / "latest"
     assert (run / "report" / "index.html").stat().st_size > 100_000
     manifest = json.loads((run / "manifest.json").read_text())
+    ceilings = manifest["calibration"]
+    assert ceilings, "the run knows the ceiling of its load hosts"
     assert {"provision", "etcd: capacity", "redis_cluster: steady"} <= {
         taken["stage"] for taken in manifest["stages"]
     }
