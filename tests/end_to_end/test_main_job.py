@@ -39,8 +39,8 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     run = soakbed.results / "latest"
     assert (run / "report" / "index.html").stat().st_size > 100_000
     manifest = json.loads((run / "manifest.json").read_text())
-    ceilings = manifest["calibration"]
-    assert ceilings, "the run knows the ceiling of its load hosts"
+    held = manifest["calibration"]["calibration"]
+    assert held is not None, "the run knows the ceiling of its load hosts"
     assert {"provision", "etcd: capacity", "redis_cluster: steady"} <= {
         taken["stage"] for taken in manifest["stages"]
     }
