@@ -97,7 +97,7 @@ def remains_of(testbed: str, *, since: Remains | None = None) -> Remains:
     folder = folder_of(testbed)
     return Remains(
         processes=tuple(f"{pid} {_command_of(pid)}" for pid in sorted(pids)),
-        namespaces=tuple(sorted(_held(spaces - {ours, ""}))),
+        namespaces=tuple(sorted(_held(spaces - {ours, ""}, testbed))),
         mounts=tuple(_mounts(testbed)),
         links=tuple(links),
         addresses=tuple(_addresses(testbed)),
@@ -208,11 +208,20 @@ def _network_namespace(pid: int) -> str:
     return ""
 
 
-def _held(spaces: Iterable[str]) -> set[str]:
-    """Those of the namespaces that a process or a mount still holds."""
-    holders = {_network_namespace(pid) for pid in _pids()}
+def _held(spaces: Iterable[str], testbed: str) -> set[str]:
+    """Those of the namespaces that a process or a mount still holds.
+
+    The kernel gives the number of a namespace that is gone to the next one made. So what a host
+    of another testbed holds is that testbed's, even where ours had the number before.
+    """
+    holders = {_network_namespace(pid) for pid in _pids() if not _of_another(pid, testbed)}
     holders |= {line.split(" ")[3] for line in _mount_lines()}
     return set(spaces) & holders
+
+
+def _of_another(pid: int, testbed: str) -> bool:
+    group = _told(pid, "cgroup")
+    return "/soakbed/" in group and f"/soakbed/{testbed}/" not in group
 
 
 def _mount_lines() -> list[str]:

@@ -44,18 +44,22 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     assert {"provision", "etcd: capacity", "redis_cluster: steady"} <= {
         taken["stage"] for taken in manifest["stages"]
     }
-    secrets = [path.read_text().strip() for path in (soakbed.folder / "state").rglob("secrets/*")]
+    no_secret_in(run, state=soakbed.folder / "state")
+
+    soakbed.run("teardown")
+    assert leftovers("t-main") == []
+    soakbed.run("teardown")
+    assert (run / "summary.json").exists()
+
+
+def no_secret_in(run: Path, *, state: Path) -> None:
+    secrets = [path.read_text().strip() for path in state.rglob("secrets/*")]
     assert secrets
     for path in run.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             assert not [s for s in secrets if s.encode() in content], path
             assert b"PRIVATE KEY" not in content, path
-
-    soakbed.run("teardown")
-    assert leftovers("t-main") == []
-    soakbed.run("teardown")
-    assert (run / "summary.json").exists()
 
 
 @pytest.mark.parametrize("short_soakbed", [("t-kill", "10.83.71")], indirect=True)
