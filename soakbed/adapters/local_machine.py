@@ -112,7 +112,8 @@ def living_hosts(testbed: str) -> set[str]:
         host.name
         for group in _control_groups(testbed)
         for host in group.iterdir()
-        if host.is_dir() and any(_members(listing) for listing in host.rglob("cgroup.procs"))
+        # os.walk passes over groups that end meanwhile; rglob fails on them.
+        if any(_members(Path(path, "cgroup.procs")) for path, _, _ in os.walk(host))
     }
 
 

@@ -241,9 +241,10 @@ def members_of(given: dict[str, str], folder: Path) -> set[int]:
     """Processes in the host's control groups, or with its overlay as their root."""
     found: set[int] = set()
     for group in groups_of(given):
-        for listing in group.rglob("cgroup.procs") if group.exists() else ():
+        # os.walk passes over groups that a dying host removes meanwhile; rglob fails on them.
+        for path, _, _ in os.walk(group):
             with contextlib.suppress(OSError):
-                found |= {int(pid) for pid in listing.read_text().split()}
+                found |= {int(pid) for pid in Path(path, "cgroup.procs").read_text().split()}
     layer = f"upperdir={folder}/upper,"
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
