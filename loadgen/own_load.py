@@ -11,10 +11,11 @@ import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["Link", "OwnLoad", "interface_to"]
+__all__ = ["Link", "OwnLoad", "interface_to", "route_to"]
 
 _SCHEDSTAT = "/proc/self/schedstat"
 _NET = Path("/sys/class/net")
+_ROUTES = Path("/proc/net")
 _MEGABIT_BYTES = 1_000_000 // 8
 
 
@@ -125,7 +126,7 @@ class OwnLoad:
         return int(os.pread(self._schedstat, 96, 0).split()[1])
 
 
-def interface_to(host: str, *, proc: Path = Path("/proc/net")) -> str:
+def interface_to(host: str) -> str:
     """Name of the interface over which an address is reached; "" when that cannot be known.
 
     The kernel's main table is read, not asked: no packet is sent.
@@ -137,9 +138,18 @@ def interface_to(host: str, *, proc: Path = Path("/proc/net")) -> str:
             probe.connect((host, 9))  # UDP: only the route is looked up
             if probe.getsockname()[0] == host:
                 return "lo"  # an address of this machine
-        routes = _routes4(proc) if address.version == 4 else _routes6(proc)
+        return route_to(host)
     except (OSError, ValueError):
         return ""
+
+
+def route_to(host: str, *, proc: Path = _ROUTES) -> str:
+    """Name of the interface of the longest route in the main table that holds the address; "".
+
+    Raises OSError when there is no table, ValueError when this is no address or no table.
+    """
+    address = ipaddress.ip_address(host)
+    routes = _routes4(proc) if address.version == 4 else _routes6(proc)
     fitting = [(network.prefixlen, name) for network, name in routes if address in network]
     return max(fitting, default=(0, ""))[1]
 

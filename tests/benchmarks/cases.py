@@ -6,8 +6,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from loadgen.contract.plan import Keyspace, Plan
 from tests.benchmarks import measure
 from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
 from tests.benchmarks.compare import CaseResult, Figures
-from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster
+from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
 
 __all__ = ["CASES", "Case", "Effort", "run_case"]
 
@@ -80,7 +79,7 @@ def run_case(
     client_core, server_core = cores[0], cores[1]
     load_before = os.getloadavg()[0]
     pki = Pki.make(folder / "pki")
-    with _server(case, folder, server_core, pki) as server:
+    with serving(_server(case, folder, server_core, pki)) as server:
         plan = _plan(case, server)
         measure.fill(plan, folder, client_core)
         contenders = _contenders(case, server, plan, folder, client_core, effort.seconds)
@@ -96,23 +95,12 @@ def run_case(
     return CaseResult(case.name, _conditions(case, effort, load_before), repeats)
 
 
-@contextmanager
-def _server(case: Case, folder: Path, core: int, pki: Pki) -> Iterator[Redis | Etcd]:
-    """Ended whatever happens, a failed start included."""
-    server: Redis | Etcd
+def _server(case: Case, folder: Path, core: int, pki: Pki) -> Redis | Etcd:
     if case.target == "etcd":
         # The client is measured, not the disk.
         extra = ("--unsafe-no-fsync",)
-        server = Etcd(folder / "etcd", core=core, pki=pki, extra=extra)
-    else:
-        server = Redis(folder / "redis", core=core, pki=pki if case.tls else None)
-    try:
-        server.start()
-        if isinstance(server, Redis):
-            make_cluster([server])
-        yield server
-    finally:
-        server.stop(kill=True)
+        return Etcd(folder / "etcd", core=core, pki=pki, extra=extra)
+    return Redis(folder / "redis", core=core, pki=pki if case.tls else None)
 
 
 def _plan(case: Case, server: Redis | Etcd) -> Plan:

@@ -10,14 +10,15 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadgen.contract.plan import Tls
 from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
 
-__all__ = ["Etcd", "Pki", "Process", "Redis", "free_port", "make_cluster"]
+__all__ = ["Etcd", "Pki", "Process", "Redis", "free_port", "make_cluster", "serving"]
 
 READY_WITHIN_S = 15.0
 
@@ -230,3 +231,15 @@ class Etcd(Process):
             if time.monotonic() > deadline or (self.popen and self.popen.poll() is not None):
                 raise TimeoutError(f"etcd on {self.endpoint} did not start; see {self.folder}/log")
             time.sleep(0.1)
+
+
+@contextmanager
+def serving(server: Redis | Etcd) -> Iterator[Redis | Etcd]:
+    """Started for the block, a Redis with all slots; ended whatever happens, a failed start too."""
+    try:
+        server.start()
+        if isinstance(server, Redis):
+            make_cluster([server])
+        yield server
+    finally:
+        server.stop(kill=True)

@@ -27,7 +27,7 @@ from loadgen.contract.plan import Keyspace, Phase, Plan, Target
 from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from tests.benchmarks.measure import MeasureFailed
-from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster
+from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
 from tests.controls.stalls import analytic_p99_us, pause
 
 __all__ = ["main"]
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _target(asked: argparse.Namespace, target: Target, folder: Path, pki: Pki) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0))
     made: dict[str, Any] = {}
-    with _server(target, folder / target, cores[-1], pki) as server:
+    with serving(_server(target, folder / target, cores[-1], pki)) as server:
         assert server.popen is not None
         _prefer(server.popen.pid, asked)
         plan = Plan(
@@ -133,17 +133,9 @@ def _prefer(pid: int, asked: argparse.Namespace) -> None:
             os.setpriority(os.PRIO_PROCESS, thread, asked.nice)
 
 
-@contextmanager
-def _server(target: Target, folder: Path, core: int, pki: Pki) -> Iterator[Redis | Etcd]:
+def _server(target: Target, folder: Path, core: int, pki: Pki) -> Redis | Etcd:
     kind = Redis if target == "redis_cluster" else Etcd
-    server = kind(folder, core=core, pki=pki)
-    try:
-        server.start()
-        if isinstance(server, Redis):
-            make_cluster([server])
-        yield server
-    finally:
-        server.stop(kill=True)
+    return kind(folder, core=core, pki=pki)
 
 
 class _Engine:

@@ -123,7 +123,8 @@ def runs(tmp_path_factory, throwaway_pki) -> Iterator[Runs]:
             )
             for name, (server, _) in rates.items()
         }
-        time.sleep(12)
+        for name, engine in engines.items():
+            engine.wait_for_window(phases[name].name)
         pauses = dict(zip(engines, pause([redis, etcd], STALL_S), strict=True))
         controls, naive_us = run_scripted(folder, scripted, throwaway_pki)
         real = {name: engine.finish() for name, engine in engines.items()}

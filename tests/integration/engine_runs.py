@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +92,16 @@ class EngineRun:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def wait_for_window(self, phase: str) -> None:
+        """Until the first window of the phase is on disk, so a second or two into it."""
+        ends_s = time.monotonic() + 60
+        while not (
+            self.spool.exists() and phase in {f.get("phase") for f in read_spool(self.spool)}
+        ):
+            assert self.popen.poll() is None, "the engine ended before"
+            assert time.monotonic() < ends_s, f"no window of {phase} within a minute"
+            time.sleep(0.1)
 
     def stop(self) -> None:
         self.popen.send_signal(signal.SIGTERM)

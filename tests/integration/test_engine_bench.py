@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.skipif(
         shutil.which("redis-benchmark") is None or len(os.sched_getaffinity(0)) < 2,
-        reason="needs redis-benchmark and two cores",
+        reason="needs redis-benchmark (apt-get install redis-tools) and a machine with two cores",
     ),
 ]
 

@@ -21,8 +21,11 @@ from tests.integration.engine_runs import FILL, EngineRun, open_loop, plan_for
 
 pytestmark = [
     pytest.mark.timeout(120),
-    pytest.mark.skipif(os.cpu_count() < 2, reason="needs a core for the engine and one beside it"),
-    pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no schedstat"),
+    pytest.mark.skipif(os.cpu_count() < 2, reason="one core only: run it on a machine with two"),
+    pytest.mark.skipif(
+        not Path("/proc/self/schedstat").exists(),
+        reason="the kernel counts no waiting for a core: boot Debian's, or CONFIG_SCHED_INFO",
+    ),
 ]
 
 SERVER_CORE, ENGINE_CORE = 0, 1
@@ -54,15 +57,6 @@ def engine(redis_master, tmp_path):
     os.sched_setaffinity(0, mine)
 
 
-def wait_for_phase(run: EngineRun, seconds: float) -> None:
-    """Until `seconds` into the open phase, by the spool's own growth."""
-    ends_s = time.monotonic() + 60
-    while not (run.spool.exists() and run.spool.stat().st_size):  # the fill's window is in
-        assert time.monotonic() < ends_s
-        time.sleep(0.02)
-    time.sleep(seconds)
-
-
 def steady(run: EngineRun) -> list[Window]:
     spooled = run.finish()
     assert spooled.exit_code == 0, spooled.said
@@ -74,7 +68,7 @@ def reasons(window: Window) -> set[str]:
 
 
 def test_a_busy_process_on_the_engines_core_is_flagged_within_five_seconds(engine):
-    wait_for_phase(engine, 3)
+    engine.wait_for_window("steady")
     hog = subprocess.Popen(["taskset", "-c", str(ENGINE_CORE), sys.executable, "-c", HOG])
     try:
         time.sleep(0.5)
@@ -93,7 +87,7 @@ def test_a_busy_process_on_the_engines_core_is_flagged_within_five_seconds(engin
 
 
 def test_a_target_that_stalls_is_not_the_generators_fault(engine, redis_master):
-    wait_for_phase(engine, 4)
+    engine.wait_for_window("steady")
     with CoreWatch(ENGINE_CORE, engine.popen.pid) as watch:
         redis_master.signal(signal.SIGSTOP)
         time.sleep(1.4)
