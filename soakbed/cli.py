@@ -108,7 +108,7 @@ def provision(testbed: TestbedOption = TESTBED, profile: ProfileOption = "tuned"
 
 @app.command()
 def configure(
-    target: Annotated[str, typer.Argument(help="etcd or redis_cluster.")],
+    target: Annotated[str, typer.Argument(help="etcd, redis_cluster or tikv.")],
     testbed: TestbedOption = TESTBED,
     profile: ProfileOption = "tuned",
 ) -> None:

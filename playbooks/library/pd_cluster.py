@@ -19,6 +19,7 @@ description:
   - A fresh cluster is one region with one leader, and a short benchmark would measure one host.
   - Each step looks before it acts, so it can be repeated from any half-done state.
   - Fails when a store leads more or fewer regions than its even share and the tolerance allow.
+  - With O(spread) off it only looks, as after a load, which may have split regions of its own.
 options:
   unit: {type: str, required: true, description: The local store's unit, for the report.}
   endpoints: {type: list, elements: str, required: true, description: Address and port of PD's members.}
@@ -31,6 +32,7 @@ options:
   regions: {type: int, required: true, description: Regions to split them into.}
   tolerance: {type: int, default: 1, description: Leaders that a store may be off its share.}
   replicas: {type: int, default: 3, description: Replicas of each region.}
+  spread: {type: bool, default: true, description: Split and spread, and insist on the outcome.}
   timeout_s: {type: int, default: 120, description: How long each wait may take.}
 author: [soakbed]
 """
@@ -96,6 +98,8 @@ class Cluster:
         """Everything, step by step. Returns what came of it."""
         stores = self.wait(self.up)
         self.wait(self.replicated)
+        if not self.given["spread"]:
+            return self.wait(lambda: self.placement(stores))
         if missing := self.wait(self.missing):
             self.split(missing)
             self.wait(self.all_split)
@@ -186,7 +190,7 @@ class Cluster:
         counts = {stores[store]: led[store] for store in sorted(stores)}
         total, share = sum(counts.values()), sum(counts.values()) / len(counts)
         for place, count in counts.items():
-            if abs(count - share) > self.given["tolerance"]:
+            if self.given["spread"] and abs(count - share) > self.given["tolerance"]:
                 raise NotYet(
                     f"{place} leads {count} of {total} regions, its share is {share:.1f} "
                     f"and {self.given['tolerance']} more or less is allowed"
@@ -215,6 +219,7 @@ def main() -> None:
         "regions": {"type": "int", "required": True},
         "tolerance": {"type": "int", "default": 1},
         "replicas": {"type": "int", "default": 3},
+        "spread": {"type": "bool", "default": True},
     }
     module = AnsibleModule(argument_spec=OPTIONS | more)
     given = module.params
