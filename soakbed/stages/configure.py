@@ -301,7 +301,7 @@ def _refuse_another_version(
 
 
 def _says(told: str, version: str) -> bool:
-    """Redis and TiKV tell their version plainly, etcd as {"etcdserver": ..., "etcdcluster": ...}."""
+    """Versions are told plainly, but by etcd: {"etcdserver": ..., "etcdcluster": ...}."""
     if told.startswith("{"):
         return bool(json.loads(told).get("etcdserver") == version)
     return told == version
