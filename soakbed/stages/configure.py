@@ -14,6 +14,7 @@ from typing import Any
 
 from soakbed.adapters.ansible import Ansible, PlayOutcome
 from soakbed.adapters.artifact_bundles import Bundle
+from soakbed.adapters.artifact_named import UNKNOWN
 from soakbed.adapters.artifacts import Artifacts, machine_arch
 from soakbed.adapters.pki import ensure_pki
 from soakbed.adapters.secrets import ensure_passwords
@@ -256,12 +257,12 @@ def _ready(
         for _, topics in sorted(outcome.returned.items())
         for member, settings in topics.get("effective", {}).items()
     }
-    _refuse_another_version(target, bundle, effective)
+    version = _version(target, bundle, effective)
     limits = [f"{host}: {limit}" for host, found in installed.items() for limit in found["limits"]]
     return ReadyTarget(
         target=target,
         profile=spec.profile,
-        version=bundle.version,
+        version=version,
         substituted=bundle.substituted,
         reasons=bundle.reasons,
         artifacts=bundle.uses,
@@ -282,22 +283,33 @@ def _endpoints(testbed: Testbed, target: str) -> tuple[str, ...]:
     )
 
 
-def _refuse_another_version(
-    target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]
-) -> None:
-    """What answers must be what was pushed, or every figure would carry the wrong name."""
+def _version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]) -> str:
+    """What answers must be what was pushed, or every figure would carry the wrong name.
+
+    A stand-in that could not be asked on the controller has the version that its members tell.
+    """
     if not effective:
         raise ConfigureError(
             f"no member of {target} told its configuration",
             remedy="run the same command again; if it stays so, read the play's log",
         )
-    for member, settings in effective.items():
-        told = settings.get("version", "")
-        if not _says(told, bundle.version):
+    told_last = ""
+    for member, settings in sorted(effective.items()):
+        told, pushed = settings.get("version", ""), _pushed(member, bundle)
+        if pushed != UNKNOWN and not _says(told, pushed):
             raise ConfigureError(
-                f"{member} answers as version {told or '(none)'}, {bundle.version} was pushed",
+                f"{member} answers as version {told or '(none)'}, {pushed} was pushed",
                 remedy=f"wipe {target} and configure it again",
             )
+        told_last = told
+    return told_last if bundle.version == UNKNOWN else bundle.version
+
+
+def _pushed(member: str, bundle: Bundle) -> str:
+    """The version of the program that a member runs: PD and TiKV may be of two."""
+    if member.endswith("-pd"):
+        return next((use.version for use in bundle.uses if use.name == "pd-server"), bundle.version)
+    return bundle.version
 
 
 def _says(told: str, version: str) -> bool:
