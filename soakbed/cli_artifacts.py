@@ -20,7 +20,6 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
 from soakbed.adapters.artifact_debian import deb_name
 from soakbed.adapters.artifact_download import Watch
@@ -99,14 +98,14 @@ def list_(targets: TargetsOption = ALL, arch: ArchOption = "", as_json: JsonOpti
     if as_json:
         print(json.dumps([row.model_dump() for row in rows], indent=1))
         return
-    table = Table()
-    for title in ("target", "file", "version", "", "cached", "source"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        kind = "pinned" if row.pinned else "can stand in"
-        cells = (row.target, row.name, row.version, kind, row.cached, row.source)
-        table.add_row(*map(escape, cells))
-    Console().print(table)
+    console = Console()
+    for target in names:
+        console.print(target)
+        for row in rows:
+            if row.target == target:
+                kind = "" if row.pinned else " (can stand in)"
+                line = f"  {row.cached:7}  {row.name}{kind}  <- {row.source}"
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
