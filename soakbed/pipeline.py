@@ -353,7 +353,7 @@ class Bench:
                 progress=self.tools.progress,
             )
         except ConfigureError as error:
-            return [error.problem]
+            return [error.problem.splitlines()[0]]  # the rest is in the log
         return []
 
     def _keep_facts(

@@ -25,6 +25,7 @@ from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
 from soakbed.stages.inventory import write_inventory
+from soakbed.stages.load_plan import PREFIX
 
 __all__ = [
     "HostsReady",
@@ -44,7 +45,9 @@ CERTIFICATE_LEFT = dt.timedelta(days=7)
 # What runs already needs no time to become ready; an election (1 s) may be under way.
 VERIFY_WITHIN_S = 10
 
-_CLIENT_PORTS = {"etcd": (2379,), "redis_cluster": (6379, 6380)}
+# Clients of TiKV ask PD where a key lives.
+_CLIENT_PORTS = {"etcd": (2379,), "redis_cluster": (6379, 6380), "tikv": (2479,)}
+_LOOKS_ONLY = {"tikv": {"pd_ready_timeout_s": VERIFY_WITHIN_S, "tikv_spread_leaders": False}}
 _REDIS_USERS = ("admin", "bench", "replication")
 
 
@@ -149,6 +152,7 @@ def verify_target(  # noqa: PLR0913  (as configure_target)
     variables = _target_variables(target, spec, bundle, places) | {
         "target": target,
         f"{target}_ready_timeout_s": VERIFY_WITHIN_S,
+        **_LOOKS_ONLY.get(target, {}),
     }
     outcome = ansible.play(
         "verify.yml", _inventory(testbed, places), variables, log=log, on_event=progress
@@ -217,6 +221,14 @@ def _target_variables(target: str, spec: RunSpec, bundle: Bundle, places: Places
         f"{target}_bundle": str(bundle.file),
         f"{target}_bundle_stamp": bundle.stamp,
     }
+    if target == "tikv":
+        variables |= {
+            "pd_bundle": str(bundle.file),
+            "pd_bundle_stamp": bundle.stamp,
+            "tikv_key_prefix": PREFIX["tikv"],
+            "tikv_keys": spec.workload.keys,
+            "tikv_value_bytes": spec.workload.value_bytes,
+        }
     if target == "redis_cluster":
         variables["redis_cluster_appendfsync"] = spec.appendfsync
         variables["redis_cluster_passwords"] = ensure_passwords(
@@ -289,7 +301,7 @@ def _refuse_another_version(
 
 
 def _says(told: str, version: str) -> bool:
-    """Redis tells its version plainly, etcd as {"etcdserver": ..., "etcdcluster": ...}."""
+    """Redis and TiKV tell their version plainly, etcd as {"etcdserver": ..., "etcdcluster": ...}."""
     if told.startswith("{"):
         return bool(json.loads(told).get("etcdserver") == version)
     return told == version
