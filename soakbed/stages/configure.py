@@ -14,6 +14,7 @@ from typing import Any
 
 from soakbed.adapters.ansible import Ansible, PlayOutcome
 from soakbed.adapters.artifact_bundles import Bundle
+from soakbed.adapters.artifact_named import UNKNOWN
 from soakbed.adapters.artifacts import Artifacts, machine_arch
 from soakbed.adapters.pki import ensure_pki
 from soakbed.adapters.secrets import ensure_passwords
@@ -256,12 +257,12 @@ def _ready(
         for _, topics in sorted(outcome.returned.items())
         for member, settings in topics.get("effective", {}).items()
     }
-    _refuse_another_version(target, bundle, effective)
+    version = _told_version(target, bundle, effective)
     limits = [f"{host}: {limit}" for host, found in installed.items() for limit in found["limits"]]
     return ReadyTarget(
         target=target,
         profile=spec.profile,
-        version=bundle.version,
+        version=version,
         substituted=bundle.substituted,
         reasons=bundle.reasons,
         artifacts=bundle.uses,
@@ -282,26 +283,34 @@ def _endpoints(testbed: Testbed, target: str) -> tuple[str, ...]:
     )
 
 
-def _refuse_another_version(
-    target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]
-) -> None:
-    """What answers must be what was pushed, or every figure would carry the wrong name."""
+def _told_version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]) -> str:
+    """The version that answers, which must be the one pushed: every figure carries its name.
+
+    What did not say its version before it ran (a stand-in of the user's) is taken at its
+    members' word.
+    """
     if not effective:
         raise ConfigureError(
             f"no member of {target} told its configuration",
             remedy="run the same command again; if it stays so, read the play's log",
         )
-    for member, settings in effective.items():
-        told = settings.get("version", "")
-        if not _says(told, bundle.version):
-            raise ConfigureError(
-                f"{member} answers as version {told or '(none)'}, {bundle.version} was pushed",
-                remedy=f"wipe {target} and configure it again",
-            )
+    told = {member: settings.get("version", "") for member, settings in effective.items()}
+    if UNKNOWN not in bundle.versions:
+        for member, version in told.items():
+            if not any(_says(version, pushed) for pushed in bundle.versions):
+                raise ConfigureError(
+                    f"{member} answers as version {version or '(none)'}, {bundle.version} was "
+                    "pushed",
+                    remedy=f"wipe {target} and configure it again",
+                )
+    if bundle.version != UNKNOWN:
+        return bundle.version
+    own = {version for member, version in told.items() if member.endswith(f"-{target}")}
+    return own.pop() if len(own) == 1 and "" not in own else UNKNOWN
 
 
 def _says(told: str, version: str) -> bool:
-    """Redis and TiKV tell their version plainly, etcd as {"etcdserver": ..., "etcdcluster": ...}."""
+    """The version plainly, but of etcd as {"etcdserver": ..., "etcdcluster": ...}."""
     if told.startswith("{"):
         return bool(json.loads(told).get("etcdserver") == version)
     return told == version

@@ -184,6 +184,53 @@ def test_a_member_that_answers_as_another_version_is_an_error(places, bundle):
         configure(places, bundle, version='{"etcdserver":"3.4.23"}')
 
 
+def tikv_bundle(tmp_path, pd, tikv):
+    uses = tuple(
+        USE.model_copy(update={"name": name, "version": version, "pinned_version": "6.5.5"})
+        for name, version in (("pd-server", pd), ("tikv-server", tikv))
+    )
+    return Bundle("tikv", tikv, tmp_path / "tikv.tar.gz", "stamp", {}, uses)
+
+
+def configure_tikv(places, bundle, *, pd, tikv):
+    prepare(places)
+    up = {
+        name: {
+            "installed": {"binaries": {}, "limits": []},
+            "effective": {f"{name}-pd": {"version": pd}, f"{name}-tikv": {"version": tikv}},
+        }
+        for name in ("d1", "d2", "d3")
+    }
+    return configure_target(
+        TESTBED,
+        "tikv",
+        SPEC,
+        ansible=FakeAnsible({"tikv.yml": up}),
+        artifacts=FakeArtifacts(bundle),
+        places=places,
+        log=places.state / "tikv.jsonl",
+    )
+
+
+def test_pd_and_tikv_may_be_of_two_versions_and_tikvs_counts(places, tmp_path):
+    ready = configure_tikv(
+        places, tikv_bundle(tmp_path, "7.1.0", "7.1.1"), pd="7.1.0", tikv="7.1.1"
+    )
+    assert ready.version == "7.1.1"
+    assert ready.endpoints[0] == "10.83.50.11:2479"
+
+
+def test_a_member_of_pd_of_a_version_that_was_not_pushed_is_an_error(places, tmp_path):
+    with pytest.raises(ConfigureError, match=r"d1-pd answers as version 6\.1\.0"):
+        configure_tikv(places, tikv_bundle(tmp_path, "6.5.5", "6.5.5"), pd="6.1.0", tikv="6.5.5")
+
+
+@pytest.mark.parametrize(("told", "version"), [("8.0.0", "8.0.0"), ("", "unknown")])
+def test_a_version_that_no_file_told_is_the_one_that_answers(places, tmp_path, told, version):
+    bundle = tikv_bundle(tmp_path, "unknown", "unknown")
+    assert configure_tikv(places, bundle, pd="7.9.0", tikv=told).version == version
+
+
 def test_hosts_that_were_not_prepared_are_an_error(places, bundle):
     with pytest.raises(ConfigureError, match="the hosts are not prepared") as unprepared:
         configure_target(
