@@ -95,12 +95,14 @@ def configure(
     target: Annotated[str, typer.Argument(help="etcd, redis_cluster or tikv.")],
     testbed: TestbedOption = TESTBED,
     profile: ProfileOption = "tuned",
+    allow_substitute: SubstituteOption = True,
 ) -> None:
     """Start one target on the hosts, to look at it; `bench` does this by itself.
 
     Example: `soakbed configure etcd`
     """
-    spec = load_run_spec(testbed, WORKLOAD, [target], profile=profile)
+    choices = {"profile": profile, "allow_substitute": allow_substitute}
+    spec = load_run_spec(testbed, WORKLOAD, [target], **choices)
     commands.configure(_session(testbed), spec)
 
 

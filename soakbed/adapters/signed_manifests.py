@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -41,6 +41,13 @@ Fetch = Callable[[str], bytes | None]  # a file's name on the mirror -> its byte
 
 class _Wrong(Exception):
     """A manifest is not what it has to be; the text says how."""
+
+
+# What a manifest of another form, or a hostile one, makes of the code that reads it.
+_BROKEN = (
+    *(_Wrong, KeyError, IndexError, AttributeError, TypeError, ValueError),
+    *(RecursionError, UnsupportedAlgorithm),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ def root_of(data: bytes, name: str) -> RootPin:
         root = _read(name, data, "root")
         keys = _role(root, "root")
         return RootPin(version=root.version, threshold=keys.threshold, keys=tuple(keys.keys))
-    except (_Wrong, KeyError, TypeError, ValueError, RecursionError) as error:
+    except _BROKEN as error:
         raise _refused(name, error) from error
 
 
@@ -120,7 +127,7 @@ class Manifests:
             timestamp = self._signed("timestamp.json", "timestamp", _role(root, "timestamp"))
             snapshot = self._signed_snapshot(timestamp, _role(root, "snapshot"))
             index = self._versioned("/index.json", "index", _role(root, "index"), snapshot)
-        except (_Wrong, KeyError, TypeError, ValueError, RecursionError) as error:
+        except _BROKEN as error:
             raise _refused(self._at, error) from error
         return root, snapshot, index
 
@@ -135,7 +142,7 @@ class Manifests:
             if found.signed["id"] != component:
                 raise _Wrong(f"is of component {found.signed['id']}")
             return _build(found, version, _PLATFORMS[arch], name)
-        except (_Wrong, KeyError, TypeError, ValueError, RecursionError) as error:
+        except _BROKEN as error:
             raise _refused(self._at, error) from error
 
     def _newest_root(self, pin: RootPin) -> _Manifest:

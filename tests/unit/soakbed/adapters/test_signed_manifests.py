@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from soakbed.adapters.artifact_pins import RootPin
 from soakbed.adapters.signed_manifests import Manifests, mirror_at, root_of
@@ -13,12 +16,17 @@ from tests.upstream import Upstream
 
 TIKV = b"the archive of tikv"
 NAME = "tikv-v6.5.5-linux-amd64.tar.gz"
+BUILDS = {("tikv", "6.5.5", "amd64"): TIKV, ("pd", "6.5.5", "amd64"): b"pd"}
+MANIFESTS = (
+    *("6.root.json", "7.root.json", "timestamp.json", "snapshot.json"),
+    *("3.index.json", "9.tikv.json"),
+)
 PIN = RootPin(version=6, threshold=2, keys=tuple(key(name).id for name in Mirror.ROOT_KEYS))
 
 
 @pytest.fixture
 def mirror():
-    return Mirror({("tikv", "6.5.5", "amd64"): TIKV, ("pd", "6.5.5", "amd64"): b"pd"})
+    return Mirror(BUILDS)
 
 
 def resolve(mirror, *, pin=PIN, version="6.5.5", arch="amd64", name=NAME):
@@ -184,6 +192,33 @@ def test_what_is_forged_old_or_broken_is_refused_with_its_name(mirror, forge, sa
         resolve(mirror)
     assert says in refused.value.problem
     assert "nothing was written" in refused.value.problem
+
+
+@given(name=st.sampled_from(MANIFESTS), seed=st.integers(0, 2**32), cut=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_mirror_changes_in_a_manifest_is_refused(name, seed, cut):
+    mirror = Mirror(BUILDS)
+    random = Random(seed)
+    data = bytearray(mirror.files[name])
+    place = random.randrange(len(data))
+    if cut:
+        del data[place:]
+    else:
+        data[place] = random.choice(b'{}[]",:0aA\xff')
+    mirror.files[name] = bytes(data)
+    try:
+        found = resolve(mirror)
+    except Unavailable:
+        return
+    assert found.length == len(TIKV), "what was believed is the truth"
+    assert found.sha256 == hashlib.sha256(TIKV).hexdigest()
+
+
+@pytest.mark.parametrize("data", [b"[]", b"{}", b"[" * 10_000, b'{"signatures":1,"signed":[]}'])
+def test_what_is_no_manifest_at_all_is_refused(mirror, data):
+    mirror.files["6.root.json"] = data
+    with pytest.raises(Unavailable, match=r"6.root.json"):
+        resolve(mirror)
 
 
 @pytest.mark.parametrize(
