@@ -79,6 +79,13 @@ class Http2Connection(Connection):
         """A call ended otherwise than by a reply."""
         raise NotImplementedError
 
+    def _unprocessed(self, last: int) -> list[int]:
+        """Calls that a peer which goes away after stream `last` surely did not take."""
+        return [stream for stream in self._calls if stream > last]
+
+    def _stray_reset(self, stream: int) -> None:
+        """The reset of a stream that carries no call, or none any more."""
+
     # Frames that are not part of an ordinary reply.
 
     def _unusual(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
@@ -159,14 +166,16 @@ class Http2Connection(Connection):
     def _on_rst_stream(self, flags: int, stream: int, payload: bytes) -> None:
         call = self._calls.pop(stream, None)
         self._windows.forget(stream)
-        if call is not None:
+        if call is None:
+            self._stray_reset(stream)
+        else:
             self._lost(call, grpc.lost_by_reset(int.from_bytes(payload, "big")))
 
     def _on_goaway(self, flags: int, stream: int, payload: bytes) -> None:
         """No new calls; those above the last stream named were surely not processed."""
         last = int.from_bytes(payload[:4], "big") & http2.MAX_STREAM
         self._going = True
-        for stream_id in [one for one in self._calls if one > last]:
+        for stream_id in self._unprocessed(last):
             self._windows.forget(stream_id)
             self._lost(self._calls.pop(stream_id), Lost(FAILED, "connection"))
         if not self._calls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hiredis
 import pytest
 
-from loadgen.engine.etcd_target import framed, message_maker
+from loadgen.engine.etcd_target import message_maker
 from loadgen.engine.grpc import status_in
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, OPENING, frame
 from loadgen.engine.protobuf import range_value
