@@ -44,7 +44,7 @@ class Topology:
         self.nowhere = Lane("")
         self.lanes: list[Lane] = [self.nowhere]
         self.heads = RequestHeads(prefix, values)
-        unknown = Region(RegionFound(0, b"", b"", -1, -1, ()), self.heads, self.nowhere)
+        unknown = Region(RegionFound(0, b"", b"", 0, 0, ()), self.heads, self.nowhere)
         self.map = RegionMap(prefix, keys, unknown)
         self.pd = PdClient(hub, endpoints, first=rank)
         self.changed = False
