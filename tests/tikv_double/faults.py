@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.tikv_double.cluster import Cluster, Region
 from tests.tikv_double.messages import errorpb, kvrpcpb
+from tests.tikv_double.raw import RAW
 from tests.tikv_double.refusals import (
     Refused,
     entry_too_large,
@@ -17,7 +18,7 @@ from tests.tikv_double.refusals import (
     server_is_busy,
 )
 
-__all__ = ["KINDS", "Fault", "Faults", "refusal"]
+__all__ = ["KINDS", "PD_METHODS", "REGION_ERRORS", "Fault", "Faults", "refusal"]
 
 # Region errors that carry nothing, or nothing but the region.
 PLAIN = (
@@ -41,8 +42,21 @@ REGION_ERRORS = (
     "raft_entry_too_large",
     "server_is_busy",
 )
-OTHERS = ("drop_connection", "hang", "key_error", "stall", "status")
-KINDS = (*REGION_ERRORS, *OTHERS)
+ANYWHERE = ("drop_connection", "hang", "stall", "status")  # PD's methods, too
+KINDS = (*REGION_ERRORS, *ANYWHERE, "key_error")
+PD_METHODS = (
+    "AllocID",
+    "GetAllStores",
+    "GetMembers",
+    "GetPrevRegion",
+    "GetRegion",
+    "GetRegionByID",
+    "GetStore",
+    "IsBootstrapped",
+    "ScanRegions",
+    "ScatterRegion",
+    "SplitRegions",
+)
 
 
 @dataclass
@@ -69,6 +83,10 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault {self.kind!r}, only {', '.join(KINDS)}")
+        if self.method and self.method not in (*RAW, *PD_METHODS):
+            raise ValueError(f"no method {self.method!r}, only {', '.join((*RAW, *PD_METHODS))}")
+        if self.method in PD_METHODS and self.kind not in ANYWHERE:
+            raise ValueError(f"PD knows no {self.kind}, only {', '.join(ANYWHERE)}")
 
 
 @dataclass

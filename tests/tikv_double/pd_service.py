@@ -16,7 +16,7 @@ from tests.tikv_double.cluster import CLUSTER_ID, NAME, Cluster, Region
 from tests.tikv_double.counters import APPLIED, RECEIVED, Counters
 from tests.tikv_double.faults import Faults
 from tests.tikv_double.messages import metapb, more, pdpb
-from tests.tikv_double.tikv_service import no_answer
+from tests.tikv_double.tikv_service import Ended, no_answer
 
 __all__ = ["Members", "PdService"]
 
@@ -84,27 +84,34 @@ class PdService:
 
     async def _unary(self, method: str, answer: Any, ask: Any, context: ServicerContext) -> Any:
         self.count(method, RECEIVED)
-        rule = self.faults.meet(method, self.number, default=False)
-        if rule is not None:
-            self.count(method, f"fault:{rule.kind}")
-            if rule.kind == "stall":
-                await asyncio.sleep(rule.stall_s)
-            else:
-                await no_answer(rule, context)
-        if method != "GetMembers":  # which a client asks before it knows cluster and leader
-            await self._validate(method, ask.header, context)
+        try:
+            await self._go_wrong(method, context)
+            if method != "GetMembers":  # which a client asks before it knows cluster and leader
+                self._validate(method, ask.header)
+        except Ended as ended:
+            await context.abort(ended.code, ended.text)
         made = answer(ask)
         self.count(method, APPLIED)
         return made
 
-    async def _validate(self, method: str, header: Any, context: ServicerContext) -> None:
+    async def _go_wrong(self, method: str, context: ServicerContext) -> None:
+        rule = self.faults.meet(method, self.number, default=False)
+        if rule is None:
+            return
+        self.count(method, f"fault:{rule.kind}")
+        if rule.kind == "stall":
+            await asyncio.sleep(rule.stall_s)
+        else:
+            await no_answer(rule, context)
+
+    def _validate(self, method: str, header: Any) -> None:
         if self.members.leader != self.number:
             self.count(method, "refused:not_leader")
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "not leader")
+            raise Ended(grpc.StatusCode.UNAVAILABLE, "not leader")
         if header.cluster_id != CLUSTER_ID:
             self.count(method, "refused:cluster_id")
             text = f"mismatch cluster id, need {CLUSTER_ID} but got {header.cluster_id}"
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+            raise Ended(grpc.StatusCode.FAILED_PRECONDITION, text)
 
     def _header(self) -> pdpb.ResponseHeader:
         return pdpb.ResponseHeader(cluster_id=CLUSTER_ID)
@@ -199,7 +206,10 @@ class PdService:
     async def _tso(self, asks: AsyncIterator[Any], context: ServicerContext) -> AsyncIterator[Any]:
         async for ask in asks:
             self.count("Tso", RECEIVED)
-            await self._validate("Tso", ask.header, context)
+            try:
+                self._validate("Tso", ask.header)
+            except Ended as ended:
+                await context.abort(ended.code, ended.text)
             now_ms = time.time_ns() // 1_000_000
             physical, logical = max(self.now, (now_ms, 0))
             self.now = (physical, logical + ask.count)

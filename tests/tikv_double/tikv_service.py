@@ -19,7 +19,7 @@ from tests.tikv_double.messages import BATCHED, kvrpcpb, more
 from tests.tikv_double.raw import RAW, answer_class
 from tests.tikv_double.refusals import Refused, admit
 
-__all__ = ["HANG_S", "StoreService", "no_answer"]
+__all__ = ["Ended", "StoreService", "no_answer"]
 
 HANG_S = 3600.0  # longer than any client waits
 
@@ -51,7 +51,10 @@ class StoreService:
         return grpc.method_handlers_generic_handler("tikvpb.Tikv", made)
 
     async def _unary(self, method: str, ask: Any, context: ServicerContext) -> Any:
-        return await self._serve(method, ask, context)
+        try:
+            return await self._serve(method, ask, context)
+        except Ended as ended:
+            await context.abort(ended.code, ended.text)
 
     async def _serve(self, method: str, ask: Any, context: ServicerContext) -> Any:
         """One command, however it came."""
@@ -86,65 +89,78 @@ class StoreService:
             return answer_class(method)(error=rule.text or "storage is closed.")
         if rule.kind == "stall":
             await asyncio.sleep(rule.stall_s)
-            return answer or self._apply(method, ask)
+            return answer if rule.after else self._apply(method, ask)
         return await no_answer(rule, context)
 
     async def _batch_commands(
         self, asks: AsyncIterator[Any], context: ServicerContext
     ) -> AsyncIterator[Any]:
         """The stream of batches: every command is answered when it is ready, none waits."""
-        ready: asyncio.Queue[Any] = asyncio.Queue()
-        tasks: set[asyncio.Task[None]] = set()
+        ready: asyncio.Queue[tuple[int, Any] | Ended | None] = asyncio.Queue()
+        reader = asyncio.create_task(self._take_in(asks, context, ready))
+        try:
+            while True:
+                answers = [await ready.get()]
+                while not ready.empty():
+                    answers.append(ready.get_nowait())
+                batch = more.BatchCommandsResponse()
+                for answer in answers:
+                    if isinstance(answer, Ended):
+                        await context.abort(answer.code, answer.text)
+                    if isinstance(answer, tuple):
+                        batch.request_ids.append(answer[0])
+                        batch.responses.append(answer[1])
+                if batch.request_ids:
+                    yield batch
+                if answers[-1] is None:
+                    return
+        finally:
+            reader.cancel()  # and with it the commands that are not answered
+
+    async def _take_in(
+        self, asks: AsyncIterator[Any], context: ServicerContext, ready: asyncio.Queue[Any]
+    ) -> None:
+        """Start each command of each batch; None when all are answered and no more will come."""
 
         async def one(number: int, ask: Any) -> None:
-            ready.put_nowait((number, await self._batched(ask, context)))
+            try:
+                ready.put_nowait((number, await self._batched(ask, context)))
+            except Ended as ended:
+                ready.put_nowait(ended)
 
-        async def take_in() -> None:
+        async with asyncio.TaskGroup() as group:
             async for batch in asks:
                 self.count("BatchCommands", RECEIVED)
                 for number, ask in zip(batch.request_ids, batch.requests, strict=True):
-                    task = asyncio.create_task(one(number, ask))
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
-            if tasks:
-                await asyncio.wait(set(tasks))
-            ready.put_nowait(None)
-
-        reader = asyncio.create_task(take_in())
-        try:
-            while (answered := await ready.get()) is not None:
-                batch = more.BatchCommandsResponse()
-                while answered is not None:
-                    batch.request_ids.append(answered[0])
-                    batch.responses.append(answered[1])
-                    if ready.empty():
-                        break
-                    answered = ready.get_nowait()
-                yield batch
-                if answered is None:
-                    break
-        finally:
-            for task in (reader, *tasks):
-                task.cancel()
+                    group.create_task(one(number, ask))
+        ready.put_nowait(None)
 
     async def _batched(self, ask: Any, context: ServicerContext) -> Any:
         fields = ask.ListFields()
         if len(fields) != 1:
-            # TiKV panics or drops such a request; here the test shall see it.
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no command of BatchCommands")
+            # TiKV drops such a request without a word; here the test shall see it.
+            raise Ended(grpc.StatusCode.INVALID_ARGUMENT, "no command of BatchCommands")
         (field, request) = fields[0]
         answer = await self._serve(field.name, request, context)
         return more.BatchedResponse(**{field.name: answer})
 
 
-async def no_answer(rule: Fault, context: ServicerContext) -> Any:
+class Ended(Exception):
+    """The call, or the stream, ends with this status."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+async def no_answer(rule: Fault, context: ServicerContext) -> None:
     """The faults that are not an answer: a gRPC status, a broken connection, silence."""
     if rule.kind == "status":
-        await context.abort(grpc.StatusCode[rule.code], rule.text or "on command")
+        raise Ended(grpc.StatusCode[rule.code], rule.text or "on command")
     if rule.kind == "drop_connection" and not break_connection(context.peer()):
-        await context.abort(grpc.StatusCode.INTERNAL, f"no socket to {context.peer()}")
+        raise Ended(grpc.StatusCode.INTERNAL, f"no socket to {context.peer()}")
     await asyncio.sleep(HANG_S)
-    raise AssertionError("the client waited for an hour")
 
 
 def _request_class(method: str) -> type:
