@@ -53,13 +53,15 @@ class EtcdTarget:
     def doubt(self) -> None:
         """There is no map that could be stale."""
 
-    def holds(self, key: int, body: bytes | bytearray) -> bool:
-        """Hot: whether a Range reply carries a value that was written under `key`.
+    def answers(self, code: int, body: bytes | bytearray) -> bool:
+        """Hot: whether a Put was answered, or a Range reply carries a value of its key.
 
         Looks for the value where it begins instead of taking the message apart; whatever does
-        not match is then taken apart to say why (`EtcdConnection._misread`).
+        not match is then taken apart to say why (`grpc.misread`).
         """
-        found = body.find(self._value_head + self.values.digits[key] + b"w")
+        if code & 1:
+            return True
+        found = body.find(self._value_head + self.values.digits[code >> 1] + b"w")
         return found > 0 and body.startswith(self.values.filler, found + self._to_filler)
 
 
