@@ -37,6 +37,9 @@ class Follow(NamedTuple):
     store_moved: bool = False
 
 
+# TiKV 6.5 says it in words alone, newer ones as MismatchPeerId; both before anything else.
+_OTHER_PEER = b"mismatch peer id"
+
 _LATER = Follow()
 _STALE = Follow(stale=True)
 
@@ -122,5 +125,7 @@ def verdict_on(region_error: bytes, *, write: bool) -> Follow | Lost:
         return _FOLLOWED[kind]
     if kind in _MAYBE_APPLIED:
         return Lost(UNKNOWN, "other") if write else _MAYBE_APPLIED[kind]
+    if not kind and fields.data(1).startswith(_OTHER_PEER):
+        return _STALE
     # An error of no kind that we know says nothing about whether the write was proposed.
     return _FINAL.get(kind, Lost(UNKNOWN if write else FAILED, "other"))
