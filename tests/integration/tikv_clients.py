@@ -21,10 +21,12 @@ from typing import Any, Protocol
 
 import tikv
 
+from loadgen.clients.tikv import TikvClient, TikvFailed
 from loadgen.contract.plan import Tls
+from loadgen.engine.tls import client_context
 from tests.integration.tikv_client_child import packed, unpacked
 
-__all__ = ["Client", "ClientError", "TikvClient", "TikvPython", "insisting", "opened"]
+__all__ = ["Client", "ClientError", "Own", "TikvClientChild", "TikvPython", "insisting", "opened"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 WITHIN_S = 20.0
@@ -60,7 +62,7 @@ class TikvPython:
         return list(self.client.scan(start, end, limit=limit))
 
 
-class TikvClient:
+class TikvClientChild:
     """`tikv-client` in a child process."""
 
     def __init__(self, process: subprocess.Popen[str], pds: Sequence[str]) -> None:
@@ -103,15 +105,49 @@ class TikvClient:
 
 
 def insisting(call: Callable[[], None], *texts: str) -> None:
-    """For calls that `tikv-client` leaves to its caller: again, while it says one of `texts`."""
+    """For calls that a client leaves to its caller: again, while it says one of `texts`."""
     until = monotonic() + WITHIN_S
     while True:
         try:
             return call()
-        except ClientError as error:
+        except (ClientError, TikvFailed) as error:
             if monotonic() > until or not any(text in str(error) for text in texts):
                 raise
         sleep(0.05)
+
+
+class Own:
+    """Our own client, which calls a batch call after call."""
+
+    def __init__(self, client: TikvClient) -> None:
+        self.client = client
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.client.get(key).needed()
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.client.put(key, value).needed()
+
+    def delete(self, key: bytes) -> None:
+        self.client.delete(key).needed()
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = {key: self.get(key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def put_many(self, pairs: dict[bytes, bytes]) -> None:
+        for key, value in pairs.items():
+            self.put(key, value)
+
+    def delete_many(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            self.delete(key)
+
+    def scan(self, start: bytes, end: bytes, limit: int) -> Pairs:
+        return self.client.scan(start, end, limit).needed()
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        self.client.delete_range(start, end).needed()
 
 
 @contextmanager
@@ -121,6 +157,11 @@ def opened(name: str, pds: Sequence[str], tls: Tls | None) -> Iterator[Client]:
         files = tikv.TLSConfig(ca=tls.ca, cert=tls.cert, key=tls.key) if tls else None
         with tikv.RawClient(pds, timeout=WITHIN_S, tls=files) as client:
             yield TikvPython(client)
+        return
+    if name == "ours":
+        context = client_context(tls, protocols=("h2",)) if tls else None
+        with TikvClient(pds, context) as own:
+            yield Own(own)
         return
     assert name == "tikv-client"
     assert tls is None
@@ -132,6 +173,6 @@ def opened(name: str, pds: Sequence[str], tls: Tls | None) -> Iterator[Client]:
         text=True,
     ) as process:
         try:
-            yield TikvClient(process, pds)
+            yield TikvClientChild(process, pds)
         finally:
             process.kill()
