@@ -57,6 +57,7 @@ class Store:
 
     id: int
     address: str = ""
+    announced: str = ""  # what PD names; the address, unless a test wants a lie
     up: bool = True
     stalled_until: float = 0.0
 
