@@ -1,8 +1,8 @@
 """TiKV keeps its promise to the load's client, and to it alone: a check before and after a load.
 
-`python -m loadgen.clients.tikv_check --pd ... --ca ... --cert ... --key ...` on a load host. In every
-region a key is written, read, swapped, scanned and deleted; strangers must get nowhere. Prints
-what was found as JSON, or what is wrong, where, and what to do. It leaves nothing behind.
+`python -m loadgen.clients.tikv_check --pd ... --ca ... --cert ... --key ...` on a load host.
+In every region a key is written, read, swapped, scanned and deleted; strangers must get nowhere.
+Prints what was found as JSON, or what is wrong, where, and what to do. It leaves nothing behind.
 """
 
 from __future__ import annotations
