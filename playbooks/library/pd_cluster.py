@@ -22,7 +22,7 @@ description:
   - With O(spread) off it only looks, as after a load, which may have split regions of its own.
 options:
   unit: {type: str, required: true, description: The local store's unit, for the report.}
-  endpoints: {type: list, elements: str, required: true, description: Address and port of PD's members.}
+  endpoints: {type: list, elements: str, required: true, description: Where PD answers.}
   ca: {type: path, required: true, description: The CA's certificate.}
   cert: {type: path, required: true, description: A certificate of that CA.}
   key: {type: path, required: true, description: Its key.}
@@ -73,7 +73,7 @@ def moves(leaders: dict[int, int], regions: dict[int, list[int]], stores: list[i
 
     `leaders`: region -> store now; `regions`: region -> stores that have a replica of it.
     """
-    held = Counter({store: 0 for store in stores} | Counter(leaders.values()))
+    held = Counter(dict.fromkeys(stores, 0) | Counter(leaders.values()))
     highest = math.ceil(len(leaders) / len(stores))
     lowest = len(leaders) // len(stores)
     chosen: dict[int, int] = {}

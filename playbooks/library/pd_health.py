@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Waits until PD has quorum and a leader, sets what it may move, and reads back what it runs with."""
+"""Waits until PD has quorum and a leader, sets what it may move, and reads its settings back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ description:
     its API where they differ.
 options:
   unit: {type: str, required: true, description: The local member's unit.}
-  endpoints: {type: list, elements: str, required: true, description: Address and port of all members.}
+  endpoints: {type: list, elements: str, required: true, description: Where PD answers.}
   ca: {type: path, required: true, description: The CA's certificate.}
   cert: {type: path, required: true, description: A certificate of that CA.}
   key: {type: path, required: true, description: Its key.}

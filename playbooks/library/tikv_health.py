@@ -26,7 +26,7 @@ short_description: Check the store of one host and read its configuration back
 description: Asks over mutual TLS only, the store on its status port and PD for its version.
 options:
   unit: {type: str, required: true, description: The store's unit.}
-  endpoints: {type: list, elements: str, required: true, description: Address and port of PD's members.}
+  endpoints: {type: list, elements: str, required: true, description: Where PD answers.}
   ca: {type: path, required: true, description: The CA's certificate.}
   cert: {type: path, required: true, description: A certificate of that CA.}
   key: {type: path, required: true, description: Its key.}

@@ -52,7 +52,9 @@ def request(
     finally:
         connection.close()
     if reply.status != 200:
-        raise NotYet(f"{endpoint} answers {method} {path} with {reply.status}: {text.strip()[:300]}")
+        raise NotYet(
+            f"{endpoint} answers {method} {path} with {reply.status}: {text.strip()[:300]}"
+        )
     return text
 
 

@@ -66,11 +66,6 @@ class Bundle:
         return any(use.substituted for use in self.uses)
 
     @property
-    def versions(self) -> frozenset[str]:
-        """What members may answer as: the target's version, and those of its parts (PD's)."""
-        return frozenset({self.version, *(use.version for use in self.uses)})
-
-    @property
     def reasons(self) -> tuple[str, ...]:
         """Why something else than the pinned artifact was taken, each reason once."""
         return tuple(dict.fromkeys(use.reason for use in self.uses if use.reason))

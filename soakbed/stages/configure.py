@@ -257,7 +257,7 @@ def _ready(
         for _, topics in sorted(outcome.returned.items())
         for member, settings in topics.get("effective", {}).items()
     }
-    version = _told_version(target, bundle, effective)
+    version = _version(target, bundle, effective)
     limits = [f"{host}: {limit}" for host, found in installed.items() for limit in found["limits"]]
     return ReadyTarget(
         target=target,
@@ -283,34 +283,37 @@ def _endpoints(testbed: Testbed, target: str) -> tuple[str, ...]:
     )
 
 
-def _told_version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]) -> str:
-    """The version that answers, which must be the one pushed: every figure carries its name.
+def _version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]) -> str:
+    """What answers must be what was pushed, or every figure would carry the wrong name.
 
-    What did not say its version before it ran (a stand-in of the user's) is taken at its
-    members' word.
+    A stand-in that could not be asked on the controller has the version that its members tell.
     """
     if not effective:
         raise ConfigureError(
             f"no member of {target} told its configuration",
             remedy="run the same command again; if it stays so, read the play's log",
         )
-    told = {member: settings.get("version", "") for member, settings in effective.items()}
-    if UNKNOWN not in bundle.versions:
-        for member, version in told.items():
-            if not any(_says(version, pushed) for pushed in bundle.versions):
-                raise ConfigureError(
-                    f"{member} answers as version {version or '(none)'}, {bundle.version} was "
-                    "pushed",
-                    remedy=f"wipe {target} and configure it again",
-                )
-    if bundle.version != UNKNOWN:
-        return bundle.version
-    own = {version for member, version in told.items() if member.endswith(f"-{target}")}
-    return own.pop() if len(own) == 1 and "" not in own else UNKNOWN
+    told_last = ""
+    for member, settings in sorted(effective.items()):
+        told, pushed = settings.get("version", ""), _pushed(member, bundle)
+        if pushed != UNKNOWN and not _says(told, pushed):
+            raise ConfigureError(
+                f"{member} answers as version {told or '(none)'}, {pushed} was pushed",
+                remedy=f"wipe {target} and configure it again",
+            )
+        told_last = told
+    return (told_last or UNKNOWN) if bundle.version == UNKNOWN else bundle.version
+
+
+def _pushed(member: str, bundle: Bundle) -> str:
+    """The version of the program that a member runs: PD and TiKV may be of two."""
+    if member.endswith("-pd"):
+        return next((use.version for use in bundle.uses if use.name == "pd-server"), bundle.version)
+    return bundle.version
 
 
 def _says(told: str, version: str) -> bool:
-    """The version plainly, but of etcd as {"etcdserver": ..., "etcdcluster": ...}."""
+    """Versions are told plainly, but by etcd: {"etcdserver": ..., "etcdcluster": ...}."""
     if told.startswith("{"):
         return bool(json.loads(told).get("etcdserver") == version)
     return told == version
