@@ -241,15 +241,19 @@ def resolve(
                     )
             for line in dict.fromkeys(manifests.story):
                 console.print(f"  {line}", markup=False, highlight=False)
+    changed = _written(pins_file, resolved, renew=renew)
+    for name, new in resolved.items():
+        word = "written" if name in changed else "as pinned"
+        console.print(f"{word}: {name} {new.sha256} ({bytes_text(new.length)})", soft_wrap=True)
+
+
+def _written(pins_file: Path, resolved: dict[str, Resolved], *, renew: bool) -> list[str]:
     try:
-        changed = write_resolved(pins_file, resolved, renew=renew)
+        return write_resolved(pins_file, resolved, renew=renew)
     except OSError as error:
         problem = error.strerror or str(error)
         remedy = "give yourself the right to write it"
         raise SpecError([Mistake(str(pins_file), "sha256", "", problem, remedy)]) from error
-    for name, new in resolved.items():
-        word = "written" if name in changed else "as pinned"
-        console.print(f"{word}: {name} {new.sha256} ({bytes_text(new.length)})", soft_wrap=True)
 
 
 def _manifests(pin: UpstreamPin, mirror: str, root: Path | None) -> Manifests:
