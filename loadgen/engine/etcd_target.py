@@ -8,10 +8,10 @@ from loadgen.contract.plan import Plan
 from loadgen.engine.connection import Lane
 from loadgen.engine.etcd_connection import EtcdConnection
 from loadgen.engine.hub import Hub
-from loadgen.engine.protobuf import bytes_field, varint
+from loadgen.engine.protobuf import bytes_field, framed, varint
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
-__all__ = ["EtcdTarget", "framed", "message_maker"]
+__all__ = ["EtcdTarget", "message_maker"]
 
 _SERIALIZABLE = b"\x38\x01"  # RangeRequest.serializable = true
 
@@ -53,19 +53,16 @@ class EtcdTarget:
     def doubt(self) -> None:
         """There is no map that could be stale."""
 
-    def holds(self, key: int, body: bytes | bytearray) -> bool:
-        """Hot: whether a Range reply carries a value that was written under `key`.
+    def answers(self, code: int, body: bytes | bytearray) -> bool:
+        """Hot: whether a Put was answered, or a Range reply carries a value of its key.
 
         Looks for the value where it begins instead of taking the message apart; whatever does
-        not match is then taken apart to say why (`EtcdConnection._misread`).
+        not match is then taken apart to say why (`grpc.misread`).
         """
-        found = body.find(self._value_head + self.values.digits[key] + b"w")
+        if code & 1:
+            return True
+        found = body.find(self._value_head + self.values.digits[code >> 1] + b"w")
         return found > 0 and body.startswith(self.values.filler, found + self._to_filler)
-
-
-def framed(message: bytes) -> bytes:
-    """A gRPC message: not compressed, length, bytes."""
-    return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
 def message_maker(prefix: str, values: Values) -> Callable[[int], bytes]:

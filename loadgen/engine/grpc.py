@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 from loadgen.engine.connection import Op
@@ -14,17 +15,13 @@ __all__ = [
     "CallHeaders",
     "KnownBlocks",
     "MAX_HEADER_BYTES",
-    "PUT",
-    "RANGE",
+    "OwnCall",
     "TABLE_USUAL",
     "lost_by_reset",
     "lost_by_status",
     "misread",
     "status_in",
 ]
-
-RANGE = b"/etcdserverpb.KV/Range"
-PUT = b"/etcdserverpb.KV/Put"
 
 # A reply's headers take some 60 bytes; gRPC's own limit for them is 8 KB, too.
 MAX_HEADER_BYTES = 8192
@@ -59,16 +56,29 @@ class Call:
         self.body += more
 
 
-class CallHeaders:
-    """Header blocks of Range and Put on one connection.
+class OwnCall(Call):
+    """A call of the engine's own; `then` gets its status, what it says of it, and the body."""
 
-    The first call puts its fields into the peer's table; all later ones name them by index,
-    which is 6 bytes for Range. A peer whose table is too small is told everything every time.
+    __slots__ = ("then",)
+
+    def __init__(self, op: Op, then: Callable[[int, str, bytes], None]) -> None:
+        super().__init__(op)
+        self.then = then
+
+
+class CallHeaders:
+    """Header blocks of the calls of one connection, one for each path.
+
+    The first call (`first`, of the first path) puts its fields into the peer's table; all later
+    ones name them by index, which is 6 bytes for the first path. A peer whose table is too small
+    is told everything every time.
     """
 
-    __slots__ = ("first_range", "put", "range")
+    __slots__ = ("blocks", "first")
 
-    def __init__(self, authority: bytes, *, secure: bool, table_bytes: int) -> None:
+    def __init__(
+        self, authority: bytes, paths: Sequence[bytes], *, secure: bool, table_bytes: int
+    ) -> None:
         remember = table_bytes >= TABLE_WANTED
         scheme = indexed(_HTTPS if secure else _HTTP)
         common = (
@@ -79,17 +89,16 @@ class CallHeaders:
         head = indexed(_POST) + scheme
         # A table below the usual size must be acknowledged by the first block (RFC 7541, 4.2).
         opening = integer(table_bytes, 5, 0x20) if table_bytes < TABLE_USUAL else b""
-        self.first_range = (
-            opening + head + literal(_PATH, RANGE, remember=remember) + b"".join(common)
-        )
+        self.first = opening + head + literal(_PATH, paths[0], remember=remember) + b"".join(common)
         if remember:
             # Newest first: te 62, content-type 63, :authority 64, :path 65.
             rest = indexed(_TABLE + 2) + indexed(_TABLE + 1) + indexed(_TABLE)
-            self.range = head + indexed(_TABLE + 3) + rest
+            again = head + indexed(_TABLE + 3) + rest
         else:
             rest = b"".join(common)
-            self.range = self.first_range.removeprefix(opening)
-        self.put = head + literal(_PATH, PUT) + rest
+            again = self.first.removeprefix(opening)
+        others = (head + literal(_PATH, path) + rest for path in paths[1:])
+        self.blocks: tuple[bytes, ...] = (again, *others)
 
 
 def status_in(block: bytes) -> tuple[int | None, str]:

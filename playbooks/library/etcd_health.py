@@ -24,7 +24,7 @@ options:
   key: {type: path, required: true, description: Its key.}
   name: {type: str, required: true, description: Name of the local member.}
   address: {type: str, required: true, description: Address of the local member.}
-  ports: {type: dict, required: true, description: Its ports client, peer and metrics.}
+  ports: {type: dict, required: true, description: "Its ports client, peer, metrics, http."}
   quota_bytes: {type: int, required: true, description: The quota it must report.}
   timeout_s: {type: int, default: 60, description: How long readiness may take.}
 author: [soakbed]
@@ -39,7 +39,7 @@ EXAMPLES = r"""
     key: /etc/soakbed/pki/admin.key
     name: d1
     address: 10.83.17.11
-    ports: {client: 2379, peer: 2380, metrics: 2381}
+    ports: {client: 2379, peer: 2380, metrics: 2381, http: 2382}
     quota_bytes: 8589934592
 """
 RETURN = r"""
@@ -102,7 +102,7 @@ def effective(given: dict, tls: ssl.SSLContext, quota: int) -> dict[str, str]:
     settings = {k: v for k, v in sorted(environment.items()) if k.startswith("ETCD_")}
     if settings.get("ETCD_UNSAFE_NO_FSYNC") != "false":
         raise NotYet("the running member does not say that it syncs its log")
-    _, version = https_get(given["address"], int(given["ports"]["client"]), "/version", tls)
+    _, version = https_get(given["address"], int(given["ports"]["http"]), "/version", tls)
     return {**settings, "version": version.strip(), "quota_backend_bytes": str(quota)}
 
 

@@ -18,7 +18,7 @@ from soakbed.adapters.debian import Deb, DebianArchive, upstream_version
 from soakbed.errors import Unavailable
 from soakbed.records.run import ArtifactUse
 
-__all__ = ["DebianPackages"]
+__all__ = ["DebianPackages", "deb_name", "noted_debs"]
 
 
 class DebianPackages:
@@ -68,7 +68,7 @@ class DebianPackages:
                 debs := self._named_debs(folder, tried, allow_substitute=allow_substitute)
             ):
                 return debs, "named"
-            if cached := _noted_debs(noted, pin):
+            if cached := _whole(noted_debs(noted, pin)):
                 return cached, "cache:debian"
             archive = DebianArchive(self._cache / "apt", mirror=self._mirror, arch=self._arch)
             debs = archive.fetch(sorted(pin.packages), release=pin.release, into=folder)
@@ -89,9 +89,9 @@ class DebianPackages:
         assert self._named is not None  # asked only then
         debs = []
         for package, wanted in sorted(self._debian.packages.items()):
-            version = wanted.version.split(":", 1)[-1]
             pinned = UpstreamFile(
-                name=f"{package}_{version}_{self._arch}.deb", sha256=wanted.sha256[self._arch]
+                name=deb_name(package, wanted.version, self._arch),
+                sha256=wanted.sha256[self._arch],
             )
             file = folder / pinned.name
             try:
@@ -120,14 +120,23 @@ def _pin_hash(pin: DebianPin) -> str:
     return hashlib.sha256(pin.model_dump_json().encode()).hexdigest()
 
 
-def _noted_debs(noted: Path, pin: DebianPin) -> list[Deb]:
-    """The set that was fetched for exactly this pin, if every file of it is whole."""
+def deb_name(package: str, version: str, arch: str) -> str:
+    """A package file's name, which leaves the epoch of its version out."""
+    return f"{package}_{version.split(':', 1)[-1]}_{arch}.deb"
+
+
+def noted_debs(noted: Path, pin: DebianPin) -> list[Deb]:
+    """The set that was fetched for exactly this pin, whole or not."""
     if not noted.is_file():
         return []
     note = json.loads(noted.read_text())
     if note["pin"] != _pin_hash(pin):
         return []
-    debs = [Deb(row[0], row[1], noted.parent / row[2], row[3]) for row in note["debs"]]
+    return [Deb(row[0], row[1], noted.parent / row[2], row[3]) for row in note["debs"]]
+
+
+def _whole(debs: list[Deb]) -> list[Deb]:
+    """The same set, if every file of it is as it came."""
     whole = all(deb.file.is_file() and sha256_of(deb.file) == deb.sha256 for deb in debs)
     return debs if whole else []
 

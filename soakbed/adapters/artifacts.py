@@ -190,6 +190,8 @@ class CachedArtifacts:
         """Bring one file into the cache; returns its origin, "" if no source has it."""
         url = pin.base_url + wanted.name
         if not wanted.sha256:
+            if search.named and search.named.url:
+                url = f"{search.named.url}/{wanted.name}"
             search.tried.append(
                 f"{url}: {unanswered(url) or 'answers'}; not downloaded, for artifacts.yml has no "
                 "sha256 for it yet"

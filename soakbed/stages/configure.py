@@ -317,7 +317,7 @@ def _version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, s
                 remedy=f"wipe {target} and configure it again",
             )
         told_last = told
-    return told_last if bundle.version == UNKNOWN else bundle.version
+    return (told_last or UNKNOWN) if bundle.version == UNKNOWN else bundle.version
 
 
 def _pushed(member: str, bundle: Bundle) -> str:

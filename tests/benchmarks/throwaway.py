@@ -196,6 +196,7 @@ class Etcd(Process):
     binary: Binary = field(default_factory=find_etcd)
     port: int = 0
     peer_port: int = 0
+    http_port: int = 0
     pki: Pki | None = None
     extra: tuple[str, ...] = ()
 
@@ -208,12 +209,16 @@ class Etcd(Process):
         """Start it and wait until it says that it serves clients."""
         self.port = self.port or free_port()
         self.peer_port = self.peer_port or free_port()
+        self.http_port = self.http_port or free_port()
         scheme = "http" if self.pki is None else "https"
         client, peer = f"{scheme}://{self.endpoint}", f"{scheme}://127.0.0.1:{self.peer_port}"
         words = ["--name", "e1", "--data-dir", str(self.folder / "data"),
                  "--listen-client-urls", client, "--advertise-client-urls", client,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                 "--initial-cluster", f"e1={peer}", "--log-level", "warn"]  # fmt: skip
+                 "--initial-cluster", f"e1={peer}", "--log-level", "warn",
+                 # As the role's tuned profile: gRPC by its own server, HTTP on another port.
+                 "--listen-client-http-urls", f"{scheme}://127.0.0.1:{self.http_port}",
+                 ]  # fmt: skip
         for kind in ("", "peer-") if self.pki is not None else ():
             assert self.pki is not None
             words += [f"--{kind}client-cert-auth", f"--{kind}trusted-ca-file",

@@ -53,6 +53,13 @@ def test_etcd_is_kept_from_its_small_quota_and_from_forgetting(etcd_environment)
     assert etcd_environment["ETCD_UNSAFE_NO_FSYNC"] == "false"
 
 
+def test_tuned_etcd_serves_grpc_apart_from_http_and_stock_as_it_comes(etcd_environment, tmp_path):
+    stock = settings(rendered(tmp_path / "stock", "etcd", profile="stock")["etcd.env"], "=")
+    http = etcd_environment["ETCD_LISTEN_CLIENT_HTTP_URLS"]
+    assert http.endswith(":2382") and http != etcd_environment["ETCD_LISTEN_CLIENT_URLS"]
+    assert "ETCD_LISTEN_CLIENT_HTTP_URLS" not in stock
+
+
 def test_every_member_of_etcd_is_named_to_the_others(etcd_environment):
     assert etcd_environment["ETCD_INITIAL_CLUSTER"] == ",".join(
         f"{name}=https://{address}:2380" for name, address in HOSTS.items()

@@ -119,7 +119,7 @@ def test_configuring_etcd_again_changes_nothing(bench):
 
 
 def test_no_port_of_etcd_answers_a_client_without_a_certificate(bench):
-    refuses_strangers(bench, {2379, 2380, 2381})
+    refuses_strangers(bench, {2379, 2380, 2381, 2382})
 
 
 def test_the_metrics_port_answers_a_client_with_a_certificate(bench):

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from loadgen.contract.window import CAUSES
 from loadgen.engine import http2, protobuf
-from loadgen.engine.etcd_target import framed, message_maker
+from loadgen.engine.etcd_connection import PUT, RANGE
+from loadgen.engine.etcd_target import message_maker
 from loadgen.engine.grpc import CallHeaders, lost_by_status, status_in
 from loadgen.engine.hpack import decode, indexed, literal
 from loadgen.engine.http2 import HEAD, SendWindows, read_settings
 from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
-from loadgen.engine.protobuf import bytes_field, fields_of, range_value, varint
+from loadgen.engine.protobuf import bytes_field, fields_of, framed, range_value, varint
 from loadgen.keyspace import Values, key_bytes
 
 
@@ -70,14 +71,14 @@ def test_what_is_not_grpc_is_a_protocol_error(block):
 
 
 def test_the_first_call_says_all_and_plain_headers_say_all_every_time():
-    headers = CallHeaders(b"10.0.0.1:2379", secure=True, table_bytes=0)
-    said = dict(decode(headers.put))
+    headers = CallHeaders(b"10.0.0.1:2379", (RANGE, PUT), secure=True, table_bytes=0)
+    said = dict(decode(headers.blocks[1]))
     assert said[":path"] == "/etcdserverpb.KV/Put"
     assert said[":authority"] == "10.0.0.1:2379"
     assert (said["content-type"], said["te"]) == ("application/grpc", "trailers")
-    remembered = CallHeaders(b"10.0.0.1:2379", secure=True, table_bytes=4096)
-    assert dict(decode(remembered.first_range)) == dict(decode(headers.range))
-    assert len(remembered.range) == 6
+    remembered = CallHeaders(b"10.0.0.1:2379", (RANGE, PUT), secure=True, table_bytes=4096)
+    assert dict(decode(remembered.first)) == dict(decode(headers.blocks[0]))
+    assert len(remembered.blocks[0]) == 6
 
 
 @given(key=st.integers(0, 10**12 - 1), size=st.integers(33, 3000))

@@ -245,7 +245,7 @@ def test_a_pin_without_sha256_and_a_mirror_out_of_reach_says_so(make):
 
 
 def test_a_url_is_not_believed_where_no_sha256_is_pinned(make, upstream):
-    with pytest.raises(Unavailable, match="not downloaded"):
+    with pytest.raises(Unavailable, match=rf"{upstream.url}pd-.*: answers; not downloaded"):
         bundle(make(named=upstream.url, resolved=False, url="http://127.0.0.1:9/"))
     assert upstream.files == []
 
