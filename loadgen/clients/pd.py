@@ -24,9 +24,11 @@ from loadgen.engine.pd_messages import (
 )
 from loadgen.engine.protobuf import Fields, bytes_field, fields_of, uint_field
 
-__all__ = ["GET_ALL_STORES", "PdClient", "Store", "stores_in"]
+__all__ = ["LOGICAL_BITS", "PdClient", "Store", "stores_in", "timestamp_in"]
 
 GET_ALL_STORES = b"/pdpb.PD/GetAllStores"
+TSO = b"/pdpb.PD/Tso"  # a stream; of one request, if the client ends it
+LOGICAL_BITS = 18
 STATES = ("Up", "Offline", "Tombstone")
 PAUSE_S = 0.05
 REGIONS_AT_ONCE = 256
@@ -89,6 +91,15 @@ class PdClient:
             until,
         )
 
+    def timestamp(self, until: float) -> int:
+        """A moment later than every one that PD gave before, as transactions count time."""
+        return self._asked(
+            TSO,
+            lambda cluster: bytes_field(1, uint_field(1, cluster)) + uint_field(2, 1),
+            timestamp_in,
+            until,
+        )
+
     def _asked(
         self, path: bytes, ask: Callable[[int], bytes], read: Callable[[bytes], Read], until: float
     ) -> Read:
@@ -139,6 +150,15 @@ class PdClient:
         if channel is None:
             channel = self._channels[address] = GrpcChannel(address, self._context)
         return channel.call(path, message, until=until)
+
+
+def timestamp_in(body: bytes) -> int:
+    """What TsoResponse says. Raises TargetProtocolError."""
+    moment = Fields(Fields(body).data(3))
+    physical_ms, logical = moment.number(1), moment.number(2)
+    if not physical_ms:
+        raise TargetProtocolError("PD gave no timestamp")
+    return (physical_ms << LOGICAL_BITS) + logical
 
 
 def stores_in(body: bytes) -> list[Store]:

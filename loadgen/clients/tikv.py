@@ -7,34 +7,23 @@ whose connection broke again without a word; not `tikv-client`, which has no TLS
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from time import monotonic, sleep
+from collections.abc import Sequence
+from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from loadgen.clients.grpc_call import CallLost, GrpcChannel
+from loadgen.clients.grpc_call import CallLost
 from loadgen.clients.pd import PdClient
-from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
-from loadgen.engine.pd_messages import RegionFound
+from loadgen.clients.region_calls import OK, Ask, RegionCalls, Result, TikvFailed, ended
+from loadgen.engine.outcome import FAILED, UNKNOWN, Lost
 from loadgen.engine.protobuf import Fields, bytes_field, fields_of, uint_field
-from loadgen.engine.tikv_errors import Follow, verdict_on
-from loadgen.engine.tikv_regions import context
 
-__all__ = ["OK", "Result", "Swap", "TikvClient", "TikvFailed"]
+__all__ = ["DEADLINE_S", "OK", "Result", "Swap", "TikvClient", "TikvFailed"]
 
-OK = "ok"
 DEADLINE_S = 5.0
-# As often as the store says "elsewhere" or "later"; each is told in Result.followed.
-MAX_FOLLOWED = 16
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.01, 0.5
 SCAN_PAGE = 512
 
 Pairs = list[tuple[bytes, bytes]]
-
-
-class TikvFailed(Exception):
-    """A call that had to end ok did not."""
 
 
 class Swap(NamedTuple):
@@ -42,43 +31,6 @@ class Swap(NamedTuple):
 
     swapped: bool
     previous: bytes | None
-
-
-class Result(NamedTuple):
-    """How a call ended (design.md D7), and what it brought.
-
-    `failed` is surely not applied, `unknown` may have been; `cause` is one of window.CAUSES.
-    `followed`: what stores said before, each a refusal that proposed nothing.
-    """
-
-    outcome: str
-    value: Any = None
-    cause: str = ""
-    text: str = ""
-    followed: tuple[str, ...] = ()
-
-    def needed(self) -> Any:  # noqa: ANN401  (each call says what its value is)
-        """The value. Raises TikvFailed unless the outcome is ok."""
-        if self.outcome != OK:
-            raise TikvFailed(f"{self.outcome}, {self.cause}: {self.text}")
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    """A command: `rest` is the request behind its context; what to read in a reply that is well.
-
-    With `end_field` it is of a range up to `end`, cut where the region ends; what comes of it is
-    then (what was read, where it was cut).
-    """
-
-    method: str
-    key: bytes
-    rest: bytes
-    read: Callable[[bytes], Any]
-    write: bool
-    end: bytes = b""
-    end_field: int = 0
 
 
 class TikvClient:
@@ -102,13 +54,14 @@ class TikvClient:
         deadline_s: float = DEADLINE_S,
         atomic: bool = False,
     ) -> None:
-        self.pd = PdClient(endpoints, tls)
         self.deadline_s = deadline_s
-        self._tls = tls
+        self._calls = RegionCalls(endpoints, tls)
         self._for_cas = int(atomic)
-        self._regions: list[RegionFound] = []
-        self._addresses: dict[int, str] = {}
-        self._channels: dict[str, GrpcChannel] = {}
+
+    @property
+    def pd(self) -> PdClient:
+        """PD, as this client asks it."""
+        return self._calls.pd
 
     def __enter__(self) -> TikvClient:
         return self
@@ -123,9 +76,7 @@ class TikvClient:
 
     def close(self) -> None:
         """Hang up on everybody."""
-        self.pd.close()
-        for channel in self._channels.values():
-            channel.close()
+        self._calls.close()
 
     # -- calls on one key ------------------------------------------------------------------
 
@@ -133,20 +84,20 @@ class TikvClient:
         """The value, None when there is no such key."""
 
         def read(body: bytes) -> bytes | None:
-            reply = Fields(body)
+            reply = _well(body)
             return None if reply.number(4) else reply.data(3)
 
-        return self._run(_Ask("RawGet", key, bytes_field(2, key), read, write=False))
+        return self._run(Ask("RawGet", key, bytes_field(2, key), read, write=False))
 
     def put(self, key: bytes, value: bytes) -> Result:
         """Write a value."""
         rest = bytes_field(2, key) + bytes_field(3, value) + uint_field(6, self._for_cas)
-        return self._run(_Ask("RawPut", key, rest, _nothing, write=True))
+        return self._run(Ask("RawPut", key, rest, _nothing, write=True))
 
     def delete(self, key: bytes) -> Result:
         """Delete a key; one that is not there is no error."""
         rest = bytes_field(2, key) + uint_field(4, self._for_cas)
-        return self._run(_Ask("RawDelete", key, rest, _nothing, write=True))
+        return self._run(Ask("RawDelete", key, rest, _nothing, write=True))
 
     def compare_and_swap(self, key: bytes, expected: bytes | None, value: bytes) -> Result:
         """Write `value` if the key holds `expected` (None: if it is not there); a Swap."""
@@ -154,10 +105,10 @@ class TikvClient:
         rest += uint_field(4, 1) if expected is None else bytes_field(5, expected)
 
         def read(body: bytes) -> Swap:
-            reply = Fields(body)
+            reply = _well(body)
             return Swap(bool(reply.number(3)), None if reply.number(4) else reply.data(5))
 
-        return self._run(_Ask("RawCompareAndSwap", key, rest, read, write=True))
+        return self._run(Ask("RawCompareAndSwap", key, rest, read, write=True))
 
     # -- calls on a range: one region after the other --------------------------------------
 
@@ -168,7 +119,7 @@ class TikvClient:
         while len(found) < limit:
             size = min(SCAN_PAGE, limit - len(found))
             rest = bytes_field(2, start) + uint_field(3, size)
-            ask = _Ask("RawScan", start, rest, _pairs, write=False, end=end, end_field=7)
+            ask = Ask("RawScan", start, rest, _pairs, write=False, end=end, end_field=7)
             page = self._run(ask)
             followed += page.followed
             if page.outcome != OK:
@@ -189,7 +140,7 @@ class TikvClient:
         begun = False
         while True:
             rest = bytes_field(2, start)
-            ask = _Ask("RawDeleteRange", start, rest, _nothing, write=True, end=end, end_field=3)
+            ask = Ask("RawDeleteRange", start, rest, _nothing, write=True, end=end, end_field=3)
             part = self._run(ask)
             followed += part.followed
             if part.outcome != OK:
@@ -202,121 +153,22 @@ class TikvClient:
 
     # -- the way to a region ----------------------------------------------------------------
 
-    def _run(self, ask: _Ask) -> Result:
-        """One call to the region of its key, and after a refusal to where the store points."""
+    def _run(self, ask: Ask) -> Result:
         until = monotonic() + self.deadline_s
         followed: list[str] = []
-        try:
-            return Result(OK, self._tried(ask, followed, until), followed=tuple(followed))
-        except CallLost as lost:
-            outcome, cause = lost.lost
-            if outcome == UNKNOWN and not ask.write:
-                outcome = FAILED  # a read applies nothing
-            return Result(outcome, None, cause, str(lost), tuple(followed))
-        except TargetProtocolError as error:
-            outcome = UNKNOWN if ask.write else FAILED
-            return Result(outcome, None, "protocol", str(error), tuple(followed))
-
-    def _tried(self, ask: _Ask, followed: list[str], until: float) -> Any:  # noqa: ANN401
-        path = f"/tikvpb.Tikv/{ask.method}".encode()
-        while True:
-            region = self._region(ask.key, until)
-            upto = min(filter(None, (ask.end, region.end)), default=b"")
-            cut = bytes_field(ask.end_field, upto) if ask.end_field and upto else b""
-            body = self._sent(region, path, ask.rest + cut, until)
-            reply = Fields(body)
-            if 1 in reply:
-                self._follow(region, reply.data(1), followed, write=ask.write, until=until)
-                continue
-            if ask.method != "RawScan" and reply.data(2):
-                text = reply.data(2).decode(errors="replace")
-                raise CallLost(Lost(UNKNOWN, "other"), text)
-            value = ask.read(body)
-            return (value, upto) if ask.end_field else value
-
-    def _region(self, key: bytes, until: float) -> RegionFound:
-        for region in self._regions:
-            if region.start <= key and (not region.end or key < region.end):
-                return region
-        self._learn(self.pd.regions(key, until))
-        for region in self._regions:
-            if region.start <= key and (not region.end or key < region.end):
-                return region
-        raise CallLost(Lost(FAILED, "cluster_down"), f"PD knows no region of key {key!r}")
-
-    def _learn(self, told: Sequence[RegionFound]) -> None:
-        """Take regions in, and forget every other that they overlap."""
-        for new in told:
-            self._regions = [
-                old
-                for old in self._regions
-                if (old.end and old.end <= new.start) or (new.end and new.end <= old.start)
-            ]
-            self._regions.append(new)
-
-    def _forget(self, region: RegionFound) -> None:
-        self._regions = [known for known in self._regions if known.id != region.id]
-
-    def _sent(self, region: RegionFound, path: bytes, rest: bytes, until: float) -> bytes:
-        """The reply of the region's leader. Raises CallLost; the region is then asked for anew."""
-        try:
-            if region.leader is None:
-                raise CallLost(Lost(FAILED, "cluster_down"), f"region {region.id} has no leader")
-            store = region.leader.store_id
-            if store not in self._addresses:
-                self._addresses[store] = self.pd.store_address(store, until)
-            address = self._addresses[store]
-            if address not in self._channels:
-                self._channels[address] = GrpcChannel(address, self._tls)
-            message = context(region, region.leader) + rest
-            return self._channels[address].call(path, message, until=until)
-        except CallLost:
-            self._forget(region)
-            if region.leader is not None:
-                self._addresses.pop(region.leader.store_id, None)
-            raise
-
-    def _follow(
-        self,
-        region: RegionFound,
-        refusal: bytes,
-        followed: list[str],
-        *,
-        write: bool,
-        until: float,
-    ) -> None:
-        """Learn from a region error, so that the call can be sent again. Raises CallLost."""
-        text = Fields(refusal).data(1).decode(errors="replace")
-        verdict = verdict_on(refusal, write=write)
-        if not isinstance(verdict, Follow):
-            self._forget(region)
-            raise CallLost(verdict, text)
-        followed.append(text)
-        pause_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** len(followed))
-        if len(followed) > MAX_FOLLOWED or monotonic() + pause_s > until:
-            raise CallLost(Lost(FAILED, "redirect_limit"), text)
-        if verdict.leader is not None:
-            self._learn([region._replace(leader=verdict.leader)])
-            return
-        if verdict.store_moved and region.leader is not None:
-            self._addresses.pop(region.leader.store_id, None)
-        led = [_led_as(new, region) for new in verdict.regions]
-        if verdict.stale or not all(new.leader for new in led):
-            self._forget(region)
-        else:
-            self._learn(led)
-        if not verdict.regions:
-            sleep(pause_s)
+        return ended(lambda: self._calls.call(ask, followed, until), followed, write=ask.write)
 
 
-def _led_as(new: RegionFound, old: RegionFound) -> RegionFound:
-    """A region that a store told of, led by the store that led what it was split from."""
-    store = old.leader.store_id if old.leader else 0
-    return new._replace(leader=next((p for p in new.peers if p.store_id == store), None))
+def _well(body: bytes) -> Fields:
+    """A reply that tells of no error in words. Raises CallLost."""
+    reply = Fields(body)
+    if reply.data(2):
+        raise CallLost(Lost(UNKNOWN, "other"), reply.data(2).decode(errors="replace"))
+    return reply
 
 
-def _nothing(_: bytes) -> None:
-    return None
+def _nothing(body: bytes) -> None:
+    _well(body)
 
 
 def _pairs(body: bytes) -> Pairs:

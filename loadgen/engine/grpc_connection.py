@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from loadgen.engine import grpc, http2
 from loadgen.engine.connection import OWN, SETUP, UP, Lane, Op
 from loadgen.engine.grpc import Call, CallHeaders, OwnCall
+from loadgen.engine.grpc_usual import UsualReply, request_head
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, frame
 from loadgen.engine.http2_connection import Http2Connection
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
@@ -54,7 +55,18 @@ class GrpcConnection(Http2Connection):
     which must be answered before the connection is up.
     """
 
-    __slots__ = ("_came_ns", "_done", "_fits", "_headers", "_sent", "first", "target")
+    __slots__ = (
+        "_came_ns",
+        "_done",
+        "_fits",
+        "_headers",
+        "_heads",
+        "_opened_by",
+        "_sent",
+        "_usual",
+        "first",
+        "target",
+    )
 
     paths: tuple[bytes, ...] = ()
 
@@ -68,7 +80,10 @@ class GrpcConnection(Http2Connection):
         self._sent = hub.recorder.sent
         self._done = hub.recorder.done
         self._came_ns = 0
+        self._usual: UsualReply | None = None
+        self._opened_by = b""
         self._headers: CallHeaders
+        self._heads: tuple[tuple[Callable[..., bytes], int, bytes], ...] = ()
 
     def setup(self) -> None:
         """Our settings; the first call follows when the member has told us its own."""
@@ -79,6 +94,10 @@ class GrpcConnection(Http2Connection):
         """The first call: of the first path, and of the engine's own."""
         secure, named = self.hub.context is not None, self.endpoint.encode()
         self._headers = CallHeaders(named, self.paths, secure=secure, table_bytes=self._table_bytes)
+        self._heads = tuple(
+            (request_head(block).pack, len(block) << 8 | HEADERS, block)
+            for block in self._headers.blocks
+        )
         self.ask(self._headers.first, self.first, self.first_answered)
 
     def ask(self, block: bytes, message: bytes, then: Callable[[int, str, bytes], None]) -> None:
@@ -129,10 +148,13 @@ class GrpcConnection(Http2Connection):
                 self.broken("connection")
 
     def _settle(self, data: bytes) -> None:
-        """Hot: once per frame. Takes whole frames and keeps the rest."""
+        """Takes whole frames, ordinary replies at once and others one by one; keeps the rest."""
         at, size, unpack = 0, len(data), HEAD.unpack_from
         calls = self._calls
         while size - at >= 9:
+            if self._usual is not None and (past := self._usual_replies(data, at)) > at:
+                at = past
+                continue
             word, flags, stream = unpack(data, at)
             end = at + 9 + (word >> 8)
             if end - at > http2.MAX_FRAME_BYTES + 9:
@@ -165,8 +187,29 @@ class GrpcConnection(Http2Connection):
             self.put(http2.window_update(0, self._consumed))
             self._consumed = 0
 
+    def _usual_replies(self, data: bytes, at: int) -> int:
+        """Hot: once per reply. Settles the ordinary replies that stand here; where they end."""
+        usual, calls, fits, done, came_ns = (
+            self._usual, self._calls, self._fits, self._done, self._came_ns,
+        )  # fmt: skip
+        if usual is None or self._block_stream or self._windows.waits():
+            return at
+        while (found := usual.at(data, at)) is not None:
+            stream, begin, end = found
+            call = calls.get(stream)
+            if call is None or call.started or call.op[0] < 0:
+                break
+            code, due, sent, _ = call.op
+            if not fits(code, data[begin:end]):
+                break
+            del calls[stream]
+            done[code & 1].append((due, sent, came_ns))
+            self._consumed += end - begin
+            at = usual.after(end)
+        return at
+
     def _headers_in(self, stream: int, block: bytes, *, ended: int) -> None:
-        """Hot: the first block of a reply, or the trailers that end it."""
+        """The first block of a reply, or the trailers that end it."""
         call = self._calls.get(stream)
         if call is None:
             raise TargetProtocolError("headers of a call that was not made")
@@ -175,6 +218,7 @@ class GrpcConnection(Http2Connection):
             if call.started or known[0] is not None:
                 raise TargetProtocolError("headers out of order")
             call.started = True
+            self._opened_by = block
             return
         del self._calls[stream]
         whole = not self._windows.waits() or not self._abandon(stream)
@@ -189,6 +233,8 @@ class GrpcConnection(Http2Connection):
             and self._fits(code, body)
         ):
             self._done[code & 1].append((due, sent, self._came_ns))
+            if self._usual is None or self._usual.blocks != (self._opened_by, block):
+                self._usual = UsualReply.learned(self._opened_by, block)
         elif known[0] == 0 and not whole:
             self._lost(call, Lost(FAILED, "protocol"))  # nobody can apply half a request
         else:
@@ -257,21 +303,22 @@ class GrpcConnection(Http2Connection):
         return len(batch)
 
     def _send(self, ops: list[Op]) -> None:
-        blocks, sent, message_of = self._headers.blocks, self._sent, self.target.message
+        """Hot: once per batch."""
+        heads, sent, message_of = self._heads, self._sent, self.target.message
+        passes, new_stream = self._windows.passes, self._new_stream
         made = []
         for op in ops:
             code = op[0]
             sent[code & 1] += 1
-            stream = self._new_stream(Call(op))
-            block = blocks[code & 1]
+            stream = new_stream(Call(op))
+            pack, word, block = heads[code & 1]
             message = message_of(code)
             size = len(message)
-            made.append(HEAD.pack(len(block) << 8 | HEADERS, END_HEADERS, stream))
-            made.append(block)
-            if self._windows.passes(size):
-                made.append(HEAD.pack(size << 8, END_STREAM, stream))
+            if passes(size):
+                made.append(pack(word, END_HEADERS, stream, block, size << 8, END_STREAM, stream))
                 made.append(message)
             else:
+                made.append(frame(HEADERS, END_HEADERS, stream, block))
                 self._windows.keep(stream, message)
         self.put(b"".join(made))
         self._send_parts()

@@ -34,7 +34,7 @@ Waiting = TypeVar("Waiting", int, tuple[int, int])
 
 
 class TikvConnection(GrpcConnection):
-    """One call an operation. Its first call is a read of the first key, counted by nobody."""
+    """One call an operation. Its first call is a read that nobody counts."""
 
     __slots__ = ("tikv",)
 
@@ -45,7 +45,11 @@ class TikvConnection(GrpcConnection):
 
     def __init__(self, hub: Hub, lane: Lane, target: TikvTarget) -> None:
         self.tikv = target
-        super().__init__(hub, lane, target, endpoint=lane.endpoint, first=target.message(0))
+        super().__init__(hub, lane, target, endpoint=lane.endpoint, first=b"")
+
+    def _begin(self) -> None:
+        self.first = self.tikv.message(self.tikv.topology.key_led_by(self.lane) << 1)
+        super()._begin()
 
     def first_answered(self, status: int, message: str, body: bytes) -> None:
         """Any answer of a store; a region error is one, too."""

@@ -13,7 +13,7 @@ from loadgen.engine.pd_messages import Peer, RegionFound, peer_of, region_of
 from loadgen.engine.protobuf import Fields, as_bytes, fields_of
 from loadgen.keyspace import KEY_DIGITS
 
-__all__ = ["Follow", "RawReply", "raw_reply", "verdict_on"]
+__all__ = ["RawReply", "Verdict", "raw_reply", "verdict_on"]
 
 NOT_LEADER, REGION_NOT_FOUND, KEY_NOT_IN_REGION, EPOCH_NOT_MATCH = 2, 3, 4, 5
 SERVER_IS_BUSY, STALE_COMMAND, STORE_NOT_MATCH, RAFT_ENTRY_TOO_LARGE = 6, 7, 8, 9
@@ -25,23 +25,25 @@ BUCKET_VERSION_NOT_MATCH, UNDETERMINED_RESULT = 21, 22
 MAX_TOLD = 64  # regions in one EpochNotMatch
 
 
-class Follow(NamedTuple):
-    """Send the operation again: where it is known now, or after PD was asked (`stale`), or later.
+class Verdict(NamedTuple):
+    """What to learn from an error, and how the operation ends; without `lost` it goes on.
 
-    `store_moved` is the store that answers under another's address.
+    It goes where `leader` or `regions` say, or later: after PD was asked if `stale`.
+    `store_moved`: another store answers at the address that was asked.
     """
 
     leader: Peer | None = None
     regions: tuple[RegionFound, ...] = ()
     stale: bool = False
     store_moved: bool = False
+    lost: Lost | None = None
 
 
 # TiKV 6.5 says it in words alone, newer ones as MismatchPeerId; both before anything else.
 _OTHER_PEER = b"mismatch peer id"
 
-_LATER = Follow()
-_STALE = Follow(stale=True)
+_LATER = Verdict()
+_STALE = Verdict(stale=True)
 
 # The store did not propose it: nothing can come of the request.
 _FOLLOWED = {
@@ -105,7 +107,7 @@ def _pairs(message: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def verdict_on(region_error: bytes, *, write: bool) -> Follow | Lost:
+def verdict_on(region_error: bytes, *, write: bool) -> Verdict:
     """What to do about an errorpb.Error. Raises TargetProtocolError on damage."""
     fields = Fields(region_error)
     kinds = [number for number in fields if NOT_LEADER <= number <= UNDETERMINED_RESULT]
@@ -114,18 +116,20 @@ def verdict_on(region_error: bytes, *, write: bool) -> Follow | Lost:
     kind = kinds[0] if kinds else 0
     if kind == NOT_LEADER:
         leader = peer_of(Fields(fields.data(kind)).data(2))
-        return Follow(leader=leader) if leader.id else _STALE
+        return Verdict(leader=leader) if leader.id else _STALE
     if kind == EPOCH_NOT_MATCH:
         current = fields_of(fields.data(kind))
         told = [region_of(as_bytes(value)) for number, value in current if number == 1]
-        return Follow(regions=tuple(told[:MAX_TOLD]), stale=not told)
+        return Verdict(regions=tuple(told[:MAX_TOLD]), stale=not told)
     if kind == STORE_NOT_MATCH:
-        return Follow(stale=True, store_moved=True)
+        return Verdict(stale=True, store_moved=True)
     if kind in _FOLLOWED:
         return _FOLLOWED[kind]
     if kind in _MAYBE_APPLIED:
-        return Lost(UNKNOWN, "other") if write else _MAYBE_APPLIED[kind]
+        verdict = _MAYBE_APPLIED[kind]
+        return verdict._replace(lost=Lost(UNKNOWN, "other")) if write else verdict
     if not kind and fields.data(1).startswith(_OTHER_PEER):
         return _STALE
     # An error of no kind that we know says nothing about whether the write was proposed.
-    return _FINAL.get(kind, Lost(UNKNOWN if write else FAILED, "other"))
+    unsaid = Lost(UNKNOWN if write else FAILED, "other")
+    return Verdict(stale=kind not in _FINAL, lost=_FINAL.get(kind, unsaid))

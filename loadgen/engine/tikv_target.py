@@ -12,7 +12,7 @@ from loadgen.engine.lanes import deal_again, move_idle, rebalance, shares
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, SessionFailed, TargetProtocolError
 from loadgen.engine.protobuf import message_in
 from loadgen.engine.tikv_connection import TikvBatchConnection, TikvConnection
-from loadgen.engine.tikv_errors import Follow, raw_reply, verdict_on
+from loadgen.engine.tikv_errors import Verdict, raw_reply, verdict_on
 from loadgen.engine.tikv_requests import RawMessages
 from loadgen.engine.tikv_stream import TikvStreamConnection
 from loadgen.engine.tikv_topology import Topology
@@ -131,13 +131,13 @@ class TikvTarget:
 
     # Redirects.
 
-    def _refused(self, ops: list[Op], verdict: Follow | Lost) -> None:
+    def _refused(self, ops: list[Op], verdict: Verdict) -> None:
         """A region error: the operations end, or go on where the region is now."""
-        if isinstance(verdict, Lost):
-            self._lost(ops, verdict)
+        here = self._learn(ops[0][0], verdict)
+        if verdict.lost is not None:
+            self._lost(ops, verdict.lost)
             return
         self.hub.recorder.generator.moved += len(ops)
-        here = self._learn(ops[0][0], verdict)
         for code, due, sent, redirects in ops:
             op = (code, due, sent, redirects + 1)
             lane = self.lane_of(code)
@@ -151,7 +151,7 @@ class TikvTarget:
             else:
                 self._lost([op], Lost(FAILED, "cluster_down"))
 
-    def _learn(self, code: int, told: Follow) -> bool:
+    def _learn(self, code: int, told: Verdict) -> bool:
         """Take in what a store said; whether it said where to send the operation now."""
         topology, region = self.topology, self._find(code >> 1)
         if told.store_moved:

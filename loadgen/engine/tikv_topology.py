@@ -132,6 +132,13 @@ class Topology:
         region.stale = True
         self._ask_store(region.leader.store_id)
 
+    def key_led_by(self, lane: Lane) -> int:
+        """A key that the lane's store serves; the first one when it serves none."""
+        for first, region in zip(self.map.firsts, self.map.regions, strict=True):
+            if region.lane is lane:
+                return first
+        return 0
+
     # Stores.
 
     def _lane_of_store(self, store_id: int) -> Lane:

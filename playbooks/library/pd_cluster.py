@@ -32,6 +32,7 @@ options:
   regions: {type: int, required: true, description: Regions to split them into.}
   tolerance: {type: int, default: 1, description: Leaders that a store may be off its share.}
   replicas: {type: int, default: 3, description: Replicas of each region.}
+  evict: {type: str, default: "", description: A store that is to lead nothing; it is restarted.}
   spread: {type: bool, default: true, description: Split and spread, and insist on the outcome.}
   timeout_s: {type: int, default: 120, description: How long each wait may take.}
 author: [soakbed]
@@ -51,7 +52,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 did: {type: list, returned: always, description: What was changed.}
-soakbed: {type: dict, returned: success, description: Regions and leaders, topic topology.}
+soakbed: {type: dict, returned: success, description: Regions and who leads how many, topic spread.}
 """
 
 POLL_S = 0.2
@@ -71,16 +72,20 @@ def split_keys(prefix: str, keys: int, regions: int) -> list[str]:
 def moves(leaders: dict[int, int], regions: dict[int, list[int]], stores: list[int]) -> dict:
     """Region -> store whose leader it becomes, so that stores lead evenly; as few as will do.
 
-    `leaders`: region -> store now; `regions`: region -> stores that have a replica of it.
+    `leaders`: region -> store now; `regions`: region -> stores that have a replica of it;
+    `stores`: those that are to lead, the others give up what they have.
     """
     held = Counter(dict.fromkeys(stores, 0) | Counter(leaders.values()))
     highest = math.ceil(len(leaders) / len(stores))
     lowest = len(leaders) // len(stores)
     chosen: dict[int, int] = {}
     for region, store in sorted(leaders.items()):
-        poorest = min(regions[region], key=lambda other: (held[other], other))
+        able = [other for other in regions[region] if other in stores]
+        if not able:
+            continue
+        poorest = min(able, key=lambda other: (held[other], other))
         uneven = held[store] > highest or held[poorest] < lowest
-        if uneven and held[store] - held[poorest] > 1:
+        if store not in stores or (uneven and held[store] - held[poorest] > 1):
             chosen[region] = poorest
             held[store] -= 1
             held[poorest] += 1
@@ -105,8 +110,9 @@ class Cluster:
             self.wait(self.all_split)
             self.wait(self.replicated)
             self.scatter()
-        self.wait(lambda: self.spread(stores))
-        return self.wait(lambda: self.placement(stores))
+        leading = {id_: place for id_, place in stores.items() if place != self.given["evict"]}
+        self.wait(lambda: self.spread(leading))
+        return self.wait(lambda: self.placement(leading))
 
     def up(self) -> dict[int, str]:
         """Id and address of every store; raises NotYet unless exactly those asked for are Up."""
@@ -219,6 +225,7 @@ def main() -> None:
         "regions": {"type": "int", "required": True},
         "tolerance": {"type": "int", "default": 1},
         "replicas": {"type": "int", "default": 3},
+        "evict": {"type": "str", "default": ""},
         "spread": {"type": "bool", "default": True},
     }
     module = AnsibleModule(argument_spec=OPTIONS | more)
@@ -230,11 +237,11 @@ def main() -> None:
 
     cluster = Cluster(pd_of(given), given, alive)
     try:
-        topology = cluster.bring_about()
+        spread = cluster.bring_about()
     except (NotYet, RuntimeError) as reason:
         told = report([given["unit"]])
         module.fail_json(msg=f"TiKV is not ready: {reason}\n{told}", did=cluster.did)
-    module.exit_json(changed=bool(cluster.did), did=cluster.did, soakbed={"topology": topology})
+    module.exit_json(changed=bool(cluster.did), did=cluster.did, soakbed={"spread": spread})
 
 
 if __name__ == "__main__":

@@ -257,6 +257,8 @@ def _ready(
         for _, topics in sorted(outcome.returned.items())
         for member, settings in topics.get("effective", {}).items()
     }
+    for member, told in _led(testbed, outcome).items():
+        effective[member] = effective.get(member, {}) | told
     version = _version(target, bundle, effective)
     limits = [f"{host}: {limit}" for host, found in installed.items() for limit in found["limits"]]
     return ReadyTarget(
@@ -281,6 +283,19 @@ def _endpoints(testbed: Testbed, target: str) -> tuple[str, ...]:
         for port in _CLIENT_PORTS[target]
         for host in testbed.of_duty("data")
     )
+
+
+def _led(testbed: Testbed, outcome: PlayOutcome) -> dict[str, dict[str, str]]:
+    """How many regions of TiKV each store led, right before it was called ready."""
+    members = {host.address: f"{host.name}-tikv" for host in testbed.of_duty("data")}
+    return {
+        members[place.rpartition(":")[0]]: {
+            "soakbed.leaders": str(count),
+            "soakbed.regions": str(topics["spread"]["regions"]),
+        }
+        for topics in outcome.returned.values()
+        for place, count in topics.get("spread", {}).get("leaders", {}).items()
+    }
 
 
 def _version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]) -> str:

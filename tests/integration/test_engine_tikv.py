@@ -59,6 +59,17 @@ def happened(double: Double, methods: tuple[str, ...], event: str) -> int:
     return sum(double.count(method, event) for method in methods)
 
 
+def refused(double: Double) -> int:
+    """Requests that a store answered with a region error."""
+    return sum(
+        count
+        for methods in double.counters().values()
+        for events in methods.values()
+        for event, count in events.items()
+        if event.startswith("refused:")
+    )
+
+
 def assert_it_is_what_the_double_saw(spooled: Spooled, double: Double) -> None:
     """Every `ok` write was applied once, no `failed` one ever, and nothing twice."""
     assert_the_sum_is_right(spooled)
@@ -95,22 +106,29 @@ def test_splits_and_leader_moves_under_load_lose_and_double_nothing(double, plan
         double.split(key_bytes(PREFIX, number), tell_pd=turn % 3 > 0)
         double.move_leader(key_bytes(PREFIX, number), 1 + turn % 3, tell_pd=turn % 2 > 0)
         time.sleep(0.2)
-    double.merge(key_bytes(PREFIX, 25))
-    double.replace_peer(key_bytes(PREFIX, 300), 2)
-    double.command("tell_pd")
+    double.command("replace_peer", key=key_bytes(PREFIX, 300).hex(), store=2)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
     assert spooled.causes() == {}
-    refused = [
-        count
-        for methods in double.counters().values()
-        for events in methods.values()
-        for event, count in events.items()
-        if event.startswith("refused:")
-    ]
-    assert spooled.moved() >= sum(refused) > 10
-    if not way:
-        assert spooled.moved() == sum(refused)
+    assert spooled.moved() >= refused(double) > 10
+    if "batch" not in way:
+        assert spooled.moved() == refused(double)
+
+
+def test_after_a_merge_writes_to_what_is_gone_are_unknown_until_pd_is_asked(
+    double, plan, tmp_path, way
+):
+    run = EngineRun(tmp_path, plan(FILL, open_loop(4, 400), **way))
+    time.sleep(3)
+    double.merge(SPLITS[0])
+    spooled = run.finish()
+    assert_it_is_what_the_double_saw(spooled, double)
+    assert set(spooled.causes()) <= {"other"}
+    assert spooled.end.failed == 0
+    assert spooled.end.unknown < 40
+    assert spooled.moved() + spooled.end.unknown > 0
+    last = [window for window in spooled.windows if window.complete][-1]
+    assert last.operations["write"].unknown == 0
 
 
 def test_a_fill_goes_on_through_moves(double, plan, tmp_path, way):
@@ -275,6 +293,14 @@ def test_a_stranger_is_refused(double, plan, throwaway_pki, tmp_path):
     stranger = Pki.make(tmp_path / "stranger").tls()
     trusting = replace(stranger, ca=throwaway_pki.path("ca.crt"))
     spooled = run_engine(tmp_path, replace(plan(FILL), tls=trusting))
+    assert (spooled.exit_code, spooled.end.outcome) == (5, "failed")
+    assert "no endpoint is a PD that leads" in spooled.end.reason
+    assert spooled.end.sent == 0
+
+
+def test_a_store_of_another_ca_is_refused(double, plan, tmp_path):
+    stranger = Pki.make(tmp_path / "stranger").tls()
+    spooled = run_engine(tmp_path, replace(plan(FILL), tls=stranger))
     assert (spooled.exit_code, spooled.end.outcome) == (5, "failed")
     assert "tls" in spooled.end.reason
     assert spooled.end.sent == 0

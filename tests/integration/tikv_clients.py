@@ -26,7 +26,14 @@ from loadgen.contract.plan import Tls
 from loadgen.engine.tls import client_context
 from tests.integration.tikv_client_child import packed, unpacked
 
-__all__ = ["Client", "ClientError", "Own", "TikvClientChild", "TikvPython", "insisting", "opened"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "TikvClientChild",
+    "child_process",
+    "insisting",
+    "opened",
+]
 
 PROJECT = Path(__file__).resolve().parents[2]
 WITHIN_S = 20.0
@@ -65,9 +72,11 @@ class TikvPython:
 class TikvClientChild:
     """`tikv-client` in a child process."""
 
-    def __init__(self, process: subprocess.Popen[str], pds: Sequence[str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], pds: Sequence[str], kind: str = "RawClient"
+    ) -> None:
         self.process = process
-        self.call("connect", list(pds))
+        self.call(kind, list(pds))
 
     def call(self, method: str, *arguments: Any) -> Any:
         assert self.process.stdin is not None
@@ -165,6 +174,13 @@ def opened(name: str, pds: Sequence[str], tls: Tls | None) -> Iterator[Client]:
         return
     assert name == "tikv-client"
     assert tls is None
+    with child_process(pds, "RawClient") as child:
+        yield child
+
+
+@contextmanager
+def child_process(pds: Sequence[str], kind: str) -> Iterator[TikvClientChild]:
+    """`tikv-client`'s RawClient or TransactionClient."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.integration.tikv_client_child"],
         cwd=PROJECT,
@@ -173,6 +189,6 @@ def opened(name: str, pds: Sequence[str], tls: Tls | None) -> Iterator[Client]:
         text=True,
     ) as process:
         try:
-            yield TikvClientChild(process, pds)
+            yield TikvClientChild(process, pds, kind)
         finally:
             process.kill()

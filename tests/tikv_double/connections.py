@@ -25,7 +25,7 @@ def break_connection(peer: str) -> bool:
             if not str(entry.readlink()).startswith("socket:"):
                 continue
             with socket.socket(fileno=os.dup(int(entry.name))) as sock:
-                if sock.family == socket.AF_UNIX:
+                if sock.family == socket.AF_UNIX:  # the event loop's own; it has no address
                     continue
                 host, at = sock.getpeername()[:2]
                 if (host.removeprefix("::ffff:"), at) == (address, port):

@@ -43,7 +43,7 @@ class Lock:
     for_update_ts: int = 0
 
     def expired(self, now: int) -> bool:
-        return (self.start >> 18) + self.ttl < now >> 18
+        return (self.start >> 18) + self.ttl < now >> 18 or not self.ttl
 
     def info(self, key: bytes) -> Any:
         return more.LockInfo(

@@ -65,6 +65,8 @@ def _may_prewrite(mvcc: Mvcc, ask: Any, mutation: Any, action: int) -> None:
         return
     if action == 1:  # DO_PESSIMISTIC_CHECK
         raise TxnRefused(abort="PessimisticLockNotFound")
+    if ask.for_update_ts:
+        return  # TiKV checks nothing of a key that a pessimistic transaction did not lock
     mvcc.refuse_newer(mutation.key, ask.start_version, ask.start_version)
     exists = mvcc.committed(mutation.key, ask.start_version) is not None
     if exists and mutation.op in (INSERT, CHECK_NOT_EXISTS):

@@ -33,6 +33,7 @@ def cluster(pki, serve, monkeypatch):
             "regions": 24,
             "tolerance": 1,
             "replicas": 3,
+            "evict": "",
             "spread": True,
             "timeout_s": 20,
         }
@@ -78,6 +79,13 @@ def test_a_leader_moves_only_to_a_store_that_has_a_replica():
     leaders = dict.fromkeys(range(6), 1)
     chosen = pd_cluster.moves(leaders, {region: [1, 2, 3] for region in leaders}, [1, 2, 3, 4])
     assert 4 not in chosen.values()
+
+
+def test_a_store_that_is_not_to_lead_gives_everything_up():
+    leaders = {region: region % 3 + 1 for region in range(9)}
+    chosen = pd_cluster.moves(leaders, {region: [1, 2, 3] for region in leaders}, [1, 3])
+    held = collections.Counter((leaders | chosen).values())
+    assert (held[2], sorted((held[1], held[3]))) == (0, [4, 5])
 
 
 # ---- the whole way
@@ -152,6 +160,15 @@ def test_looking_only_does_not_split_either(cluster):
     with pytest.raises(pd_api.NotYet, match="23 of 23 splits are not done"):
         made.bring_about()
     assert len(member.map.regions) == 1
+
+
+def test_a_store_about_to_be_restarted_leads_nothing_and_gets_its_share_back(cluster):
+    made, member = cluster()
+    made.bring_about()
+    away, _ = cluster(member, evict=STORES[1])
+    assert away.bring_about() == {"regions": 24, "leaders": {STORES[0]: 12, STORES[2]: 12}}
+    back, _ = cluster(member)
+    assert back.bring_about()["leaders"] == dict.fromkeys(STORES, 8)
 
 
 # ---- stores that are not as they must be

@@ -218,6 +218,18 @@ def test_tikv_is_told_the_keys_of_the_load_and_clients_are_sent_to_pd(places, bu
     assert set(ready.effective) == {f"d{n}-{kind}" for n in (1, 2, 3) for kind in ("pd", "tikv")}
 
 
+def test_how_many_regions_each_store_led_stands_beside_its_settings(places, bundle):
+    answered = tikv_answers()
+    led = {f"{ADDRESSES[host]}:20160": 8 for host in ("d1", "d2", "d3")}
+    answered["d1"]["spread"] = {"regions": 24, "leaders": led}
+    ready, _, _ = configure(places, tikv_bundle(bundle), target="tikv", returned=answered)
+    assert ready.effective["d3-tikv"] == {
+        "version": "6.5.5",
+        "soakbed.leaders": "8",
+        "soakbed.regions": "24",
+    }
+
+
 def test_after_a_load_tikv_is_only_looked_at(places, bundle):
     prepare(places)
     ansible = FakeAnsible({"verify.yml": tikv_answers()})
