@@ -151,7 +151,7 @@ def test_the_page_is_one_file_with_every_ratio_and_asks_the_network_for_nothing(
 
 def test_an_unknown_case_and_a_file_that_is_no_figures_are_exit_code_2(tmp_path, capsys):
     out = tmp_path / "figures.json"
-    assert main(["--only", "tikv", "--out", str(out)]) == 2
+    assert main(["--only", "mysql", "--out", str(out)]) == 2
     assert "no case is called" in capsys.readouterr().err
     out.write_text('{"schema": 1}')
     assert main(["--show", "--out", str(out)]) == 2
