@@ -32,6 +32,12 @@ _SCRATCH = "/var/tmp/soakbed-evidence"
 _TIMEOUT_S = 300
 _STRUCK = b"<secret>"
 _PRIVATE = b"PRIVATE KEY-----"
+# What members write beside their data: who Redis believes holds which slots, and TiKV's whole
+# configuration as it understood it.
+_IN_DATA = {
+    "redis_cluster": ("6379/nodes.conf", "6380/nodes.conf"),
+    "tikv": ("store/last_tikv.toml",),
+}
 # Shorter ones would strike out ordinary words.
 _LEAST_SECRET_CHARS = 8
 
@@ -117,8 +123,7 @@ def _fetch(host: Host, target: str, into: Path, *, shell: Shell, since_s: float)
     """Let the host lay out its evidence, bring it here, and remove it there."""
     shell.run(host, ["rm", "-rf", _SCRATCH])
     limits = (str(int(since_s)), str(MOST_BYTES_PER_FILE))
-    # Where Redis writes who it believes holds which slots.
-    also = [f"{host.data_dir}/{target}/{port}/nodes.conf" for port in (6379, 6380)]
+    also = [f"{host.data_dir}/{target}/{name}" for name in _IN_DATA.get(target, ())]
     command = _python("evidence.py", _SCRATCH, *limits, *also)
     notes: list[str] = json.loads(shell.run(host, command, timeout_s=_TIMEOUT_S).out)
     for file in list(_evidence_in(into)):

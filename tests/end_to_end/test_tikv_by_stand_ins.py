@@ -95,6 +95,6 @@ def test_programs_in_a_folder_are_deployed_pressed_and_named(short_soakbed: Soak
     journals = {path.name for path in (run / "tikv" / "hosts" / "d2").rglob("*.log")}
     assert {"soakbed-pd.log", "soakbed-tikv.log"} <= journals
     kept = {path.name for path in (run / "tikv" / "hosts" / "d2").rglob("*.toml")}
-    assert kept == {"pd.toml", "tikv.toml"}
+    assert kept == {"pd.toml", "tikv.toml", "last_tikv.toml"}
     soakbed.run("teardown")
     assert leftovers(NAME) == []

@@ -127,7 +127,9 @@ def main() -> None:
         print(f"TiKV \nRelease Version:   {VERSION}")
         return
     config = tomllib.loads(asked.config.read_text())
-    Path(config["storage"]["data-dir"], "db").mkdir(parents=True, exist_ok=True)
+    data = Path(config["storage"]["data-dir"])
+    (data / "db").mkdir(parents=True, exist_ok=True)
+    (data / "last_tikv.toml").write_text(asked.config.read_text())
     security = config["security"]
     serving, asking = (
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=security["ca-path"])
