@@ -191,8 +191,10 @@ def test_a_batch_is_right_when_every_pair_is(found, keys, wrong):
     codes = [key << 1 for key in keys]
 
     def reply(of: list[int]) -> bytes:
-        pairs = [kvrpcpb.KvPair(key=key_bytes(PREFIX, key),
-                                value=values.identity(key) + values.filler) for key in of]  # fmt: skip
+        pairs = [
+            kvrpcpb.KvPair(key=key_bytes(PREFIX, key), value=values.identity(key) + values.filler)
+            for key in of
+        ]
         return framed(kvrpcpb.RawBatchGetResponse(pairs=pairs).SerializeToString())
 
     assert requests.batch_answers(codes, reply(keys))
