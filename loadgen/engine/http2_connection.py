@@ -179,7 +179,9 @@ class Http2Connection(Connection):
         self._going = True
         for stream_id in self._unprocessed(last):
             self._windows.forget(stream_id)
-            self._lost(self._calls.pop(stream_id), Lost(FAILED, "connection"))
+            call = self._calls.pop(stream_id, None)
+            if call is not None:  # a call before it may have broken the connection
+                self._lost(call, Lost(FAILED, "connection"))
         if not self._calls:
             self.broken("connection")
 

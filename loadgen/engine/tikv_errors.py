@@ -13,7 +13,7 @@ from loadgen.engine.pd_messages import Peer, RegionFound, peer_of, region_of
 from loadgen.engine.protobuf import Fields, as_bytes, fields_of
 from loadgen.keyspace import KEY_DIGITS
 
-__all__ = ["RawReply", "Verdict", "raw_reply", "verdict_on"]
+__all__ = ["MAX_TOLD", "RawReply", "Verdict", "raw_reply", "verdict_on"]
 
 NOT_LEADER, REGION_NOT_FOUND, KEY_NOT_IN_REGION, EPOCH_NOT_MATCH = 2, 3, 4, 5
 SERVER_IS_BUSY, STALE_COMMAND, STORE_NOT_MATCH, RAFT_ENTRY_TOO_LARGE = 6, 7, 8, 9

@@ -17,12 +17,16 @@ from loadgen.engine import http2
 from loadgen.engine.connection import SETUP, UP, Connection, Op
 from loadgen.engine.etcd_connection import EtcdConnection
 from loadgen.engine.etcd_target import EtcdTarget
+from loadgen.engine.grpc_connection import GrpcConnection
 from loadgen.engine.http2 import frame
 from loadgen.engine.hub import Hub
+from loadgen.engine.pd_messages import Peer, RegionFound
 from loadgen.engine.protobuf import bytes_field
 from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
+from loadgen.engine.tikv_connection import TikvConnection
+from loadgen.engine.tikv_target import TikvTarget
 from loadgen.keyspace import Values
 from loadgen.recorder import Clock, Recorder
 from tests.fuzz import members
@@ -80,7 +84,7 @@ class Bench:
     def in_flight(self) -> list[Op]:
         """Operations the connection and its lanes hold."""
         one = self.connection
-        if isinstance(one, EtcdConnection):
+        if isinstance(one, GrpcConnection):
             ops = [call.op for call in one._calls.values()]
         else:
             assert isinstance(one, RedisConnection)
@@ -142,6 +146,13 @@ def bench(target: str, depth: int = 1) -> Iterator[Bench]:
         etcd = EtcdTarget(hub, made, rank=0, connections=1)
         hub.target = etcd
         connection = EtcdConnection(hub, etcd.lanes[0], etcd, endpoint="127.0.0.1:1")
+    elif target == "tikv":
+        tikv = TikvTarget(hub, made, rank=0, connections=1)
+        hub.target = tikv
+        lane = tikv.topology._stores[1] = tikv.topology._lane("127.0.0.1:1")
+        peers = (Peer(11, 1), Peer(12, 2))
+        tikv.topology.put(RegionFound(1, b"", b"", 1, 1, peers, peers[0]))
+        connection = TikvConnection(hub, lane, tikv)
     else:
         redis = RedisTarget(hub, made, rank=0, connections=1)
         hub.target = redis
@@ -157,7 +168,7 @@ def bench(target: str, depth: int = 1) -> Iterator[Bench]:
 
 
 def greeting(target: str) -> bytes:
-    if target != "etcd":
+    if target == "redis_cluster":
         return b"+PONG\r\n"
     return frame(http2.SETTINGS, 0, 0) + reply(1, b"")
 

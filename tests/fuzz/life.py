@@ -54,6 +54,8 @@ class Life(RuleBasedStateMachine):
     """Keys are never used twice, so a key is an operation; its due time is its number."""
 
     target_name = ""
+    beside = 0  # connections that carry no operation
+    changes: dict[str, object] = {}  # of the plan
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +102,8 @@ class Life(RuleBasedStateMachine):
         endpoints = tuple(f"127.0.0.1:{port}" for port in self.ports)
         keys = Keyspace(KEYS, "k")
         return Plan("r", "s", self.target_name, endpoints, keys, (), None,
-                    value_bytes=VALUE_BYTES, pipeline=DEPTH, connections=2)  # fmt: skip
+                    value_bytes=VALUE_BYTES, pipeline=DEPTH, connections=2,
+                    **self.changes)  # fmt: skip
 
     # Steps both sides take.
 
@@ -345,7 +348,7 @@ class Life(RuleBasedStateMachine):
             assert len(connection._data_left) <= DEPTH * 2 * VALUE_BYTES + 65536
             assert connection.queued or connection.room() <= 0, "free, and nobody knows"
             assert (connection.sock is None) == (connection.fd not in self.hub.connections)
-        assert len(self.hub.connections) <= 2
+        assert len(self.hub.connections) <= 2 + self.beside
 
     def teardown(self) -> None:
         self.source.end()

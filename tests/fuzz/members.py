@@ -24,6 +24,7 @@ class Asked:
     write: bool
     answer: bytes
     stream: int = 0
+    number: int = 0  # of a request on a stream that carries many
 
 
 class Member(Protocol):

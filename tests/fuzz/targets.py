@@ -8,18 +8,22 @@ from collections.abc import Callable
 
 import hiredis
 
+from loadgen.contract.window import CAUSES
 from loadgen.engine.connection import UP
 from loadgen.engine.grpc import KnownBlocks, misread
 from loadgen.engine.hpack import MAX_FIELDS, decode, literal
 from loadgen.engine.http2 import frame
 from loadgen.engine.outcome import TargetProtocolError
-from loadgen.engine.protobuf import fields_of, range_value
+from loadgen.engine.pd_messages import members_in, regions_in, store_in
+from loadgen.engine.protobuf import bytes_field, fields_of, range_value
 from loadgen.engine.redis_target import slot_map_from
 from loadgen.engine.resp import SLOTS, lost_by, redirect_of, value_check
+from loadgen.engine.tikv_errors import MAX_TOLD, raw_reply, verdict_on
 from loadgen.keyspace import Values
 from tests.fuzz.bench import READ, WRITE, Bench, bench
 from tests.fuzz.members import Asked, EtcdMember, Member, RedisMember
-from tests.fuzz.replies import slot_map
+from tests.fuzz.replies import reply, slot_map
+from tests.fuzz.tikv_member import TikvMember
 
 __all__ = ["TARGETS"]
 
@@ -72,6 +76,32 @@ def protobuf(data: bytes) -> None:
         assert value is None or value in data
 
 
+def tikv(data: bytes) -> None:
+    """What PD and TiKV say is refused, or lies within what was said; no operation is lost by it."""
+    for write in (False, True):
+        with contextlib.suppress(TargetProtocolError):
+            verdict = verdict_on(data, write=write)
+            assert verdict.lost is None or verdict.lost.cause in CAUSES
+            assert len(verdict.regions) <= MAX_TOLD
+    for batch in (False, True):
+        with contextlib.suppress(TargetProtocolError):
+            said = raw_reply(data, batch_of_reads=batch)
+            assert all(one in data for one in (said.error, said.value or b"", *said.pairs))
+    for read in (regions_in, members_in, store_in):
+        with contextlib.suppress(TargetProtocolError):
+            read(data)
+    with bench("tikv", depth=2) as made:
+        target = made.hub.target
+        made.connection.send_from(deque([READ, WRITE]))
+        for asked, said in ((3, data), (5, bytes_field(1, data))):
+            made.says(reply(asked, said))
+            made.must_be_counted()
+        with contextlib.suppress(TargetProtocolError):
+            target.topology._take(data)
+        assert target.topology.map.firsts[0] == 0
+        assert sum(made.ends().values()) == 2
+
+
 def http2(data: bytes) -> None:
     """Any bytes, cut anywhere, to a connection with two calls in flight."""
     with bench("etcd", depth=2) as made:
@@ -88,7 +118,7 @@ def http2(data: bytes) -> None:
 def connection(data: bytes) -> None:
     """A whole life: the bytes are read as steps of engine and member. See `_Script`."""
     if data:
-        target = "etcd" if data[0] & 1 else "redis_cluster"
+        target = ("redis_cluster", "etcd", "redis_cluster", "tikv")[data[0] & 1 | data[0] >> 2 & 2]
         with bench(target, depth=1 + (data[0] >> 1) % 4) as made:
             _Script(made, target, data).run()
 
@@ -109,10 +139,12 @@ class _Script:
         values = self.made.values
         if self.target == "etcd":
             return EtcdMember(values, greeted=True)
+        if self.target == "tikv":
+            return TikvMember(values, ("127.0.0.1:1", "127.0.0.1:2"), b"", greeted=True)
         return RedisMember(values, MAP)
 
     def run(self) -> None:
-        steps = (self.sends, self.sends, self.says, self.answers, self.spoils, self.frames,
+        steps = (self.sends, self.refuses, self.says, self.answers, self.spoils, self.frames,
                  self.silence, self.halves)  # fmt: skip
         for _ in range(STEPS):
             if self.at >= len(self.data):
@@ -163,6 +195,18 @@ class _Script:
         asked = self.next_asked()
         self.say(asked.answer if asked else b"")
 
+    def refuses(self) -> None:
+        """TiKV: any bytes as a region error; elsewhere more is sent."""
+        if self.target != "tikv":
+            self.sends()
+            return
+        asked = self.next_asked()
+        self.say(reply(asked.stream, bytes_field(1, self.some())) if asked else b"")
+        lanes = self.made.hub.target.lanes
+        for lane in lanes:
+            if lane.redirected and self.made.connection.room() > 0:
+                self.made.hub.send_redirected(lane, self.made.connection)
+
     def spoils(self) -> None:
         asked = self.next_asked()
         at, flip = self.byte(), self.byte()
@@ -177,7 +221,7 @@ class _Script:
         self.say(asked.answer[: cut % len(asked.answer)] if asked else b"")
 
     def frames(self) -> None:
-        if self.target == "etcd":
+        if self.target != "redis_cluster":
             kind, flags, stream = self.byte() % 12, self.byte(), self.byte() % 16
             self.say(frame(kind, flags, stream, self.some()))
         else:
@@ -193,5 +237,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "hpack": hpack,
     "protobuf": protobuf,
     "http2": http2,
+    "tikv": tikv,
     "connection": connection,
 }

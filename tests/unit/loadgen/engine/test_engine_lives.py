@@ -1,4 +1,4 @@
-"""Lives of connections with Redis and with etcd; see tests/fuzz/life.py for what must hold."""
+"""Lives of connections with Redis, etcd and TiKV; see tests/fuzz/life.py for what must hold."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from hypothesis.stateful import rule
 
 from loadgen.engine import http2
 from loadgen.engine.connection import Connection, Op
-from loadgen.engine.etcd_connection import EtcdConnection
 from loadgen.engine.etcd_target import EtcdTarget
+from loadgen.engine.grpc_connection import GrpcConnection
 from loadgen.engine.hpack import literal
 from loadgen.engine.http2 import frame
 from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
-from tests.fuzz.life import DEPTH, Life
+from loadgen.engine.tikv_target import TikvTarget
+from loadgen.keyspace import key_bytes
+from tests.fuzz.life import DEPTH, KEYS, Life
 from tests.fuzz.members import EtcdMember, Member, RedisMember
 from tests.fuzz.replies import reply, slot_map
+from tests.fuzz.tikv_member import TikvMember, cluster, region_error
+from tests.tikv_double.messages import errorpb, kvrpcpb, more, pdpb
 
 ERROR_WORDS = [b"CLUSTERDOWN", b"LOADING", b"OOM", b"READONLY", b"NOAUTH", b"ERR", b"", b"\xff"]
 ODD_REPLIES = (
@@ -94,19 +98,11 @@ class RedisLife(Life):
         self.settle()
 
 
-class EtcdLife(Life):
-    target_name = "etcd"
-
-    def prepare(self) -> None:
-        self.etcd = EtcdTarget(self.hub, self.plan(), rank=0, connections=2)
-        self.hub.target = self.etcd
-        self.etcd.connect()
-
-    def new_member(self) -> Member:
-        return EtcdMember(self.etcd.values)
+class GrpcLife(Life):
+    """What any member that speaks gRPC may do."""
 
     def in_flight(self, connection: Connection) -> list[Op]:
-        assert isinstance(connection, EtcdConnection)
+        assert isinstance(connection, GrpcConnection)
         return [call.op for call in connection._calls.values()]
 
     @rule(which=st.integers(0, 3), pick=st.integers(0, 9), only=st.booleans(),
@@ -171,6 +167,101 @@ class EtcdLife(Life):
         self.settle()
 
 
+class EtcdLife(GrpcLife):
+    target_name = "etcd"
+
+    def prepare(self) -> None:
+        self.etcd = EtcdTarget(self.hub, self.plan(), rank=0, connections=2)
+        self.hub.target = self.etcd
+        self.etcd.connect()
+
+    def new_member(self) -> Member:
+        return EtcdMember(self.etcd.values)
+
+
+BEFORE_A_PROPOSAL = ["key_not_in_region", "store_not_match", "proposal_in_merging_mode",
+                     "read_index_not_ready", "server_is_busy", "disk_full", "is_witness",
+                     "FlashbackInProgress", "raft_entry_too_large"]  # fmt: skip
+MAYBE_APPLIED = ["stale_command", "region_not_found", "undetermined_result", ""]
+
+
+class TikvLife(GrpcLife):
+    """Two stores, of which the first is PD as well; two regions, one led by each."""
+
+    target_name = "tikv"
+    beside = 1
+
+    def prepare(self) -> None:
+        target = self.tikv = TikvTarget(self.hub, self.plan(), rank=0, connections=2)
+        self.hub.target = target
+        self.addresses = tuple(f"127.0.0.1:{port}" for port in self.ports)
+        self.half = key_bytes("k", KEYS // 2)
+        topology = target.topology
+        for number, address in enumerate(self.addresses, 1):
+            topology._stores[number] = topology._lane(address)
+        told = pdpb.ScanRegionsResponse(regions=cluster(self.half))
+        topology._take(told.SerializeToString())
+        for lane in topology.lanes[1:]:
+            target._kind(self.hub, lane, target)
+
+    def new_member(self) -> Member:
+        return TikvMember(self.tikv.values, self.addresses, self.half)
+
+    def refuse(self, which: int, pick: int, error: errorpb.Error, *, denies: bool) -> None:
+        """A store answers an operation with a region error."""
+        peer = self.asked_one(which)
+        if peer is None:
+            return
+        asked = self.take(peer, pick)
+        if asked.key < 0:
+            peer.say(asked.answer)
+            self.settle()
+            return
+        if denies:
+            self.denied.add(asked.key)
+        made = (kvrpcpb.RawPutResponse if asked.write else kvrpcpb.RawGetResponse)(
+            region_error=error
+        )
+        member = peer.member
+        assert isinstance(member, TikvMember)
+        if member.lasting:
+            name = "RawPut" if asked.write else "RawGet"
+            peer.say(member.in_stream(asked.number, more.BatchedResponse(**{name: made})))
+        else:
+            peer.say(reply(asked.stream, made.SerializeToString()))
+        self.settle()
+        self.source.send_waiting()
+        self.settle()
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), hint=st.integers(0, 3))
+    def it_does_not_lead(self, which: int, pick: int, hint: int) -> None:
+        """Somebody else does, or nobody, or a store that there is not."""
+        self.refuse(which, pick, region_error("not_leader", hint=hint), denies=True)
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), version=st.integers(0, 9),
+          at=st.integers(1, KEYS), told=st.booleans())  # fmt: skip
+    def its_region_has_changed(
+        self, which: int, pick: int, version: int, at: int, told: bool
+    ) -> None:
+        """With the regions as they are, at another bound, or without."""
+        regions = cluster(key_bytes("k", at), version=version) if told else None
+        self.refuse(which, pick, region_error("epoch_not_match", regions=regions), denies=True)
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), kind=st.sampled_from(BEFORE_A_PROPOSAL))
+    def it_refuses(self, which: int, pick: int, kind: str) -> None:
+        self.refuse(which, pick, region_error(kind), denies=True)
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), kind=st.sampled_from(MAYBE_APPLIED))
+    def it_cannot_say(self, which: int, pick: int, kind: str) -> None:
+        self.refuse(which, pick, region_error(kind), denies=False)
+
+
+class StreamLife(TikvLife):
+    """The same, all operations of a store on one stream."""
+
+    changes = {"batched_stream": True}
+
+
 LIVES = settings(deadline=None, max_examples=40, stateful_step_count=40)
 
 
@@ -182,3 +273,13 @@ def test_a_life_with_redis_ends_every_operation_once_and_truly():
 def test_a_life_with_etcd_ends_every_operation_once_and_truly():
     EtcdLife.TestCase.settings = LIVES
     EtcdLife.TestCase("runTest").runTest()
+
+
+def test_a_life_with_tikv_ends_every_operation_once_and_truly():
+    TikvLife.TestCase.settings = LIVES
+    TikvLife.TestCase("runTest").runTest()
+
+
+def test_a_life_with_tikvs_batched_stream_ends_every_operation_once_and_truly():
+    StreamLife.TestCase.settings = LIVES
+    StreamLife.TestCase("runTest").runTest()
