@@ -12,6 +12,8 @@ import argparse
 import http.client
 import itertools
 import json
+import select
+import socket
 import ssl
 import sys
 import threading
@@ -21,6 +23,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 VERSION = "6.5.5-standin"
+# Where a double of TiKV answers gRPC (tests/standins/behind.py), as address:port; a test that wants
+# load on it writes it here. "" speaks HTTP alone.
+DOUBLE = ""
 API = "/pd/api/v1"
 DISCONNECTED_AFTER_S = 3
 LIMITS = {
@@ -185,6 +190,24 @@ class Member:
             link.close()
 
 
+def pump(client: ssl.SSLSocket, number: int) -> None:
+    """Carry gRPC between a client and the double, which speaks it without TLS, until one hangs up.
+
+    One thread for both directions: a TLS socket must not be read and written at the same time.
+    """
+    host, _, base = DOUBLE.rpartition(":")
+    with socket.create_connection((host, int(base) + number)) as double:
+        double.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        other = {client: double, double: client}
+        while True:
+            ready = [client] if client.pending() else select.select(other, [], [])[0]
+            for source in ready:
+                data = source.recv(65536)
+                if not data:
+                    return
+                other[source].sendall(data)
+
+
 def handler_of(member: Member) -> type[BaseHTTPRequestHandler]:
     """An HTTP handler that speaks for one member."""
     lock = threading.Lock()
@@ -192,6 +215,13 @@ def handler_of(member: Member) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         disable_nagle_algorithm = True  # or an answer waits 40 ms for the client to acknowledge
         protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            self.request.do_handshake()
+            if self.request.selected_alpn_protocol() == "h2":
+                pump(self.request, list(member.urls).index(member.name) + 1)
+            else:
+                super().handle()
 
         def do_GET(self) -> None:
             self.serve("GET")
@@ -245,6 +275,7 @@ def tls_of(security: dict, ca: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     pair = (security["cert-path"], security["key-path"])
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=security[ca])
     serving.verify_mode = ssl.CERT_REQUIRED
+    serving.set_alpn_protocols(["h2", "http/1.1"] if DOUBLE else ["http/1.1"])
     dialling = ssl.create_default_context(cafile=security[ca])
     for context in (serving, dialling):
         context.load_cert_chain(*pair)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import select
+import socket
 import ssl
 import sys
 import threading
@@ -20,6 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 VERSION = "6.5.5-standin"
+# Where a double of TiKV answers gRPC, see pd_server.py; "" hangs up.
+DOUBLE = ""
+STORES_FROM = 10  # ports of the double's stores come after those of PD's members
 HEARTBEAT_S = 0.5
 
 
@@ -32,11 +37,43 @@ class Silent(ThreadingHTTPServer):
         pass
 
 
+def pump(client: ssl.SSLSocket, number: int) -> None:
+    """Carry gRPC between a client and the double, which speaks it without TLS, until one hangs up.
+
+    One thread for both directions: a TLS socket must not be read and written at the same time.
+    """
+    host, _, base = DOUBLE.rpartition(":")
+    with socket.create_connection((host, int(base) + number)) as double:
+        double.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        other = {client: double, double: client}
+        while True:
+            ready = [client] if client.pending() else select.select(other, [], [])[0]
+            for source in ready:
+                data = source.recv(65536)
+                if not data:
+                    return
+                other[source].sendall(data)
+
+
+def number_of(config: dict) -> int:
+    """Which store this is, counted from one: PD lives on the same hosts, in the same order."""
+    host = config["server"]["addr"].rpartition(":")[0]
+    hosts = [url.rpartition("/")[2].rpartition(":")[0] for url in config["pd"]["endpoints"]]
+    return hosts.index(host) + 1
+
+
 def handler_of(config: dict, *, status: bool) -> type[BaseHTTPRequestHandler]:
     """An HTTP handler: the status port's, or one that hangs up."""
 
     class Handler(BaseHTTPRequestHandler):
         disable_nagle_algorithm = True  # or an answer waits 40 ms for the client to acknowledge
+
+        def handle(self) -> None:
+            self.request.do_handshake()
+            if self.request.selected_alpn_protocol() == "h2":
+                pump(self.request, STORES_FROM + number_of(config))
+            else:
+                super().handle()
 
         def do_GET(self) -> None:
             answers = {"/status": "", "/config": json.dumps(config), "/metrics": "tikv_up 1\n"}
@@ -100,6 +137,8 @@ def main() -> None:
     for context in (serving, asking, dialling):
         context.load_cert_chain(security["cert-path"], security["key-path"])
     serving.verify_mode = ssl.CERT_REQUIRED
+    if DOUBLE:
+        serving.set_alpn_protocols(["h2"])
     # As the real one: without a name in this list, the status port asks nobody for a certificate.
     asking.verify_mode = ssl.CERT_REQUIRED if security.get("cert-allowed-cn") else ssl.CERT_NONE
     serve(config["server"]["addr"], serving, handler_of(config, status=False))
