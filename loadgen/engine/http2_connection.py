@@ -41,6 +41,7 @@ class Http2Connection(Connection):
         "_rest",
         "_table_bytes",
         "_windows",
+        "calls_at_once",
         "reply_limit",
     )
 
@@ -48,6 +49,7 @@ class Http2Connection(Connection):
         self, hub: Hub, lane: Lane, endpoint: str, *, depth: int, reply_limit: int
     ) -> None:
         super().__init__(hub, lane, endpoint, depth)
+        self.calls_at_once = depth
         self.reply_limit = reply_limit
         self._calls: dict[int, Call] = {}
         self._known = grpc.KnownBlocks()
@@ -62,7 +64,7 @@ class Http2Connection(Connection):
         self._block = bytearray()
         self._table_bytes = grpc.TABLE_USUAL
         self._block_flags = self._block_stream = self._answers_bytes = 0
-        self._max_streams = self.depth
+        self._max_streams = self.calls_at_once
         self._windows = http2.SendWindows()
 
     # What a subclass provides.
@@ -135,7 +137,7 @@ class Http2Connection(Connection):
         if http2.INITIAL_WINDOW_SIZE in settings:
             self._windows.resized(settings[http2.INITIAL_WINDOW_SIZE])
         self._max_streams = min(
-            self.depth, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
+            self.calls_at_once, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
         )
         table_bytes = min(
             settings.get(http2.HEADER_TABLE_SIZE, self._table_bytes), grpc.TABLE_USUAL

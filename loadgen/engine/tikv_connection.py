@@ -92,7 +92,7 @@ class TikvBatchConnection(TikvConnection):
 
     def __init__(self, hub: Hub, lane: Lane, target: TikvTarget) -> None:
         super().__init__(hub, lane, target)
-        self.depth = target.depth * target.batch
+        self.depth = self.calls_at_once * target.batch  # so many operations are dealt ahead
 
     def send_from(self, codes: deque[int]) -> None:
         """Hot in closed loop: due is the moment of sending."""

@@ -55,6 +55,10 @@ def plan(double: Double, throwaway_pki: Pki) -> Callable[..., Plan]:
     return made
 
 
+def batch(way: dict) -> int:
+    return way.get("batch", 1)
+
+
 def happened(double: Double, methods: tuple[str, ...], event: str) -> int:
     return sum(double.count(method, event) for method in methods)
 
@@ -93,6 +97,7 @@ def test_it_is_filled_pressed_and_read_back_without_an_error(double, plan, tmp_p
     assert spooled.end.notes["regions"] == "6"
     assert len(spooled.end.notes["stores"].split()) == 3
     assert spooled.moved() == 0
+    assert max(window.generator.in_flight_max for window in spooled.windows) <= 24 * batch(way)
 
 
 # What moves: nothing is lost, nothing is doubled, and each redirect is counted.
