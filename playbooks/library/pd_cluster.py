@@ -105,11 +105,11 @@ class Cluster:
         self.wait(self.replicated)
         if not self.given["spread"]:
             return self.wait(lambda: self.placement(stores))
-        if missing := self.wait(self.missing):
-            self.split(missing)
+        if self.wait(self.missing):
+            self.wait(self.split)
             self.wait(self.all_split)
             self.wait(self.replicated)
-            self.scatter()
+            self.wait(self.scatter)
         leading = {id_: place for id_, place in stores.items() if place != self.given["evict"]}
         self.wait(lambda: self.spread(leading))
         return self.wait(lambda: self.placement(leading))
@@ -158,8 +158,9 @@ class Cluster:
         if left := self.missing():
             raise NotYet(f"{len(left)} of {self.given['regions'] - 1} splits are not done")
 
-    def split(self, keys: list[str]) -> None:
-        """Split at these keys; those that are split already do no harm."""
+    def split(self) -> None:
+        """Split where nothing is split yet."""
+        keys = self.missing()
         for first in range(0, len(keys), KEYS_PER_CALL):
             part = keys[first : first + KEYS_PER_CALL]
             body = {"split_keys": part, "retry_limit": 5}

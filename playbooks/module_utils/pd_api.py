@@ -21,6 +21,7 @@ OPTIONS = {
 # A member that does not lead hands a request on to the one that does; with this header it answers
 # itself (pd v6.5.5, pkg/apiutil/serverapi/middleware.go).
 _HIMSELF = {"PD-Allow-follower-handle": "true"}
+NO_LEADER = 503
 TIMEOUT_S = 5
 # PD waits a minute for a split before it gives up.
 SPLIT_TIMEOUT_S = 75
@@ -28,6 +29,14 @@ SPLIT_TIMEOUT_S = 75
 
 class NotYet(Exception):
     """Not ready; the text says what is missing."""
+
+
+class Refused(NotYet):
+    """A server answered an error."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def request(
@@ -39,7 +48,7 @@ def request(
     headers: dict[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> str:
-    """The answer of one server. Raises NotYet when it answers an error, OSError when it is away."""
+    """The answer of one server. Raises Refused when it says no, OSError when it is away."""
     address, _, port = endpoint.rpartition(":")
     connection = http.client.HTTPSConnection(address, int(port), timeout=timeout_s, context=tls)
     method, sent = ("GET", None) if body is None else ("POST", json.dumps(body))
@@ -52,9 +61,8 @@ def request(
     finally:
         connection.close()
     if reply.status != 200:
-        raise NotYet(
-            f"{endpoint} answers {method} {path} with {reply.status}: {text.strip()[:300]}"
-        )
+        said = f"{endpoint} answers {method} {path} with {reply.status}: {text.strip()[:300]}"
+        raise Refused(said, reply.status)
     return text
 
 
@@ -79,8 +87,10 @@ class Pd:
             try:
                 text = request(endpoint, self.tls, f"/pd/api/v1{path}", body, timeout_s=timeout_s)
                 return data(text, endpoint)
-            except NotYet as reason:
+            except Refused as reason:
                 said.append(str(reason))
+                if body is not None and reason.status != NO_LEADER:
+                    break  # all of them would hand it to the same leader, once more
             except OSError as error:
                 said.append(f"{endpoint}: {error}")
         raise NotYet("; ".join(said))

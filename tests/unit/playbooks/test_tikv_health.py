@@ -34,6 +34,30 @@ def test_when_nobody_answers_every_member_is_named(pki):
         pd.ask("/stores")
 
 
+def test_a_change_that_is_refused_is_not_sent_to_every_member(pki, serve):
+    """Each of them would hand it to the same leader."""
+    member = serve()
+    asked = []
+    answer = member.answer
+
+    def refusing(method, path, body):
+        asked.append(method)
+        return (500, "no") if method == "POST" else answer(method, path, body)
+
+    member.answer = refusing
+    pd = pd_at(pki, *[endpoint_of(member)] * 3)
+    with pytest.raises(pd_api.NotYet, match="POST /pd/api/v1/operators with 500"):
+        pd.ask("/operators", {"name": "transfer-leader"})
+    assert asked == ["POST"]
+
+
+def test_a_change_goes_to_another_member_where_one_knows_no_leader(pki, serve, tmp_path):
+    leaderless, member = serve(), serve()
+    leaderless.answer = lambda *_: (503, "no leader")
+    pd = pd_at(pki, endpoint_of(leaderless), endpoint_of(member))
+    assert pd.ask("/config", {"schedule.merge-schedule-limit": 0}) == "The config is updated."
+
+
 def test_a_client_of_another_ca_is_turned_away(pki, serve, tmp_path):
     others = ensure_pki(tmp_path / "x", {"d1": "127.0.0.1"}, lifetime=2 * DAY, renew_below=DAY)
     tls = mutual_tls.context(str(pki.ca), *map(str, others.pair("root")))
