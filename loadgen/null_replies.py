@@ -29,7 +29,7 @@ from loadgen.engine.protobuf import bytes_field, varint
 from loadgen.engine.resp import SLOTS
 from loadgen.keyspace import KEY_DIGITS, Values
 
-__all__ = ["Replies", "grpc_replies", "resp_replies"]
+__all__ = ["GrpcConnection", "Replies", "grpc_blocks", "grpc_replies", "resp_replies"]
 
 # A request of the engine is one value and a little more; a client that sends no whole one is none.
 MOST_PENDING_BYTES = 80 * 1024 * 1024
@@ -153,7 +153,13 @@ def _slot_map(members: Sequence[str]) -> bytes:
 def grpc_replies(prefix: str, value_bytes: int, members: Sequence[str]) -> Callable[[], Replies]:
     """A maker of etcd connections; any member serves any key."""
     fixed = _GrpcReply(prefix, value_bytes)
-    return lambda: _GrpcConnection(fixed)
+    return lambda: _EtcdConnection(fixed)
+
+
+def grpc_blocks() -> tuple[bytes, bytes]:
+    """The header block that begins a reply, and the trailers that end it."""
+    first = indexed(_STATUS_200) + literal(_CONTENT_TYPE, b"application/grpc")
+    return first, literal(b"grpc-status", b"0") + literal(b"grpc-message", b"")
 
 
 class _GrpcReply:
@@ -167,8 +173,7 @@ class _GrpcReply:
         # In a framed request: five bytes of gRPC, the key's tag and length, then prefix and digits.
         self.digits_at = 5 + len(b"\x0a" + varint(key_size)) + len(prefix)
         self.value_at = self.digits_at + KEY_DIGITS
-        self.first = indexed(_STATUS_200) + literal(_CONTENT_TYPE, b"application/grpc")
-        self.last = literal(b"grpc-status", b"0") + literal(b"grpc-message", b"")
+        self.first, self.last = grpc_blocks()
         header = bytes_field(1, b"\x08\x01\x10\x01\x18\x02\x20\x01")  # cluster, member, revision
         value_head = b"\x2a" + varint(value_bytes) + b"k"
         value_tail = values.marker + b"%014d" % 1 + values.filler
@@ -185,13 +190,12 @@ def _framed(size: int) -> bytes:
     return b"\x00" + size.to_bytes(4, "big")
 
 
-class _GrpcConnection:
-    """Calls told apart by their message alone: a key and a value is Put, a key is Range."""
+class GrpcConnection:
+    """HTTP/2 as far as unary calls need it; a subclass answers them."""
 
-    __slots__ = ("_began", "_consumed", "_fixed", "_messages", "_rest", "greeting")
+    __slots__ = ("_began", "_consumed", "_messages", "_rest", "greeting")
 
-    def __init__(self, fixed: _GrpcReply) -> None:
-        self._fixed = fixed
+    def __init__(self) -> None:
         self._rest = b""
         self._began = False
         self._consumed = 0
@@ -241,6 +245,28 @@ class _GrpcConnection:
         self._reply(made, stream, payload)
 
     def _reply(self, made: list[bytes], stream: int, message: bytes) -> None:
+        """Add the frames that answer one whole request."""
+        raise NotImplementedError
+
+    def _other(self, made: list[bytes], kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == SETTINGS and not flags & ACK:
+            made.append(frame(SETTINGS, ACK, 0))
+        elif kind == PING and not flags & ACK:
+            made.append(frame(PING, ACK, 0, payload))
+        elif kind == RST_STREAM:
+            self._messages.pop(stream, None)
+
+
+class _EtcdConnection(GrpcConnection):
+    """Calls told apart by their message alone: a key and a value is Put, a key is Range."""
+
+    __slots__ = ("_fixed",)
+
+    def __init__(self, fixed: _GrpcReply) -> None:
+        super().__init__()
+        self._fixed = fixed
+
+    def _reply(self, made: list[bytes], stream: int, message: bytes) -> None:
         fixed, pack = self._fixed, HEAD.pack
         made += (pack(len(fixed.first) << 8 | HEADERS, END_HEADERS, stream), fixed.first)
         if message[fixed.value_at : fixed.value_at + 1] == b"\x12":
@@ -256,11 +282,3 @@ class _GrpcConnection:
             pack(len(fixed.last) << 8 | HEADERS, END_HEADERS | END_STREAM, stream),
             fixed.last,
         )
-
-    def _other(self, made: list[bytes], kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == SETTINGS and not flags & ACK:
-            made.append(frame(SETTINGS, ACK, 0))
-        elif kind == PING and not flags & ACK:
-            made.append(frame(PING, ACK, 0, payload))
-        elif kind == RST_STREAM:
-            self._messages.pop(stream, None)

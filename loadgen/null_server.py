@@ -1,9 +1,9 @@
 """A target that does nothing: answers each request at once, from memory, so that what is measured
 against it is the load generator's own ceiling (`soakbed calibrate`).
 
-Speaks as much RESP and etcd gRPC as the engine sends, with mutual TLS, and keeps nothing. It runs
-on a data host for a few seconds, from the standard library and these modules alone, and ends by
-itself; `null_replies` holds the protocols.
+Speaks as much RESP and gRPC (etcd's, PD's, TiKV's) as the engine sends, with mutual TLS, and keeps
+nothing. It runs on a data host for a few seconds, from the standard library and these modules
+alone, and ends by itself; `null_replies` and `null_tikv` hold the protocols.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from loadgen.engine.tls import WANT, bind_transport
 from loadgen.null_replies import Replies, grpc_replies, resp_replies
+from loadgen.null_tikv import tikv_replies
 
 __all__ = ["NullServer", "main"]
 
@@ -175,12 +176,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve for a while; each second goes to `--told` as a line of JSON."""
     asked = _parser().parse_args(arguments)
     host, _, port = asked.listen.rpartition(":")
-    etcd = asked.target == "etcd"
     context = None
     if asked.tls:
-        context = server_context(*asked.tls, protocols=("h2",) if etcd else ())
-    make = grpc_replies if etcd else resp_replies
-    replies = make(asked.prefix, asked.value_bytes, asked.members or [asked.listen])
+        context = server_context(
+            *asked.tls, protocols=() if asked.target == "redis_cluster" else ("h2",)
+        )
+    members = asked.members or [asked.listen]
+    if asked.target == "tikv":
+        replies = tikv_replies(
+            asked.prefix, asked.value_bytes, members, listen=asked.listen, keys=asked.keys
+        )
+    else:
+        make = grpc_replies if asked.target == "etcd" else resp_replies
+        replies = make(asked.prefix, asked.value_bytes, members)
     with Path(asked.told).open("a", buffering=1, encoding="utf-8") as told:
 
         def tell(second: dict[str, float]) -> None:
@@ -198,12 +206,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadgen.null_server", description=__doc__.partition("\n\n")[0]
     )
-    parser.add_argument("--target", choices=("etcd", "redis_cluster"), required=True)
+    parser.add_argument("--target", choices=("etcd", "redis_cluster", "tikv"), required=True)
     parser.add_argument("--listen", required=True, help="address:port")
-    parser.add_argument("--members", nargs="*", help="address:port of all null servers (Redis)")
+    parser.add_argument("--members", nargs="*", help="address:port of all null servers")
     parser.add_argument("--tls", nargs=3, metavar=("CA", "CERT", "KEY"), help="files")
     parser.add_argument("--prefix", required=True, help="of the keys, as in the plan")
     parser.add_argument("--value-bytes", type=int, default=1024)
+    parser.add_argument("--keys", type=int, default=20_000, help="how many, as in the plan (tikv)")
     parser.add_argument("--seconds", type=float, default=60.0, help="then it ends by itself")
     parser.add_argument("--told", default="/dev/stdout", help="file for its CPU share, by second")
     return parser

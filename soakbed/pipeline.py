@@ -96,6 +96,7 @@ def fetch(
     tools: Tools,
     places: Places,
     watch: Stopwatch,
+    allow_substitute: bool = True,
 ) -> dict[str, Unavailable]:
     """Image, artifacts and the load hosts' packages into the cache, side by side.
 
@@ -105,7 +106,7 @@ def fetch(
 
     def bundle(target: str) -> None:
         try:
-            tools.artifacts.bundle(target, allow_substitute=True)
+            tools.artifacts.bundle(target, allow_substitute=allow_substitute)
         except Unavailable as error:
             lacking[target] = error
 
@@ -352,7 +353,7 @@ class Bench:
                 progress=self.tools.progress,
             )
         except ConfigureError as error:
-            return [error.problem]
+            return [error.problem.splitlines()[0]]  # the rest is in the log
         return []
 
     def _keep_facts(

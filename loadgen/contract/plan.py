@@ -87,6 +87,8 @@ class Plan:
     read_share: float = 0.5
     connections: int = 48  # whole run, all workers
     pipeline: int = 1
+    batch: int = 1  # tikv: operations of one region and kind in one call, at most
+    batched_stream: bool = False  # tikv: one BatchCommands stream per connection, not unary calls
     timeout_ms: int = 5000
     window_s: int = 1
     workers: int = 1

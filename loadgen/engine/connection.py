@@ -85,6 +85,7 @@ class Connection:
         "hub",
         "lane",
         "late",
+        "leaving",
         "mask",
         "queued",
         "receive",
@@ -104,6 +105,7 @@ class Connection:
             False  # in its lane's `free`; never twice, however often it is said to be free
         )
         self.late = hub.recorder.late_ns
+        self.leaving: Lane | None = None  # where it is to go when nothing is in flight on it
         self.state = CLOSED
         self.sock: socket.socket | None = None
         self.fd = -1
@@ -307,6 +309,14 @@ class Connection:
             self.sock = None
             self.fd = -1
         self.mask = 0
+
+    def moved_to(self, lane: Lane) -> None:
+        """Serve another member from now on; nothing may be in flight."""
+        self.close()
+        self.lane.connections.remove(self)
+        self.lane, self.endpoint, self.leaving = lane, lane.endpoint, None
+        lane.connections.append(self)
+        self.reopen_ns = 0
 
     def sweep(self, now_ns: int) -> None:
         """Called every few ms: time limits, and opening again."""

@@ -8,10 +8,10 @@ from loadgen.contract.plan import Plan
 from loadgen.engine.connection import Lane
 from loadgen.engine.etcd_connection import EtcdConnection
 from loadgen.engine.hub import Hub
-from loadgen.engine.protobuf import bytes_field, varint
+from loadgen.engine.protobuf import bytes_field, framed, varint
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
-__all__ = ["EtcdTarget", "framed", "message_maker"]
+__all__ = ["EtcdTarget", "message_maker"]
 
 _SERIALIZABLE = b"\x38\x01"  # RangeRequest.serializable = true
 
@@ -63,11 +63,6 @@ class EtcdTarget:
             return True
         found = body.find(self._value_head + self.values.digits[code >> 1] + b"w")
         return found > 0 and body.startswith(self.values.filler, found + self._to_filler)
-
-
-def framed(message: bytes) -> bytes:
-    """A gRPC message: not compressed, length, bytes."""
-    return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
 def message_maker(prefix: str, values: Values) -> Callable[[int], bytes]:

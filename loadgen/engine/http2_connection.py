@@ -41,6 +41,7 @@ class Http2Connection(Connection):
         "_rest",
         "_table_bytes",
         "_windows",
+        "calls_at_once",
         "reply_limit",
     )
 
@@ -48,6 +49,7 @@ class Http2Connection(Connection):
         self, hub: Hub, lane: Lane, endpoint: str, *, depth: int, reply_limit: int
     ) -> None:
         super().__init__(hub, lane, endpoint, depth)
+        self.calls_at_once = depth
         self.reply_limit = reply_limit
         self._calls: dict[int, Call] = {}
         self._known = grpc.KnownBlocks()
@@ -62,7 +64,7 @@ class Http2Connection(Connection):
         self._block = bytearray()
         self._table_bytes = grpc.TABLE_USUAL
         self._block_flags = self._block_stream = self._answers_bytes = 0
-        self._max_streams = self.depth
+        self._max_streams = self.calls_at_once
         self._windows = http2.SendWindows()
 
     # What a subclass provides.
@@ -78,6 +80,13 @@ class Http2Connection(Connection):
     def _lost(self, call: Call, lost: Lost) -> None:
         """A call ended otherwise than by a reply."""
         raise NotImplementedError
+
+    def _unprocessed(self, last: int) -> list[int]:
+        """Calls that a peer which goes away after stream `last` surely did not take."""
+        return [stream for stream in self._calls if stream > last]
+
+    def _stray_reset(self, stream: int) -> None:
+        """The reset of a stream that carries no call, or none any more."""
 
     # Frames that are not part of an ordinary reply.
 
@@ -128,7 +137,7 @@ class Http2Connection(Connection):
         if http2.INITIAL_WINDOW_SIZE in settings:
             self._windows.resized(settings[http2.INITIAL_WINDOW_SIZE])
         self._max_streams = min(
-            self.depth, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
+            self.calls_at_once, settings.get(http2.MAX_CONCURRENT_STREAMS, self._max_streams)
         )
         table_bytes = min(
             settings.get(http2.HEADER_TABLE_SIZE, self._table_bytes), grpc.TABLE_USUAL
@@ -159,14 +168,16 @@ class Http2Connection(Connection):
     def _on_rst_stream(self, flags: int, stream: int, payload: bytes) -> None:
         call = self._calls.pop(stream, None)
         self._windows.forget(stream)
-        if call is not None:
+        if call is None:
+            self._stray_reset(stream)
+        else:
             self._lost(call, grpc.lost_by_reset(int.from_bytes(payload, "big")))
 
     def _on_goaway(self, flags: int, stream: int, payload: bytes) -> None:
         """No new calls; those above the last stream named were surely not processed."""
         last = int.from_bytes(payload[:4], "big") & http2.MAX_STREAM
         self._going = True
-        for stream_id in [one for one in self._calls if one > last]:
+        for stream_id in self._unprocessed(last):
             self._windows.forget(stream_id)
             self._lost(self._calls.pop(stream_id), Lost(FAILED, "connection"))
         if not self._calls:

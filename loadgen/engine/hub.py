@@ -249,7 +249,6 @@ class Hub:
     def close(self) -> None:
         """Break every connection for good."""
         self.closing = True
-        for lane in self.target.lanes:
-            for connection in lane.connections:
-                connection.close()
+        for connection in tuple(self.connections.values()):
+            connection.close()
         self._epoll.close()

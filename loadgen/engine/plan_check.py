@@ -11,6 +11,7 @@ from loadgen.keyspace import ID_BYTES
 
 __all__ = ["problems_of"]
 
+MAX_BATCH = 512  # as client-go has it
 MAX_VALUE_BYTES = 64 * 1024 * 1024
 
 
@@ -27,10 +28,8 @@ def problems_of(plan: Plan, *, rank: int) -> list[str]:
 
 
 def _load_problems(plan: Plan) -> Iterator[str]:
-    if plan.target == "tikv":
-        yield "target: tikv cannot be pressed by this engine yet; use etcd or redis_cluster"
-    elif plan.target not in ("etcd", "redis_cluster"):
-        yield f"target: {plan.target!r} is unknown; use etcd or redis_cluster"
+    if plan.target not in ("etcd", "redis_cluster", "tikv"):
+        yield f"target: {plan.target!r} is unknown; use etcd, redis_cluster or tikv"
     if not ID_BYTES <= plan.value_bytes <= MAX_VALUE_BYTES:
         yield (
             f"value_bytes: {plan.value_bytes} has no room for a value's id; "
@@ -38,11 +37,23 @@ def _load_problems(plan: Plan) -> Iterator[str]:
         )
     if not 0 <= plan.read_share <= 1:
         yield f"read_share: {plan.read_share} is no share; use 0 to 1"
+    yield from _batch_problems(plan)
     for name in ("pipeline", "timeout_ms", "window_s", "overdue_limit"):
         if getattr(plan, name) < 1:
             yield f"{name}: {getattr(plan, name)} is too small; use 1 or more"
     if not plan.phases:
         yield "phases: none given; add at least one"
+
+
+def _batch_problems(plan: Plan) -> Iterator[str]:
+    if not 1 <= plan.batch <= MAX_BATCH:
+        yield f"batch: {plan.batch}; use 1 to {MAX_BATCH}"
+    elif plan.batch > 1 and plan.target != "tikv":
+        yield f"batch: {plan.batch}, but only tikv has calls of several keys; use 1"
+    if plan.batched_stream and plan.target != "tikv":
+        yield f"batched_stream: {plan.target} has none; use false"
+    elif plan.batched_stream and plan.batch > 1:
+        yield f"batch: {plan.batch} with batched_stream, which makes batches itself; use 1 or false"
 
 
 def _share_problems(plan: Plan, rank: int) -> Iterator[str]:
@@ -90,6 +101,8 @@ def _file_problems(plan: Plan) -> Iterator[str]:
         files["auth.password_file"] = plan.auth.password_file
         if plan.target == "etcd":
             yield "auth: etcd takes the user from the certificate's CN; leave auth empty"
+        elif plan.target == "tikv":
+            yield "auth: tikv knows no users, only certificates; leave auth empty"
     for key, path in files.items():
         if not Path(path).is_file():
             yield f"{key}: {path} is not a file; put it there or correct the path"

@@ -1,4 +1,4 @@
-"""The few protobuf messages of etcd's KV service, written and read by hand.
+"""Protobuf written and read by hand, and the few messages of etcd's KV service.
 
 Field numbers are those of etcd's rpc.proto and kv.proto (3.5).
 """
@@ -9,7 +9,19 @@ from collections.abc import Iterator
 
 from loadgen.engine.outcome import TargetProtocolError
 
-__all__ = ["bytes_field", "fields_of", "range_value", "varint"]
+__all__ = [
+    "Fields",
+    "as_bytes",
+    "as_number",
+    "bytes_field",
+    "fields_of",
+    "framed",
+    "message_in",
+    "range_value",
+    "uint_field",
+    "varint",
+    "varints_in",
+]
 
 _KVS, _VALUE = 2, 5  # RangeResponse.kvs, KeyValue.value
 
@@ -31,6 +43,23 @@ def varint(value: int) -> bytes:
 def bytes_field(number: int, data: bytes) -> bytes:
     """A length-delimited field."""
     return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def uint_field(number: int, value: int) -> bytes:
+    """A number; nothing for 0, as proto3 has it."""
+    return varint(number << 3) + varint(value) if value else b""
+
+
+def framed(message: bytes) -> bytes:
+    """A gRPC message: not compressed, length, bytes."""
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def message_in(body: bytes) -> bytes:
+    """The one plain message of a gRPC reply. Raises TargetProtocolError."""
+    if len(body) < 5 or int.from_bytes(body[:5], "big") != len(body) - 5:
+        raise TargetProtocolError("not one plain gRPC message")
+    return body[5:]
 
 
 def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -85,3 +114,46 @@ def range_value(response: bytes) -> bytes | None:
                 raise TargetProtocolError("KeyValue.value is no bytes")
             return found[-1]
     return None
+
+
+class Fields(dict[int, int | bytes]):
+    """The last value of each field of a message, read as what the caller expects.
+
+    Raises TargetProtocolError on damage, and where a field is not what is expected.
+    """
+
+    def __init__(self, message: int | bytes) -> None:
+        super().__init__(fields_of(as_bytes(message)))
+
+    def number(self, field: int) -> int:
+        """A varint; 0 when it is not there."""
+        return as_number(self.get(field, 0))
+
+    def data(self, field: int) -> bytes:
+        """Bytes, or a message; empty when it is not there."""
+        return as_bytes(self.get(field, b""))
+
+
+def as_bytes(value: int | bytes) -> bytes:
+    """A field that must be bytes."""
+    if not isinstance(value, bytes):
+        raise TargetProtocolError("a protobuf number where bytes belong")
+    return value
+
+
+def as_number(value: int | bytes) -> int:
+    """A field that must be a varint."""
+    if not isinstance(value, int):
+        raise TargetProtocolError("protobuf bytes where a number belongs")
+    return value
+
+
+def varints_in(value: int | bytes) -> list[int]:
+    """A repeated number: one of several fields, or all of them packed into one."""
+    if isinstance(value, int):
+        return [value]
+    numbers, at = [], 0
+    while at < len(value):
+        number, at = _read_varint(value, at)
+        numbers.append(number)
+    return numbers

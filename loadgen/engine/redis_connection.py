@@ -50,14 +50,12 @@ class RedisConnection(Connection):
         "_sent",
         "_tail",
         "_unfinished_bytes",
-        "leaving",
         "target",
     )
 
     def __init__(self, hub: Hub, lane: Lane, target: RedisTarget, depth: int) -> None:
         super().__init__(hub, lane, lane.endpoint, depth)
         self.target = target
-        self.leaving: Lane | None = None
         self._encode = target.encode
         self._holds = target.holds
         self._freed = hub.freed
@@ -253,14 +251,6 @@ class RedisConnection(Connection):
     def oldest_sent_ns(self) -> int:
         """See Connection."""
         return self._in_flight[0][2] if self._in_flight else 0
-
-    def moved_to(self, lane: Lane) -> None:
-        """Serve another master from now on; nothing may be in flight."""
-        self.close()
-        self.lane.connections.remove(self)
-        self.lane, self.endpoint, self.leaving = lane, lane.endpoint, None
-        lane.connections.append(self)
-        self.reopen_ns = 0
 
 
 def _ignore(_reply: object) -> None:

@@ -13,6 +13,7 @@ import hiredis
 from loadgen.contract.plan import Auth, Plan
 from loadgen.engine.connection import UP, Lane, Op, split_endpoint
 from loadgen.engine.hub import Hub
+from loadgen.engine.lanes import deal_again, move_idle, rebalance, shares
 from loadgen.engine.outcome import FAILED, SessionFailed, TargetProtocolError
 from loadgen.engine.redis_connection import (
     NOT_RESP,
@@ -32,7 +33,7 @@ from loadgen.engine.resp import (
 )
 from loadgen.keyspace import Values
 
-__all__ = ["RedisTarget", "fetch_slot_map", "shares_by_slots", "slot_map_from"]
+__all__ = ["RedisTarget", "fetch_slot_map", "slot_map_from"]
 
 # Masters we keep a lane for. Far more than a testbed has; every pass of the loop looks at every
 # lane, and a target that names another master in each reply must not slow it down or fill memory.
@@ -130,12 +131,8 @@ class RedisTarget:
         if self._doubtful and now_ns >= self._next_refresh_ns:
             self._next_refresh_ns = now_ns + REFRESH_NS
             self._refresh()
-        for lane in tuple(self.lanes):
-            for connection in tuple(lane.connections):
-                assert isinstance(connection, RedisConnection)
-                leaving = connection.leaving
-                if leaving is not None and not connection.oldest_sent_ns():
-                    connection.moved_to(leaving)
+        move_idle(self.lanes)
+        for lane in self.lanes:
             late = self.hub.timeout_ns
             while lane.redirected and now_ns - lane.redirected[0][0][2] > late:
                 self.hub.lost(lane.redirected.popleft()[0], FAILED, "timeout")
@@ -182,57 +179,13 @@ class RedisTarget:
             slots[lane] += 1
         for lane in self.lanes:
             slots[lane] = slots[lane] or bool(lane.redirected)
-        return shares_by_slots(slots, self._connections)
+        return shares(slots, self._connections)
 
     def _rebalance(self) -> None:
-        """Mark connections of lanes that have too many for those that have too few.
-
-        They move when nothing is in flight on them (`sweep`). Requests that wait in a lane
-        without slots are dealt to the lanes that have them now.
-        """
-        wanted = self._wanted()
-        needy = []
-        for lane, count in wanted.items():
-            coming = sum(
-                getattr(c, "leaving", None) is lane for one in self.lanes for c in one.connections
-            )
-            staying = sum(getattr(c, "leaving", None) is None for c in lane.connections)
-            needy += [lane] * (count - staying - coming)
-        for lane in self.lanes:
-            here = [c for c in lane.connections if isinstance(c, RedisConnection) and not c.leaving]
-            here.sort(key=lambda c: c.state)  # those that are not up go first
-            for connection in here[: max(0, len(here) - wanted[lane])]:
-                if needy:
-                    connection.leaving = needy.pop()
-        self._deal_again()
-
-    def _deal_again(self) -> None:
+        """Connections by slots; requests of lanes without any go to the lanes that have them."""
+        rebalance(self.lanes, self._wanted())
         owners = set(self._owner)
-        for lane in self.lanes:
-            if lane in owners:
-                continue
-            overdue, lane.overdue = list(lane.overdue), type(lane.overdue)()
-            for code, due in overdue:
-                self.lane_of(code).overdue.append((code, due))
-            while lane.codes:
-                code = lane.codes.popleft()
-                self.lane_of(code).codes.append(code)
-
-
-def shares_by_slots(slots: dict[Lane, int], connections: int) -> dict[Lane, int]:
-    """`connections` split by slots held, largest remainder first, at least one where any."""
-    total = sum(slots.values())
-    exact = {lane: connections * held / total for lane, held in slots.items()}
-    shares = {lane: max(int(share), slots[lane] > 0) for lane, share in exact.items()}
-    by_remainder = sorted(exact, key=lambda lane: shares[lane] - exact[lane])
-    spare = connections - sum(shares.values())
-    for lane in by_remainder[: max(0, spare)]:
-        shares[lane] += 1
-    while spare < 0:
-        richest = max(shares, key=lambda lane: shares[lane])
-        shares[richest] -= 1
-        spare += 1
-    return shares
+        deal_again((lane for lane in self.lanes if lane not in owners), self.lane_of)
 
 
 def fetch_slot_map(

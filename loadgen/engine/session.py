@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 
 from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.window import SessionEnd
 from loadgen.engine.connection import UP
 from loadgen.engine.etcd_target import EtcdTarget
-from loadgen.engine.hub import SWEEP_NS, Hub
+from loadgen.engine.hub import SWEEP_NS, Hub, TargetDriver
 from loadgen.engine.outcome import SessionFailed
 from loadgen.engine.phases import ClosedSource, FillSource, Loop, OpenSource, Source, give_back
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.spooling import Spool
+from loadgen.engine.tikv_target import TikvTarget
 from loadgen.engine.tls import client_context
 from loadgen.keyspace import code_chunks
 from loadgen.own_load import OwnLoad
@@ -32,6 +34,12 @@ CONNECT_LIMIT_NS = 15 * NS_PER_S
 REFUSALS_BELIEVED = 2
 
 STOP_DRAIN_NS = 1 * NS_PER_S
+
+_DRIVERS: dict[str, Callable[..., TargetDriver]] = {
+    "etcd": EtcdTarget,
+    "redis_cluster": RedisTarget,
+    "tikv": TikvTarget,
+}
 
 
 class Session:
@@ -80,7 +88,8 @@ class Session:
         """Certificates, password, map of members; all connections dialled."""
         plan, hub = self.plan, self._hub
         connections = share_of(plan.connections, rank=self.rank, workers=plan.workers)
-        driver, protocols = (EtcdTarget, ("h2",)) if plan.target == "etcd" else (RedisTarget, ())
+        driver = _DRIVERS[plan.target]
+        protocols = () if plan.target == "redis_cluster" else ("h2",)
         try:
             if plan.tls is not None:
                 hub.context = client_context(plan.tls, protocols=protocols)

@@ -61,6 +61,15 @@ def end(units: list[str]) -> None:
     subprocess.run(["systemctl", "reset-failed", *units], check=False, capture_output=True)
 
 
+def remove(folder: Path) -> None:
+    """Out of the way in one step, then gone: half a member's data would look like a whole one's."""
+    aside = folder.with_name(f".{folder.name}.wiped")
+    if aside.exists():
+        shutil.rmtree(aside)
+    folder.rename(aside)
+    shutil.rmtree(aside)
+
+
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(
@@ -85,7 +94,7 @@ def main() -> None:
         if left:
             module.fail_json(msg=f"processes {left} still run {given['binaries']}; end them")
         for folder in folders:
-            shutil.rmtree(folder)
+            remove(Path(folder))
     module.exit_json(changed=bool(busy or folders), stopped=busy, removed=folders)
 
 

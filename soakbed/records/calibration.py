@@ -18,6 +18,7 @@ __all__ = [
     "Calibration",
     "Ceiling",
     "HostCeiling",
+    "Protocol",
     "RunCalibration",
     "Shape",
 ]
@@ -27,6 +28,9 @@ MOST_OFFERED_SHARE = 0.70
 # An engine with more of its core to spare than this was held up by something else: the null
 # server, or others on the machine. The same 80 % above which a run's engine is the limit.
 _FULL_ENGINE = 0.80
+
+
+Protocol = Literal["RESP", "etcd gRPC", "TiKV gRPC"]
 
 
 class Shape(Frozen):
@@ -60,7 +64,7 @@ class HostCeiling(Frozen):
 class Ceiling(Frozen):
     """The ceiling in one protocol. `servers`: data host -> CPU share of its null server."""
 
-    protocol: Literal["RESP", "etcd gRPC"]
+    protocol: Protocol
     tls: str
     seconds: int
     hosts: dict[str, HostCeiling]

@@ -25,6 +25,7 @@ from soakbed.records.calibration import (
     Calibration,
     Ceiling,
     HostCeiling,
+    Protocol,
     RunCalibration,
     Shape,
 )
@@ -48,7 +49,11 @@ __all__ = [
 
 KEPT = "calibration.json"  # beside the testbed's state
 
-PROTOCOLS: dict[TargetName, str] = {"redis_cluster": "RESP", "etcd": "etcd gRPC"}
+PROTOCOLS: dict[TargetName, Protocol] = {
+    "redis_cluster": "RESP",
+    "etcd": "etcd gRPC",
+    "tikv": "TiKV gRPC",
+}
 SETTLE_S, PRESS_S = 2, 6
 # Locust needs 3 to 6 s to start, the engine a second to its first window.
 _SERVER_S = 90
@@ -59,7 +64,7 @@ _USER = "soakbed"  # who may read the host's key, by the role pki
 _READY_S = 15.0
 # All that the null server imports: on a data host there is Debian's Python and nothing else.
 SHIPPED = {
-    "": ("__init__.py", "keyspace.py", "null_replies.py", "null_server.py"),
+    "": ("__init__.py", "keyspace.py", "null_replies.py", "null_server.py", "null_tikv.py"),
     "contract": ("__init__.py", "plan.py"),
     "engine": (
         *("__init__.py", "hpack.py", "http2.py", "outcome.py", "protobuf.py", "resp.py"),
@@ -177,7 +182,8 @@ def _refuse_company(testbed: Testbed, shell: Shell) -> None:
     """Two loads at once would measure each other."""
     listed = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating"]
     for host in testbed.hosts.values():
-        units = ["soakbed-load-worker@*", f"{_UNIT}.service", "soakbed-etcd*", "soakbed-redis*"]
+        targets = ("soakbed-etcd*", "soakbed-redis*", "soakbed-pd*", "soakbed-tikv*")
+        units = ["soakbed-load-worker@*", f"{_UNIT}.service", *targets]
         found = shell.run(host, [*listed, *units]).out.split()
         if found:
             raise LoadError(
@@ -233,7 +239,7 @@ def _start(
         *("--listen", _address(host), "--members", *members),
         *("--tls", f"{PKI}/ca.crt", f"{PKI}/host.crt", f"{PKI}/host.key"),
         *("--prefix", PREFIX[_named(target)], "--value-bytes", str(workload.value_bytes)),
-        *("--seconds", str(_SERVER_S), "--told", f"{_FOLDER}/told"),
+        *("--keys", str(workload.keys), "--seconds", str(_SERVER_S), "--told", f"{_FOLDER}/told"),
     ]
     shell.run(host, [*unit, *server])
 
@@ -306,7 +312,7 @@ def _ceiling(
         began_s = max(began_s, phase.started_s)
         hosts[name] = _host(phase, workers=len(ranks))
     return Ceiling(
-        protocol="etcd gRPC" if plan.target == "etcd" else "RESP",
+        protocol=PROTOCOLS[plan.target],
         tls=tls.strip(),
         seconds=PRESS_S,
         hosts=hosts,

@@ -17,10 +17,12 @@ from tests.benchmarks import measure
 from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
 from tests.benchmarks.compare import CaseResult, Figures
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
+from tests.benchmarks.tikv_server import STORES, TikvDouble
 
 __all__ = ["CASES", "Case", "Effort", "run_case"]
 
 KEYS = 20_000
+PREFIX = "/bench/"
 VALUE_BYTES = 1024
 CONNECTIONS = 50
 
@@ -28,7 +30,12 @@ CONNECTIONS = 50
 # (loadgen/README.md, "How fast"). The engine gets as many.
 ETCD_CONNECTIONS = 2
 
+# tikv-python has one connection to each store; so has the engine, with as many calls in all.
+TIKV_CALLS = 48
+TIKV_BATCH = 16
+
 Contender = Callable[[], Figures]
+Server = Redis | Etcd | TikvDouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Case:
     pipeline: int = 1
     read_share: float = 0.5
     with_locust: bool = False
+    batched_stream: bool = False
 
 
 CASES = (
@@ -64,6 +72,10 @@ CASES = (
          read_share=0.0),
     Case("etcd", "etcd, mutual TLS, 50 calls at once, half reads", target="etcd",
          connections=ETCD_CONNECTIONS, pipeline=CONNECTIONS // ETCD_CONNECTIONS, with_locust=True),
+    Case("tikv", "a double of TiKV in Python, mutual TLS, 48 calls at once, half reads",
+         target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES),
+    Case("tikv-stream", "the same, the engine's calls as one stream to each store",
+         target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES, batched_stream=True),
 )  # fmt: skip
 
 
@@ -79,7 +91,7 @@ def run_case(
     client_core, server_core = cores[0], cores[1]
     load_before = os.getloadavg()[0]
     pki = Pki.make(folder / "pki")
-    with serving(_server(case, folder, server_core, pki)) as server:
+    with serving(_server(case, folder, server_core, pki)) as server:  # type: Server
         plan = _plan(case, server)
         measure.fill(plan, folder, client_core)
         contenders = _contenders(case, server, plan, folder, client_core, effort.seconds)
@@ -95,7 +107,9 @@ def run_case(
     return CaseResult(case.name, _conditions(case, effort, load_before), repeats)
 
 
-def _server(case: Case, folder: Path, core: int, pki: Pki) -> Redis | Etcd:
+def _server(case: Case, folder: Path, core: int, pki: Pki) -> Server:
+    if case.target == "tikv":
+        return TikvDouble(core, pki, PREFIX, KEYS)
     if case.target == "etcd":
         # The client is measured, not the disk.
         extra = ("--unsafe-no-fsync",)
@@ -103,30 +117,44 @@ def _server(case: Case, folder: Path, core: int, pki: Pki) -> Redis | Etcd:
     return Redis(folder / "redis", core=core, pki=pki if case.tls else None)
 
 
-def _plan(case: Case, server: Redis | Etcd) -> Plan:
+def _plan(case: Case, server: Server) -> Plan:
     return Plan(
         run_id="engine-bench",
         session="capacity",
-        target="etcd" if case.target == "etcd" else "redis_cluster",
+        target=case.target,
         endpoints=(server.endpoint,),
-        keyspace=Keyspace(KEYS, "/bench/"),
+        keyspace=Keyspace(KEYS, PREFIX),
         phases=(),
         tls=server.pki.tls() if server.pki is not None else None,
         value_bytes=VALUE_BYTES,
         connections=case.connections,
         pipeline=case.pipeline,
+        batched_stream=case.batched_stream,
         read_share=case.read_share,
     )
 
 
 def _contenders(
-    case: Case, server: Redis | Etcd, plan: Plan, folder: Path, core: int, seconds: int
+    case: Case, server: Server, plan: Plan, folder: Path, core: int, seconds: int
 ) -> list[Contender]:
     engine = partial(measure.engine, folder=folder, core=core, seconds=seconds)
     made: list[Contender] = [partial(engine, plan)]
     if isinstance(server, Redis):
         measure.fill(measure.other_keys(plan), folder, core)
         made.append(partial(measure.redis_benchmark, server, plan, core, seconds=seconds))
+    elif isinstance(server, TikvDouble):
+        alone = replace(plan, connections=TIKV_CALLS, pipeline=1, batched_stream=False)
+        made.append(partial(measure.tikv_python, alone, folder, core, seconds=seconds))
+        if not case.batched_stream:
+            # `batch` times as many operations in flight: another load, of the same calls.
+            streamed, batched = (
+                replace(plan, batched_stream=True),
+                replace(plan, batch=TIKV_BATCH),
+            )
+            made += [
+                lambda: replace(engine(streamed), contender="engine, batched stream"),
+                lambda: replace(engine(batched), contender=f"engine, batches of {TIKV_BATCH}"),
+            ]
     else:
         calls = plan.connections * plan.pipeline
         alone = replace(plan, connections=calls, pipeline=1)
@@ -142,7 +170,6 @@ def _contenders(
 
 
 def _conditions(case: Case, effort: Effort, load_before: float) -> Mapping[str, Any]:
-    server = find_etcd() if case.target == "etcd" else find_redis_server()
     return {
         "says": case.says,
         "tls": case.tls,
@@ -158,7 +185,7 @@ def _conditions(case: Case, effort: Effort, load_before: float) -> Mapping[str, 
         "machine": platform.platform(),
         "processor": _processor(),
         "python": platform.python_version(),
-        "server": _version(server),
+        "server": _server_version(case),
     }
 
 
@@ -167,6 +194,12 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def _server_version(case: Case) -> str:
+    if case.target == "tikv":
+        return "tests/tikv_double (grpcio, Python): it keeps TiKV's contract, not its speed"
+    return _version(find_etcd() if case.target == "etcd" else find_redis_server())
 
 
 def _version(program: Binary) -> str:

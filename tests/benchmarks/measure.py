@@ -34,6 +34,7 @@ __all__ = [
     "locust",
     "other_keys",
     "redis_benchmark",
+    "tikv_python",
 ]
 
 PLAN_VARIABLE = "ENGINE_BENCH_PLAN"  # where locust_report finds the plan
@@ -135,6 +136,14 @@ def grpcio_asyncio(plan: Plan, folder: Path, core: int, *, seconds: int, channel
     pressed(plan, seconds).write(path)
     words = [sys.executable, "-m", "tests.benchmarks.grpcio_client", str(path), str(channels)]
     return _figures("grpcio asyncio", json.loads(_said("the grpcio client", words, core)))
+
+
+def tikv_python(plan: Plan, folder: Path, core: int, *, seconds: int) -> Figures:
+    """`plan.connections` calls at once, asyncio."""
+    path = folder / "plan.json"
+    pressed(plan, seconds).write(path)
+    words = [sys.executable, "-m", "tests.benchmarks.tikv_python_client", str(path)]
+    return _figures("tikv-python", json.loads(_said("tikv-python", words, core)))
 
 
 def locust(plan: Plan, folder: Path, core: int, *, seconds: int) -> Figures:

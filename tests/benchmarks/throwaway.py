@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from loadgen.contract.plan import Tls
 from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
@@ -238,8 +239,19 @@ class Etcd(Process):
             time.sleep(0.1)
 
 
+class Startable(Protocol):
+    """What `serving` needs of a server."""
+
+    def start(self) -> None: ...
+
+    def stop(self, *, kill: bool = False) -> None: ...
+
+
+Server = TypeVar("Server", bound=Startable)
+
+
 @contextmanager
-def serving(server: Redis | Etcd) -> Iterator[Redis | Etcd]:
+def serving(server: Server) -> Iterator[Server]:
     """Started for the block, a Redis with all slots; ended whatever happens, a failed start too."""
     try:
         server.start()

@@ -48,6 +48,7 @@ def of_this_run(folder):
     [
         ("redis-tls", ["engine", "Locust, redis-py", "redis-benchmark"]),
         ("etcd", ["engine", "Locust, grpcio", "engine, 50 connections", "grpcio asyncio"]),
+        ("tikv", ["engine", "engine, batched stream", "engine, batches of 16", "tikv-python"]),
     ],
 )
 def test_one_case_runs_every_contender_and_leaves_figures_and_page(tmp_path, case, contenders):

@@ -35,7 +35,16 @@ def started(shipped: Path, target: str, port: int, pki, *, seconds: float) -> su
     told = shipped / "told"
     # -S: without site-packages, as Debian's Python on a data host.
     words = [sys.executable, "-S", "-m", "loadgen.null_server", "--target", target]
-    words += ["--listen", f"127.0.0.1:{port}", "--prefix", "/bench/", "--value-bytes", "256"]
+    words += [
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--prefix",
+        "/bench/",
+        "--value-bytes",
+        "256",
+        "--keys",
+        "500",
+    ]
     words += ["--tls", pki.path("ca.crt"), pki.path("host.crt"), pki.path("host.key")]
     words += ["--seconds", str(seconds), "--told", str(told)]
     process = subprocess.Popen(words, cwd=shipped, stderr=subprocess.PIPE)
@@ -46,7 +55,10 @@ def started(shipped: Path, target: str, port: int, pki, *, seconds: float) -> su
     return process
 
 
-@pytest.mark.parametrize(("target", "pipeline"), [("redis_cluster", 1), ("etcd", 1), ("etcd", 8)])
+@pytest.mark.parametrize(
+    ("target", "pipeline"),
+    [("redis_cluster", 1), ("etcd", 1), ("etcd", 8), ("tikv", 1), ("tikv", 8)],
+)
 def test_an_engine_takes_it_for_its_target_and_not_one_operation_fails(
     shipped, tmp_path, throwaway_pki, target, pipeline
 ):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hiredis
 import pytest
 
-from loadgen.engine.etcd_target import framed, message_maker
+from loadgen.engine.etcd_target import message_maker
 from loadgen.engine.grpc import status_in
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, OPENING, frame
-from loadgen.engine.protobuf import range_value
+from loadgen.engine.protobuf import framed, range_value
 from loadgen.engine.resp import command, encoder, read_slot_map, value_check
 from loadgen.keyspace import Values
 from loadgen.null_replies import grpc_replies, resp_replies

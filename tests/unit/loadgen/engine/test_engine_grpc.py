@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from loadgen.contract.window import CAUSES
 from loadgen.engine import http2, protobuf
 from loadgen.engine.etcd_connection import PUT, RANGE
-from loadgen.engine.etcd_target import framed, message_maker
+from loadgen.engine.etcd_target import message_maker
 from loadgen.engine.grpc import CallHeaders, lost_by_status, status_in
 from loadgen.engine.hpack import decode, indexed, literal
 from loadgen.engine.http2 import HEAD, SendWindows, read_settings
 from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
-from loadgen.engine.protobuf import bytes_field, fields_of, range_value, varint
+from loadgen.engine.protobuf import bytes_field, fields_of, framed, range_value, varint
 from loadgen.keyspace import Values, key_bytes
 
 
