@@ -130,7 +130,7 @@ class GrpcChannel:
         self._next_stream += 2
         named, secure = self.address.encode(), self._context is not None
         headers = grpc.CallHeaders(named, (path,), secure=secure, table_bytes=0)
-        self._put(frame(HEADERS, END_HEADERS, call.stream, headers.blocks[0]))
+        self._put(frame(HEADERS, END_HEADERS, call.stream, headers.first))
         framed = b"\x00" + len(message).to_bytes(4, "big") + message
         self._windows.keep(call.stream, framed)
         self._put(self._windows.parts())

@@ -83,10 +83,10 @@ class PdClient:
         return address
 
     def stores(self, until: float) -> list[Store]:
-        """Every store, with its version."""
+        """Every store that was not given up for good, with its version."""
         return self._asked(
             GET_ALL_STORES,
-            lambda cluster: bytes_field(1, uint_field(1, cluster)),
+            lambda cluster: bytes_field(1, uint_field(1, cluster)) + uint_field(2, 1),
             stores_in,
             until,
         )

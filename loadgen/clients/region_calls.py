@@ -16,7 +16,7 @@ from loadgen.clients.pd import PdClient
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, TargetProtocolError
 from loadgen.engine.pd_messages import RegionFound
 from loadgen.engine.protobuf import Fields, bytes_field
-from loadgen.engine.tikv_errors import Follow, verdict_on
+from loadgen.engine.tikv_errors import verdict_on
 from loadgen.engine.tikv_regions import context
 
 __all__ = ["OK", "Ask", "RegionCalls", "Result", "TikvFailed", "ended"]
@@ -179,9 +179,9 @@ class RegionCalls:
         """Learn from a region error, so that the call can be sent again. Raises CallLost."""
         text = Fields(refusal).data(1).decode(errors="replace")
         verdict = verdict_on(refusal, write=write)
-        if not isinstance(verdict, Follow):
+        if verdict.lost is not None:
             self._forget(region)
-            raise CallLost(verdict, text)
+            raise CallLost(verdict.lost, text)
         followed.append(text)
         pause_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** len(followed))
         if len(followed) > MAX_FOLLOWED or monotonic() + pause_s > until:

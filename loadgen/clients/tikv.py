@@ -1,7 +1,7 @@
 """TiKV's raw commands for set-up and checks: every call within a time, and its end known.
 
-Decided by trying (see README.md here): not `tikv-python`, which is sound over TLS but sends a put
-whose connection broke again without a word; not `tikv-client`, which has no TLS.
+Decided by trying (README.md here): not `tikv-python`, which is sound over TLS, nor `tikv-client`,
+which has no TLS: both send a put whose connection broke again, and say nothing of it.
 """
 
 from __future__ import annotations

@@ -61,13 +61,18 @@ def end(units: list[str]) -> None:
     subprocess.run(["systemctl", "reset-failed", *units], check=False, capture_output=True)
 
 
+def aside(folder: Path) -> Path:
+    """Where a folder is put before it is emptied; on the same disk."""
+    return folder.with_name(f".{folder.name}.wiped")
+
+
 def remove(folder: Path) -> None:
     """Out of the way in one step, then gone: half a member's data would look like a whole one's."""
-    aside = folder.with_name(f".{folder.name}.wiped")
-    if aside.exists():
-        shutil.rmtree(aside)
-    folder.rename(aside)
-    shutil.rmtree(aside)
+    if aside(folder).exists():
+        shutil.rmtree(aside(folder))
+    if folder.exists():
+        folder.rename(aside(folder))
+        shutil.rmtree(aside(folder))
 
 
 def main() -> None:
@@ -84,7 +89,8 @@ def main() -> None:
     given = module.params
     states = show(given["units"]).items()
     busy = [n for n, unit in states if unit["active"] or unit["enabled"] or unit["failed"]]
-    folders = [folder for folder in given["folders"] if Path(folder).exists()]
+    wanted = [Path(folder) for folder in given["folders"]]
+    folders = [str(path) for path in wanted if path.exists() or aside(path).exists()]
     if not module.check_mode:
         if busy:
             end(busy)

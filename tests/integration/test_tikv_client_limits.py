@@ -93,6 +93,14 @@ def test_tikv_client_has_no_tls_no_swap_and_no_time_limit(double: Double):
 
 
 @needs_tikv_client
+def test_tikv_client_sends_a_put_again_whose_connection_broke_and_says_nothing():
+    with Double() as plain, opened("tikv-client", plain.pds, None) as client:
+        plain.fault("drop_connection", method="RawPut", after=True)
+        client.put(b"key", b"once")
+        assert plain.writes() == {(b"key", b"once"): 2}
+
+
+@needs_tikv_client
 def test_tikv_client_leaves_a_busy_server_to_its_caller():
     with Double() as plain, opened("tikv-client", plain.pds, None) as client:
         plain.fault("server_is_busy", method="RawPut")

@@ -3,9 +3,10 @@
 What each cannot do (test_tikv_client_limits.py shows it):
 - `tikv-python`: turn its retries off (a put whose connection broke is sent again, and the caller
   never knows), tell what failed from what may have been applied, transactions.
-- `tikv-client`: TLS, compare-and-swap, backward scans, a time limit of the caller's choice. Its
-  errors are text alone; a busy server is the caller's affair; it asks a PD that leads no more
-  until a second has passed. Wheels for CPython 3.11 on x86-64 only; may crash when it ends.
+- `tikv-client`: the same of its retries; TLS, compare-and-swap, backward scans, a time limit of
+  the caller's choice. Its errors are text alone; a busy server is the caller's affair; it asks a
+  PD that leads no more until a second has passed. Wheels for CPython 3.11 on x86-64 only; may
+  crash when it ends.
 """
 
 from __future__ import annotations

@@ -264,6 +264,12 @@ def test_a_stand_in_that_poses_as_the_pinned_version_is_found_out_by_what_answer
         )
 
 
+def test_the_double_that_tests_use_is_found_out_by_what_it_says(places, bundle):
+    answered = tikv_answers(tikv="soakbed-double")
+    with pytest.raises(ConfigureError, match=r"answers as version soakbed-double, 6\.5\.5 was"):
+        configure(places, tikv_bundle(bundle), target="tikv", returned=answered)
+
+
 def test_pd_and_tikv_may_be_of_two_versions_each_of_which_is_checked(places, bundle):
     mixed = tikv_bundle(bundle, pd="6.5.6", tikv="6.5.7")
     answered = tikv_answers(pd="6.5.6", tikv="6.5.7")
