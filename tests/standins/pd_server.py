@@ -208,48 +208,54 @@ def pump(client: ssl.SSLSocket, number: int) -> None:
                 other[source].sendall(data)
 
 
-def handler_of(member: Member) -> type[BaseHTTPRequestHandler]:
-    """An HTTP handler that speaks for one member."""
-    lock = threading.Lock()
+class Handler(BaseHTTPRequestHandler):
+    """HTTP, or gRPC where a double is behind; `handler_of` says for which member."""
 
-    class Handler(BaseHTTPRequestHandler):
-        disable_nagle_algorithm = True  # or an answer waits 40 ms for the client to acknowledge
-        protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer waits 40 ms for the client to acknowledge
+    protocol_version = "HTTP/1.1"
+    member: Member
+    lock: threading.Lock
 
-        def handle(self) -> None:
-            self.request.do_handshake()
-            if self.request.selected_alpn_protocol() == "h2":
-                pump(self.request, list(member.urls).index(member.name) + 1)
-            else:
-                super().handle()
+    def handle(self) -> None:
+        self.request.do_handshake()
+        if self.request.selected_alpn_protocol() == "h2":
+            pump(self.request, list(self.member.urls).index(self.member.name) + 1)
+        else:
+            super().handle()
 
-        def do_GET(self) -> None:
-            self.serve("GET")
+    def do_GET(self) -> None:
+        self.serve("GET")
 
-        def do_POST(self) -> None:
-            self.serve("POST")
+    def do_POST(self) -> None:
+        self.serve("POST")
 
-        def serve(self, method: str) -> None:
-            text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            himself = bool(self.headers.get("PD-Allow-follower-handle"))
-            try:
-                if member.name == member.leader or himself:
-                    with lock:
-                        status, data = member.answer(method, self.path, json.loads(text or "{}"))
-                    body = json.dumps(data).encode()
-                else:
-                    status, body = member.forward(member.leader, method, self.path, text)
-            except OSError as error:
-                status, body = 503, f"no leader: {error}".encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def serve(self, method: str) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        try:
+            status, body = self.said(method, text)
+        except OSError as error:
+            status, body = 503, f"no leader: {error}".encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def log_message(self, *_words: object) -> None:
-            pass
+    def said(self, method: str, text: str) -> tuple[int, bytes]:
+        """What this member answers for itself, or the one that leads."""
+        himself = bool(self.headers.get("PD-Allow-follower-handle"))
+        if self.member.name != self.member.leader and not himself:
+            return self.member.forward(self.member.leader, method, self.path, text)
+        with self.lock:
+            status, data = self.member.answer(method, self.path, json.loads(text or "{}"))
+        return status, json.dumps(data).encode()
 
-    return Handler
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+def handler_of(member: Member) -> type[Handler]:
+    """A handler that speaks for one member."""
+    return type("HandlerOfMember", (Handler,), {"member": member, "lock": threading.Lock()})
 
 
 class Silent(ThreadingHTTPServer):
