@@ -129,10 +129,10 @@ def calibrate(
 ) -> None:
     """Measure what the load hosts can do at most, against a server that answers from memory.
 
-    RESP and etcd gRPC, closed loop, with TLS and the value size, reads and connections of the
-    workload; some 20 s each. The result is kept with the testbed and in every run after it: a run
-    that asks for more than 70 % of it is warned of. Provisions what is missing; a second call
-    measures again.
+    RESP, etcd's gRPC and TiKV's, closed loop, with TLS and the value size, reads and connections
+    of the workload; some 20 s each. The result is kept with the testbed and in every run after
+    it: a run that asks for more than 70 % of it is warned of. Provisions what is missing; a second
+    call measures again.
 
     Examples: `soakbed calibrate`
 

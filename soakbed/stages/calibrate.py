@@ -183,6 +183,7 @@ def _refuse_company(testbed: Testbed, shell: Shell) -> None:
     listed = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating"]
     for host in testbed.hosts.values():
         units = ["soakbed-load-worker@*", f"{_UNIT}.service", "soakbed-etcd*", "soakbed-redis*"]
+        units += ["soakbed-pd*", "soakbed-tikv*"]
         found = shell.run(host, [*listed, *units]).out.split()
         if found:
             raise LoadError(

@@ -164,6 +164,7 @@ def bench(target: str, depth: int = 1) -> Iterator[Bench]:
         yield made_bench
     finally:
         hub.close()
+        recorder.own_load.close()
         made_bench.peer.close()
 
 

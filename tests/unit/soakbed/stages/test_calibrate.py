@@ -119,6 +119,7 @@ def test_each_protocol_gets_a_ceiling_per_load_host_with_the_servers_cpu_beside_
     assert {name: one.protocol for name, one in made.ceilings.items()} == {
         "redis_cluster": "RESP",
         "etcd": "etcd gRPC",
+        "tikv": "TiKV gRPC",
     }
     for ceiling in made.ceilings.values():
         assert ceiling.hosts["l1"].ops_per_s > 100
