@@ -1,4 +1,4 @@
-"""Words on the command line -> pipeline; errors -> exit codes. The only reader of the environment.
+"""Words on the command line -> pipeline; errors -> exit codes.
 
 Exit codes: 0 done; 2 what you wrote is wrong; 3 provision; 4 configure; 5 load; 6 archive;
 7 finished, but a run was judged invalid; 130 interrupted.
@@ -6,7 +6,6 @@ Exit codes: 0 done; 2 what you wrote is wrong; 3 provision; 4 configure; 5 load;
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,15 +13,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from soakbed import commands
+from soakbed import cli_artifacts, commands
 from soakbed.commands import Session
+from soakbed.environment import PROJECT, archive_of_runs, places_of
 from soakbed.errors import SoakbedError
-from soakbed.records.places import Places
 from soakbed.stages.specs import load_run_spec, load_testbed_spec, load_workload_spec
 
 __all__ = ["app", "main"]
 
-PROJECT = Path(__file__).resolve().parent.parent
 TESTBED = PROJECT / "infra" / "testbeds" / "local-4x.json"
 WORKLOAD = PROJECT / "loadgen" / "workloads" / "quick.yaml"
 
@@ -42,6 +40,8 @@ app = typer.Typer(
     ),
 )
 
+app.add_typer(cli_artifacts.app, name="artifacts")
+
 TestbedOption = Annotated[
     Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")
 ]
@@ -54,26 +54,8 @@ TargetsOption = Annotated[
 ProfileOption = Annotated[
     str, typer.Option("--profile", help="Tuning: `stock` (as installed) or `tuned`.")
 ]
+SubstituteOption = cli_artifacts.SubstituteOption
 RunArgument = Annotated[str, typer.Argument(help="A run id, or `latest`.")]
-
-
-def _archive() -> Path:
-    return Path(os.environ.get("SOAKBED_RESULTS", PROJECT / "results")).absolute()
-
-
-def places_of(testbed: str) -> Places:
-    """Where things lie, from the environment (SOAKBED_*) or their usual places."""
-    state = Path(os.environ.get("SOAKBED_STATE", PROJECT / ".soakbed"))
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Places(
-        project=PROJECT,
-        state=(state / testbed).absolute(),
-        cache=Path(os.environ.get("SOAKBED_CACHE", user_cache / "soakbed")).absolute(),
-        debian_mirror=os.environ.get("SOAKBED_DEBIAN_MIRROR", ""),
-        artifacts=os.environ.get("SOAKBED_ARTIFACTS", ""),
-        terraform=os.environ.get("SOAKBED_TERRAFORM", ""),
-        archive=_archive(),
-    )
 
 
 def _session(testbed_file: Path, *, to_stderr: bool = False) -> Session:
@@ -86,13 +68,15 @@ def _session(testbed_file: Path, *, to_stderr: bool = False) -> Session:
 
 @app.command()
 def setup(
-    testbed: TestbedOption = TESTBED, targets: TargetsOption = "etcd redis_cluster tikv"
+    testbed: TestbedOption = TESTBED,
+    targets: TargetsOption = "etcd redis_cluster tikv",
+    allow_substitute: SubstituteOption = True,
 ) -> None:
     """Build the host image and fetch the artifacts; later commands then need no network.
 
     Example: `soakbed setup`
     """
-    commands.setup(_session(testbed), targets.split())
+    commands.setup(_session(testbed), targets.split(), allow_substitute=allow_substitute)
 
 
 @app.command()
@@ -108,15 +92,17 @@ def provision(testbed: TestbedOption = TESTBED, profile: ProfileOption = "tuned"
 
 @app.command()
 def configure(
-    target: Annotated[str, typer.Argument(help="etcd or redis_cluster.")],
+    target: Annotated[str, typer.Argument(help="etcd, redis_cluster or tikv.")],
     testbed: TestbedOption = TESTBED,
     profile: ProfileOption = "tuned",
+    allow_substitute: SubstituteOption = True,
 ) -> None:
     """Start one target on the hosts, to look at it; `bench` does this by itself.
 
     Example: `soakbed configure etcd`
     """
-    spec = load_run_spec(testbed, WORKLOAD, [target], profile=profile)
+    choices = {"profile": profile, "allow_substitute": allow_substitute}
+    spec = load_run_spec(testbed, WORKLOAD, [target], **choices)
     commands.configure(_session(testbed), spec)
 
 
@@ -129,10 +115,10 @@ def calibrate(
 ) -> None:
     """Measure what the load hosts can do at most, against a server that answers from memory.
 
-    RESP, etcd's gRPC and TiKV's, closed loop, with TLS and the value size, reads and connections
+    RESP, etcd's and TiKV's gRPC, closed loop, with TLS and the value size, reads and connections
     of the workload; some 20 s each. The result is kept with the testbed and in every run after
-    it: a run that asks for more than 70 % of it is warned of. Provisions what is missing; a second
-    call measures again.
+    it: a run that asks for more than 70 % of it is warned of. Provisions what is missing; a
+    second call measures again.
 
     Examples: `soakbed calibrate`
 
@@ -151,9 +137,7 @@ def bench(
     appendfsync: Annotated[
         str, typer.Option(help="Durability of Redis: `always`, `everysec` or `no`.")
     ] = "everysec",
-    allow_substitute: Annotated[
-        bool, typer.Option(help="Use another version where the pinned one cannot be had.")
-    ] = True,
+    allow_substitute: SubstituteOption = True,
     on_unavailable: Annotated[
         str, typer.Option(help="A target that cannot be had: `not_measured` or `fail`.")
     ] = "not_measured",
@@ -182,7 +166,7 @@ def resume(run: Annotated[str, typer.Argument(help="A run id.")] = "current") ->
 
     Example: `soakbed resume 20260102T030405Z-quick-local-4x`
     """
-    commands.resume(run, _archive(), places_of, Console(), ["soakbed", *sys.argv[1:]])
+    commands.resume(run, archive_of_runs(), places_of, Console(), ["soakbed", *sys.argv[1:]])
 
 
 @app.command()
@@ -200,7 +184,7 @@ def judge(run: RunArgument = "latest") -> None:
 
     Example: `soakbed judge latest`
     """
-    commands.report(run, _archive(), Console(), strict=True)
+    commands.report(run, archive_of_runs(), Console(), strict=True)
 
 
 @app.command()
@@ -209,7 +193,7 @@ def report(run: RunArgument = "latest") -> None:
 
     Example: `soakbed report latest`
     """
-    commands.report(run, _archive(), Console(), strict=False)
+    commands.report(run, archive_of_runs(), Console(), strict=False)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from soakbed.stages.calibrate import KEPT
 from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
 from soakbed.stages.teardown import teardown as unmake
+from soakbed.units import bytes_text
 
 __all__ = [
     "Session",
@@ -77,9 +78,13 @@ class Session:
         return Tools(
             terraform=Terraform(self.places),
             ansible=Playbooks(self.places.playbooks, private=self.places.state),
-            artifacts=CachedArtifacts.of(self.places),
+            artifacts=CachedArtifacts.of(self.places, watch=self._say_download),
             progress=self.display,
         )
+
+    def _say_download(self, name: str, done: int, of: int) -> None:
+        whole = f" of {bytes_text(of)}" if of else ""
+        self.display(f"{name}: {bytes_text(done)}{whole}")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -100,7 +105,7 @@ class Session:
                     self.console.print(time_table(self.watch.times))
 
 
-def setup(session: Session, targets: Sequence[str]) -> None:
+def setup(session: Session, targets: Sequence[str], *, allow_substitute: bool) -> None:
     """Everything that later commands need, into the cache."""
     with session.alone():
         lacking = fetch(
@@ -109,6 +114,7 @@ def setup(session: Session, targets: Sequence[str]) -> None:
             tools=session.tools,
             places=session.places,
             watch=session.watch,
+            allow_substitute=allow_substitute,
         )
     for target, error in lacking.items():
         session.console.print(f"{target}: {error}", style="yellow", markup=False, soft_wrap=True)

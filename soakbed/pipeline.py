@@ -33,13 +33,9 @@ from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.page import write_report
 from soakbed.stages.calibrate import KEPT, known_calibration, machines_of, warning_of
+from soakbed.stages.client_check import broken_promise
 from soakbed.stages.collect import collect, host_facts
-from soakbed.stages.configure import (
-    configure_target,
-    prepare_hosts,
-    verify_target,
-    wipe_target,
-)
+from soakbed.stages.configure import configure_target, prepare_hosts, verify_target, wipe_target
 from soakbed.stages.evidence import evidence_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -96,6 +92,7 @@ def fetch(
     tools: Tools,
     places: Places,
     watch: Stopwatch,
+    allow_substitute: bool = True,
 ) -> dict[str, Unavailable]:
     """Image, artifacts and the load hosts' packages into the cache, side by side.
 
@@ -105,7 +102,7 @@ def fetch(
 
     def bundle(target: str) -> None:
         try:
-            tools.artifacts.bundle(target, allow_substitute=True)
+            tools.artifacts.bundle(target, allow_substitute=allow_substitute)
         except Unavailable as error:
             lacking[target] = error
 
@@ -327,7 +324,7 @@ class Bench:
     def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """Journals, configurations and facts from the live hosts into the run folder."""
         with self.watch.stage(f"{target}: collect"):
-            alarms = self._alarms(target, testbed)
+            alarms = self._alarms(target, testbed, shell)
             self._keep_facts(testbed, shell, target, "after", alarms=alarms)
             found = collect(
                 testbed,
@@ -338,7 +335,7 @@ class Bench:
             )
             self.run.write(f"{target}/collected", found)
 
-    def _alarms(self, target: TargetName, testbed: Testbed) -> list[str]:
+    def _alarms(self, target: TargetName, testbed: Testbed, shell: Ssh) -> list[str]:
         """Whether the target still keeps its promise after the load: quorum, slots, no alarm."""
         try:
             verify_target(
@@ -352,8 +349,8 @@ class Bench:
                 progress=self.tools.progress,
             )
         except ConfigureError as error:
-            return [error.problem]
-        return []
+            return [error.problem.splitlines()[0]]  # the rest is in the log
+        return broken_promise(self.run.ready(target), testbed, shell=shell)
 
     def _keep_facts(
         self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["GIB", "MIB", "US_PER_MS", "US_PER_S", "us_to_ms"]
+__all__ = ["GIB", "KIB", "MIB", "US_PER_MS", "US_PER_S", "bytes_text", "us_to_ms"]
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 GIB = 1024 * MIB
 US_PER_MS = 1_000
 US_PER_S = 1_000_000
@@ -17,3 +18,17 @@ def us_to_ms(value_us: float) -> float:
     1.5
     """
     return value_us / US_PER_MS
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes as people say it.
+
+    >>> bytes_text(700), bytes_text(1536), bytes_text(256 * MIB)
+    ('700 bytes', '1.5 KiB', '256.0 MiB')
+    """
+    if count < KIB:
+        return f"{count} bytes"
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / KIB:.1f} KiB"

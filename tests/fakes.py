@@ -94,6 +94,8 @@ class FakeLoadHost:
         self.started: list[str] = []
         self.stopped: list[str] = []
         self.raises: list[BaseException] = []  # one per look, before it
+        self.checked: list[list[str]] = []
+        self.promise = ""  # what the check of TiKV says is wrong
 
     def run(self, host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True):
         from soakbed.adapters.ssh import Result
@@ -116,6 +118,9 @@ class FakeLoadHost:
                 pass
             case ["date", "+%s"]:
                 return Result(0, f"{int(time.time())}\n", "")
+            case [*_, "loadgen.clients.tikv_check", _, _, _, _, "--pd", endpoint]:
+                self.checked.append(["--pd", endpoint])
+                return Result(1 if self.promise else 0, "{}", self.promise)
             case ["journalctl", *_]:
                 return Result(0, "the unit said why\n", "")
             case _:

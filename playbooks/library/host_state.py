@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host_parts import memory_bytes
+from ansible.module_utils.host_parts import (
+    CAP_SYS_RESOURCE,
+    existing,
+    hard_limit_nofile,
+    has_capability,
+    memory_bytes,
+)
 from ansible.module_utils.member_units import MEMBER_UNITS, bundle_on_host, sha256_of, show
 
 DOCUMENTATION = r"""
@@ -31,6 +38,10 @@ bundle: {type: str, returned: always, description: Stamp of the binaries, "" whe
 units: {type: dict, returned: always, description: State of each unit.}
 strangers: {type: list, returned: always, description: Units of other targets that run.}
 data: {type: bool, returned: always, description: Whether there are database files.}
+cores: {type: int, returned: always, description: Cores that this host may use.}
+memory_bytes: {type: int, returned: always, description: Memory that this host may use.}
+disk_bytes: {type: int, returned: always, description: Size of the disk of the data folder.}
+nofile: {type: int, returned: always, description: Open files that a unit would get.}
 soakbed: {type: dict, returned: always, description: Binaries and limits, topic installed.}
 """
 
@@ -45,6 +56,11 @@ def limits(units: dict, wanted: int) -> list[str]:
         for name, unit in sorted(units.items())
         if unit["pid"] and unit["nofile"] < wanted
     ]
+
+
+def nofile(wanted: int) -> int:
+    """Open files that a unit gets which asks for `wanted`."""
+    return wanted if has_capability(CAP_SYS_RESOURCE) else min(wanted, hard_limit_nofile())
 
 
 def main() -> None:
@@ -70,7 +86,10 @@ def main() -> None:
         units=units,
         strangers=[n for n, unit in every.items() if unit["active"] and n not in given["units"]],
         data=data_dir.is_dir() and any(data_dir.iterdir()),
+        cores=len(os.sched_getaffinity(0)),
         memory_bytes=memory_bytes(),
+        disk_bytes=shutil.disk_usage(existing(given["data_dir"])).total,
+        nofile=nofile(given["nofile"]),
         pki="-".join(pki) if all(pki) else "",
         soakbed={
             "installed": {

@@ -1,11 +1,12 @@
 #!/usr/bin/python
-"""Starts a host's members together, and says what the journal says when one does not come up."""
+"""Starts a host's members together, and says all there is to know when one does not come up."""
 
 from __future__ import annotations
 
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.member_report import report
 from ansible.module_utils.member_units import show
 
 DOCUMENTATION = r"""
@@ -26,15 +27,6 @@ RETURN = r"""
 did: {type: list, returned: always, description: Units that were started or restarted.}
 stale: {type: list, returned: always, description: Units that run with another configuration.}
 """
-
-LINES = 12
-
-
-def journal(units: list[str]) -> str:
-    """The last lines of these units."""
-    named = [word for unit in units for word in ("-u", unit)]
-    command = ["journalctl", "--no-pager", "--output=cat", f"--lines={LINES}", *named]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> None:
@@ -62,7 +54,7 @@ def main() -> None:
         for verb, names in rounds:
             done = subprocess.run(["systemctl", verb, *names], check=False) if names else None
             if done is not None and done.returncode != 0:
-                module.fail_json(msg=f"{', '.join(names)} did not {verb}: {journal(names)}")
+                module.fail_json(msg=f"{', '.join(names)} did not {verb}\n{report(names)}")
     module.exit_json(changed=bool(did), did=did, stale=stale)
 
 

@@ -61,6 +61,20 @@ def end(units: list[str]) -> None:
     subprocess.run(["systemctl", "reset-failed", *units], check=False, capture_output=True)
 
 
+def aside(folder: Path) -> Path:
+    """Where a folder is put before it is emptied; on the same disk."""
+    return folder.with_name(f".{folder.name}.wiped")
+
+
+def remove(folder: Path) -> None:
+    """Out of the way in one step, then gone: half a member's data would look like a whole one's."""
+    if aside(folder).exists():
+        shutil.rmtree(aside(folder))
+    if folder.exists():
+        folder.rename(aside(folder))
+        shutil.rmtree(aside(folder))
+
+
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(
@@ -75,7 +89,8 @@ def main() -> None:
     given = module.params
     states = show(given["units"]).items()
     busy = [n for n, unit in states if unit["active"] or unit["enabled"] or unit["failed"]]
-    folders = [folder for folder in given["folders"] if Path(folder).exists()]
+    wanted = [Path(folder) for folder in given["folders"]]
+    folders = [str(path) for path in wanted if path.exists() or aside(path).exists()]
     if not module.check_mode:
         if busy:
             end(busy)
@@ -85,7 +100,7 @@ def main() -> None:
         if left:
             module.fail_json(msg=f"processes {left} still run {given['binaries']}; end them")
         for folder in folders:
-            shutil.rmtree(folder)
+            remove(Path(folder))
     module.exit_json(changed=bool(busy or folders), stopped=busy, removed=folders)
 
 

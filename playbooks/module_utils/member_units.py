@@ -10,8 +10,10 @@ from pathlib import Path
 BUNDLES = Path("/opt/soakbed/bundles")
 MEMBER_UNITS = (
     "soakbed-etcd.service",
+    "soakbed-pd.service",
     "soakbed-redis-master.service",
     "soakbed-redis-replica.service",
+    "soakbed-tikv.service",
 )
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,MainPID,NRestarts"
 

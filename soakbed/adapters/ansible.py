@@ -120,7 +120,10 @@ class _Listener:
         elif result.get("changed"):
             self.changed_tasks.append(f"{host}: {task}")
         for topic, content in (result.get(RETURNED) or {}).items():
-            self.returned.setdefault(host, {})[topic] = content
+            known = self.returned.setdefault(host, {})
+            # A host may have members of two kinds, each of which tells its own.
+            both = isinstance(content, dict) and isinstance(known.get(topic), dict)
+            known[topic] = known[topic] | content if both else content
         line = {
             "at_s": round(time.time(), 3),
             "event": kind.removeprefix("runner_on_"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,8 @@ _FORMAT = 2
 # which is the whole server; sonames are links too, so links are followed.
 _MEMBERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "etcd": {
-        "bin/etcd": ("usr/bin/etcd", "etcd-v*/etcd"),
-        "bin/etcdctl": ("usr/bin/etcdctl", "etcd-v*/etcdctl"),
+        "bin/etcd": ("usr/bin/etcd", "etcd-v*/etcd", "etcd"),
+        "bin/etcdctl": ("usr/bin/etcdctl", "etcd-v*/etcdctl", "etcdctl"),
     },
     "redis_cluster": {
         "bin/redis-cli": ("usr/bin/redis-cli",),
@@ -40,6 +41,10 @@ _MEMBERS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "lib/libatomic.so.1": ("usr/lib/*/libatomic.so.1",),
         "lib/libjemalloc.so.2": ("usr/lib/*/libjemalloc.so.2",),
         "lib/liblzf.so.1": ("usr/lib/*/liblzf.so.1",),
+    },
+    "tikv": {
+        "bin/pd-server": ("pd-server", "bin/pd-server", "*/pd-server"),
+        "bin/tikv-server": ("tikv-server", "bin/tikv-server", "*/tikv-server"),
     },
 }
 
@@ -109,6 +114,9 @@ def _build(target: str, sources: Sequence[Path], *, archive: Path, listing: Path
 def _unpack(source: Path, into: Path) -> None:
     if source.suffix == ".deb":
         unpack(source, into)
+        return
+    if not source.name.endswith(".tar.gz"):  # a bare executable
+        shutil.copyfile(source, into / source.name)
         return
     with tarfile.open(source) as packed:
         packed.extractall(into, filter="data")

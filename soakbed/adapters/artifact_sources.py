@@ -1,27 +1,24 @@
-"""Where single files come from: a folder or mirror, a URL, the cache. Everything is verified.
+"""Whole and verified files: what every source of artifacts has in common.
 
-Used by `adapters.artifacts`. A file appears in the cache by rename, so half a file never counts.
+A file appears in the cache by rename, after its sha256 was found right; half a file never counts.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Missing", "copy_named", "download", "sha256_of", "whole_file"]
+from soakbed.errors import Unavailable
 
-# A source that does not answer must cost seconds: the next one is waiting. It bounds the connect
-# and each single read, so that a slow but living download goes on.
-ANSWER_WITHIN_S = 5.0
-_CHUNK_BYTES = 1024 * 1024
+__all__ = ["Missing", "copy_file", "no_room", "sha256_of", "verified", "whole_file"]
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Missing(Exception):
@@ -45,40 +42,36 @@ def whole_file(target: Path) -> Iterator[Path]:
         yield partial
         partial.chmod(0o644)
         partial.replace(target)
+    except OSError as error:
+        if full := no_room(target, error):
+            raise full from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _verified(partial: Path, sha256: str, *, source: str) -> None:
-    found = sha256_of(partial)
+def no_room(target: Path, error: OSError) -> Unavailable | None:
+    """The error to raise where a disk is full; None for every other mishap."""
+    if error.errno not in _DISK_FULL:
+        return None
+    return Unavailable(
+        f"{target.parent}: the disk is full, so {target.name} could not be kept; "
+        "what was there before is whole",
+        remedy="make room there, or set SOAKBED_CACHE to a folder on a larger disk",
+    )
+
+
+def verified(file: Path, sha256: str, *, source: str) -> None:
+    """Raise Missing unless the file is the pinned one."""
+    found = sha256_of(file)
     if found != sha256:
         raise Missing(f"{source} has sha256 {found[:16]}..., pinned is {sha256[:16]}...")
 
 
-def download(url: str, target: Path, *, sha256: str) -> None:
-    """Fetch `url` into `target`. Raises Missing when it cannot be had or is another file."""
-    try:
-        with (
-            whole_file(target) as partial,
-            urllib.request.urlopen(url, timeout=ANSWER_WITHIN_S) as reply,
-            partial.open("wb") as out,
-        ):
-            shutil.copyfileobj(reply, out, _CHUNK_BYTES)
-            out.flush()
-            _verified(partial, sha256, source=url)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Missing(f"{url}: {reason}") from error
-
-
-def copy_named(named: str, name: str, target: Path, *, sha256: str) -> None:
-    """Take file `name` from the folder or mirror the user named. Raises Missing."""
-    if urllib.parse.urlsplit(named).scheme in ("http", "https", "file"):
-        download(f"{named.rstrip('/')}/{urllib.parse.quote(name)}", target, sha256=sha256)
-        return
-    source = Path(named).expanduser() / name
+def copy_file(source: Path, target: Path, *, sha256: str) -> None:
+    """Take a file of this machine into the cache. Raises Missing."""
     if not source.is_file():
         raise Missing(f"{source} does not exist")
     with whole_file(target) as partial:
         shutil.copyfile(source, partial)
-        _verified(partial, sha256, source=str(source))
+        verified(partial, sha256, source=str(source))

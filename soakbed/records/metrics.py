@@ -132,7 +132,7 @@ METRICS: tuple[Metric, ...] = (
         "Unknown",
         "zero",
         "Operations that may or may not have been applied: no reply in time, a broken "
-        "connection, or etcd NOSPACE.",
+        "connection, etcd NOSPACE, or an error of a TiKV region that may have taken the write.",
     ),
     _count(
         "dropped",
@@ -229,7 +229,9 @@ METRICS: tuple[Metric, ...] = (
         label="Redirects followed",
         unit="replies",
         better="zero",
-        meaning="MOVED and ASK replies that were followed; their time is part of the operation's.",
+        meaning="Operations that were sent on because a reply said so: MOVED and ASK of Redis "
+        "Cluster, region errors of TiKV (NotLeader, EpochNotMatch and the like). Their time is "
+        "part of the operation's.",
     ),
     Metric(
         key="reconnects",

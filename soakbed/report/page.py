@@ -177,12 +177,16 @@ def _reasons(verdict: Verdict) -> list[Reason]:
 
 
 def _settings(effective: Mapping[str, Mapping[str, str]]) -> list[Fact]:
-    """Settings read back from the members; where members differ, each value with its members."""
+    """Settings read back from the members; where members differ, each value with its members.
+
+    Members of another kind (of PD, beside TiKV) that none has the setting are not asked for it.
+    """
     keys = sorted({key for held in effective.values() for key in held})
     made = []
     for key in keys:
         by_value: dict[str, list[str]] = {}
-        for member in sorted(effective):
+        kinds = {_kind_of(member) for member, held in effective.items() if key in held}
+        for member in sorted(one for one in effective if _kind_of(one) in kinds):
             by_value.setdefault(effective[member].get(key, "not set"), []).append(member)
         if len(by_value) == 1:
             made.append(Fact(key, next(iter(by_value))))
@@ -190,6 +194,11 @@ def _settings(effective: Mapping[str, Mapping[str, str]]) -> list[Fact]:
             told = "; ".join(f"{value} ({', '.join(held)})" for value, held in by_value.items())
             made.append(Fact(key, told))
     return made
+
+
+def _kind_of(member: str) -> str:
+    """Which program a member runs, where a target has several: "d1-pd" and "d1-tikv"."""
+    return next((kind for kind in ("pd", "tikv") if member.endswith(f"-{kind}")), "")
 
 
 def _caveats(run: ReportedRun) -> list[Note]:

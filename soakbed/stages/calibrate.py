@@ -182,8 +182,8 @@ def _refuse_company(testbed: Testbed, shell: Shell) -> None:
     """Two loads at once would measure each other."""
     listed = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating"]
     for host in testbed.hosts.values():
-        units = ["soakbed-load-worker@*", f"{_UNIT}.service", "soakbed-etcd*", "soakbed-redis*"]
-        units += ["soakbed-pd*", "soakbed-tikv*"]
+        targets = ("soakbed-etcd*", "soakbed-redis*", "soakbed-pd*", "soakbed-tikv*")
+        units = ["soakbed-load-worker@*", f"{_UNIT}.service", *targets]
         found = shell.run(host, [*listed, *units]).out.split()
         if found:
             raise LoadError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from soakbed.adapters.ansible import Ansible, PlayOutcome
 from soakbed.adapters.artifact_bundles import Bundle
+from soakbed.adapters.artifact_named import UNKNOWN
 from soakbed.adapters.artifacts import Artifacts, machine_arch
 from soakbed.adapters.pki import ensure_pki
 from soakbed.adapters.secrets import ensure_passwords
@@ -25,6 +26,7 @@ from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
 from soakbed.stages.inventory import write_inventory
+from soakbed.stages.load_plan import PREFIX
 
 __all__ = [
     "HostsReady",
@@ -44,7 +46,9 @@ CERTIFICATE_LEFT = dt.timedelta(days=7)
 # What runs already needs no time to become ready; an election (1 s) may be under way.
 VERIFY_WITHIN_S = 10
 
-_CLIENT_PORTS = {"etcd": (2379,), "redis_cluster": (6379, 6380)}
+# Clients of TiKV ask PD where a key lives.
+_CLIENT_PORTS = {"etcd": (2379,), "redis_cluster": (6379, 6380), "tikv": (2479,)}
+_LOOKS_ONLY = {"tikv": {"pd_ready_timeout_s": VERIFY_WITHIN_S, "tikv_spread_leaders": False}}
 _REDIS_USERS = ("admin", "bench", "replication")
 
 
@@ -149,6 +153,7 @@ def verify_target(  # noqa: PLR0913  (as configure_target)
     variables = _target_variables(target, spec, bundle, places) | {
         "target": target,
         f"{target}_ready_timeout_s": VERIFY_WITHIN_S,
+        **_LOOKS_ONLY.get(target, {}),
     }
     outcome = ansible.play(
         "verify.yml", _inventory(testbed, places), variables, log=log, on_event=progress
@@ -217,6 +222,14 @@ def _target_variables(target: str, spec: RunSpec, bundle: Bundle, places: Places
         f"{target}_bundle": str(bundle.file),
         f"{target}_bundle_stamp": bundle.stamp,
     }
+    if target == "tikv":
+        variables |= {
+            "pd_bundle": str(bundle.file),
+            "pd_bundle_stamp": bundle.stamp,
+            "tikv_key_prefix": PREFIX["tikv"],
+            "tikv_keys": spec.workload.keys,
+            "tikv_value_bytes": spec.workload.value_bytes,
+        }
     if target == "redis_cluster":
         variables["redis_cluster_appendfsync"] = spec.appendfsync
         variables["redis_cluster_passwords"] = ensure_passwords(
@@ -244,12 +257,14 @@ def _ready(
         for _, topics in sorted(outcome.returned.items())
         for member, settings in topics.get("effective", {}).items()
     }
-    _refuse_another_version(target, bundle, effective)
+    for member, told in _led(testbed, outcome).items():
+        effective[member] = effective.get(member, {}) | told
+    version = _version(target, bundle, effective)
     limits = [f"{host}: {limit}" for host, found in installed.items() for limit in found["limits"]]
     return ReadyTarget(
         target=target,
         profile=spec.profile,
-        version=bundle.version,
+        version=version,
         substituted=bundle.substituted,
         reasons=bundle.reasons,
         artifacts=bundle.uses,
@@ -270,26 +285,50 @@ def _endpoints(testbed: Testbed, target: str) -> tuple[str, ...]:
     )
 
 
-def _refuse_another_version(
-    target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]
-) -> None:
-    """What answers must be what was pushed, or every figure would carry the wrong name."""
+def _led(testbed: Testbed, outcome: PlayOutcome) -> dict[str, dict[str, str]]:
+    """How many regions of TiKV each store led, right before it was called ready."""
+    members = {host.address: f"{host.name}-tikv" for host in testbed.of_duty("data")}
+    return {
+        members[place.rpartition(":")[0]]: {
+            "soakbed.leaders": str(count),
+            "soakbed.regions": str(topics["spread"]["regions"]),
+        }
+        for topics in outcome.returned.values()
+        for place, count in topics.get("spread", {}).get("leaders", {}).items()
+    }
+
+
+def _version(target: str, bundle: Bundle, effective: Mapping[str, Mapping[str, str]]) -> str:
+    """What answers must be what was pushed, or every figure would carry the wrong name.
+
+    A stand-in that could not be asked on the controller has the version that its members tell.
+    """
     if not effective:
         raise ConfigureError(
             f"no member of {target} told its configuration",
             remedy="run the same command again; if it stays so, read the play's log",
         )
-    for member, settings in effective.items():
-        told = settings.get("version", "")
-        if not _says(told, bundle.version):
+    told_last = ""
+    for member, settings in sorted(effective.items()):
+        told, pushed = settings.get("version", ""), _pushed(member, bundle)
+        if pushed != UNKNOWN and not _says(told, pushed):
             raise ConfigureError(
-                f"{member} answers as version {told or '(none)'}, {bundle.version} was pushed",
+                f"{member} answers as version {told or '(none)'}, {pushed} was pushed",
                 remedy=f"wipe {target} and configure it again",
             )
+        told_last = told
+    return (told_last or UNKNOWN) if bundle.version == UNKNOWN else bundle.version
+
+
+def _pushed(member: str, bundle: Bundle) -> str:
+    """The version of the program that a member runs: PD and TiKV may be of two."""
+    if member.endswith("-pd"):
+        return next((use.version for use in bundle.uses if use.name == "pd-server"), bundle.version)
+    return bundle.version
 
 
 def _says(told: str, version: str) -> bool:
-    """Redis tells its version plainly, etcd as {"etcdserver": ..., "etcdcluster": ...}."""
+    """Versions are told plainly, but by etcd: {"etcdserver": ..., "etcdcluster": ...}."""
     if told.startswith("{"):
         return bool(json.loads(told).get("etcdserver") == version)
     return told == version

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from soakbed.records.calibration import MOST_OFFERED_SHARE
 from soakbed.records.numbers import PhaseNumbers
-from soakbed.records.run import NotMeasured
+from soakbed.records.run import ArtifactUse, NotMeasured
 from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
 from soakbed.stages import judge_accounts as accounts
 from soakbed.stages import judge_hosts as hosts
@@ -106,6 +106,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
     if evidence.testbed.shares_machine:
         made.append(_shared_machine(evidence))
     made += _of_target(evidence)
+    made += _of_flow_control(evidence)
     capacity = evidence.numbers.phase("capacity", "capacity")
     if capacity is not None and generator_limited:
         made.append(
@@ -131,6 +132,24 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
                 )
             )
     return made
+
+
+def _of_flow_control(evidence: Evidence) -> list[Caveat]:
+    """TiKV refuses what it cannot take instead of letting it wait: fast figures, fewer of them."""
+    steady = evidence.numbers.phase("steady", "steady")
+    if evidence.numbers.target != "tikv" or steady is None:
+        return []
+    busy = sum(one.causes.get("busy", 0) for one in steady.operations.values())
+    if not busy:
+        return []
+    return [
+        Caveat(
+            subject="flow control",
+            sentence=f"TiKV answered ServerIsBusy to {busy:,} of {steady.ended:,} operations "
+            f"({busy / steady.ended:.2%}): it refuses what it cannot take instead of letting it "
+            "wait. They count as failed, are not tried again, and are in no latency.",
+        )
+    ]
 
 
 def _of_ceiling(evidence: Evidence) -> list[Caveat]:
@@ -189,16 +208,27 @@ def _of_target(evidence: Evidence) -> list[Caveat]:
     made = []
     if ready.substituted:
         told = [one for one in ready.artifacts if one.substituted]
-        versions = ", ".join(f"{one.name} {one.version} for {one.pinned_version}" for one in told)
+        versions = ", ".join(map(_stands_in, told))
         why = "; ".join(dict.fromkeys(one.reason for one in told if one.reason))
         made.append(
             Caveat(
                 subject="substituted artifact",
-                sentence=f"Another version stands in: {versions or ready.version}"
+                sentence=f"{_kind_of_stand_in(told)} stands in: {versions or ready.version}"
                 f"{f' ({why})' if why else ''}.",
             )
         )
     return made + _tuning(ready.not_applied, every=set(evidence.testbed.hosts))
+
+
+def _kind_of_stand_in(told: list[ArtifactUse]) -> str:
+    same = told and all(one.version == one.pinned_version for one in told)
+    return "A file that no pinned sha256 proves" if same else "Another version"
+
+
+def _stands_in(one: ArtifactUse) -> str:
+    if one.version == one.pinned_version:
+        return f"{one.name} {one.version} by its own word"
+    return f"{one.name} {one.version} for {one.pinned_version}"
 
 
 def _tuning(not_applied: tuple[str, ...], *, every: set[str]) -> list[Caveat]:

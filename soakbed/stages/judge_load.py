@@ -217,9 +217,21 @@ def errors(steady: PhaseNumbers) -> Finding:
     ended, failed, unknown = steady.ended, steady.total("failed"), steady.total("unknown")
     share = _share(failed + unknown, ended)
     told = f"{failed:,} failed and {unknown:,} unknown of {ended:,} ({share:.3%})"
+    if causes := _causes(steady):
+        told += f": {', '.join(f'{name} {count:,}' for name, count in causes)}"
     if not ended or failed + unknown > MOST_ERROR_SHARE * ended:
         return _ERRORS.broken(f"{told}, allowed {MOST_ERROR_SHARE:.0%}")
     return _ERRORS.kept(told)
+
+
+def _causes(steady: PhaseNumbers) -> list[tuple[str, int]]:
+    """Why operations failed, the commonest cause first."""
+    found: dict[str, int] = {}
+    for one in steady.operations.values():
+        for cause, count in one.causes.items():
+            found[cause] = found.get(cause, 0) + count
+    named = [(cause.replace("_", " "), count) for cause, count in found.items() if count]
+    return sorted(named, key=lambda row: (-row[1], row[0]))
 
 
 def _share(part: int, whole: int) -> float:

@@ -17,6 +17,7 @@ from soakbed.adapters.ssh import HostUnreachable, Shell
 from soakbed.errors import LoadError
 from soakbed.records.run import LoadOutcome
 from soakbed.records.testbed import Testbed
+from soakbed.stages.client_check import require_promise
 from soakbed.stages.load_account import account_for
 from soakbed.stages.load_plan import plan_session, session_limit_s, sessions_of
 from soakbed.stages.load_session import Glance, LoadSession, found_outcome
@@ -43,8 +44,9 @@ def drive(
 ) -> LoadOutcome:
     """Press by `plan` until it is done, and bring the evidence into `folder`.
 
-    Raises LoadError when the session does not start, does not end in its time, sends nothing, or
-    does not account for what it sent. Ctrl-C stops the load on the hosts before it goes on up.
+    Raises ConfigureError when the target does not keep its promise before the load, and LoadError
+    when the session does not start, does not end in its time, sends nothing, or does not account
+    for what it sent. Ctrl-C stops the load on the hosts before it goes on up.
     """
     session = LoadSession(plan, testbed, shell=shell, web_port=web_port)
     with load_hosts_released(session):
@@ -52,6 +54,7 @@ def drive(
         if found:
             progress(f"{plan.target} {plan.session}: session is {found} on the load hosts, adopted")
         else:
+            require_promise(plan.target, plan.endpoints, session.hosts[0], shell=shell)
             session.begin()
         _wait(session, progress)
     _fetch(session, folder, shell)

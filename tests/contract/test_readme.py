@@ -36,7 +36,7 @@ def test_every_file_that_readme_names_is_there():
 
 
 def test_every_setting_in_readme_is_read_and_every_one_read_is_in_readme():
-    sources = (PROJECT / "soakbed/cli.py").read_text()
+    sources = (PROJECT / "soakbed/environment.py").read_text()
     sources += (PROJECT / "infra/controller/bootstrap.sh").read_text()
     assert set(re.findall(r"SOAKBED_[A-Z_]+", README)) == set(
         re.findall(r"SOAKBED_(?!\*)[A-Z_]+", sources)

@@ -1,4 +1,8 @@
-"""No measured run can use the double of TiKV: nothing that ships knows it, and it says its name."""
+"""No measured run can use the double of TiKV: nothing that ships knows it, and it says its name.
+
+Were it put in TiKV's place by hand, `configure` would refuse its version (test_configure.py), and
+it has no HTTP interface, without which no member is ever found ready.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
         assert target["read"]["failed"] == target["write"]["failed"] == 0
         assert target["capacity_per_s"] > target["throughput_per_s"] > 0
     assert summary["targets"]["tikv"]["status"] == "not_measured"
-    assert summary["targets"]["tikv"]["reason"]
+    # which URL was tried, and what to do about it
+    assert "https://tiup-mirrors.pingcap.com/" in summary["targets"]["tikv"]["reason"]
+    assert "SOAKBED_ARTIFACTS" in summary["targets"]["tikv"]["remedy"]
     run = soakbed.results / "latest"
     assert (run / "report" / "index.html").stat().st_size > 100_000
     manifest = json.loads((run / "manifest.json").read_text())

@@ -24,6 +24,7 @@ def calibration(**changed: Any) -> Calibration:
         for target, protocol, per_s, p50_us in (
             ("redis_cluster", "RESP", 48000.0, 960),
             ("etcd", "etcd gRPC", 15000.0, 3100),
+            ("tikv", "TiKV gRPC", 13500.0, 3500),
         )
     }
     held: dict[str, Any] = {

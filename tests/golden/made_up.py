@@ -15,7 +15,8 @@ from soakbed.records.numbers import (
 )
 from soakbed.records.run import LoadOutcome
 from soakbed.stages.evidence import Evidence, HostFacts
-from tests.golden.make_run import ETCD, SHORT, ready_of, spec_of, testbed_of
+from tests.golden.make_run import SHORT, ready_of, spec_of, testbed_of
+from tests.golden.pretences import ETCD, Pretence
 
 STEADY_S = 30.0
 
@@ -128,21 +129,22 @@ def evidence(
     preflight: dict[str, Any] | None = None,
     shares_machine: bool = False,
     substituted: bool = False,
+    pretence: Pretence = ETCD,
 ) -> Evidence:
     sessions = {
         "capacity": capacity or session("capacity", phase("capacity")),
         "steady": steady or session("steady", phase("steady")),
     }
-    spec = spec_of((ETCD,), SHORT, with_tikv=False)
+    spec = spec_of((pretence,), SHORT, with_tikv=False)
     testbed = testbed_of(spec).model_copy(update={"shares_machine": shares_machine})
-    ready = ready_of(ETCD).model_copy(update={"substituted": substituted, "not_applied": ()})
+    ready = ready_of(pretence).model_copy(update={"substituted": substituted, "not_applied": ()})
     hosts = {name: HostFacts(*facts) for name in ("d1", "d2")} if facts else {}
     made = outcomes if outcomes is not None else {n: outcome(s) for n, s in sessions.items()}
     return Evidence(
         spec=spec,
         testbed=testbed,
         ready=ready,
-        numbers=Numbers(target="etcd", sessions=sessions, damaged=damaged),
+        numbers=Numbers(target=pretence.name, sessions=sessions, damaged=damaged),
         outcomes=made,
         hosts=hosts,
         preflight=preflight or {},

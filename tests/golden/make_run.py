@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,63 +23,11 @@ from soakbed.records.run import ArtifactUse, LoadOutcome, NotMeasured, ReadyTarg
 from soakbed.records.spec import HostSpec, Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 from tests.golden.ceilings import calibration
+from tests.golden.pretences import ETCD, REDIS, TIKV, Pretence
 
 BEGAN_S = 1_700_000_000
 DATA_HOSTS = ("d1", "d2", "d3")
 SHORT = Phases(warmup_s=2, capacity_s=6, settle_s=2, steady_s=12)
-
-
-@dataclass(frozen=True)
-class Pretence:
-    """One target as the generator pretends it to be."""
-
-    name: str
-    version: str
-    pinned: str
-    capacity_per_s: float
-    read_us: float
-    write_us: float
-    spread: float = 0.25  # sigma of the log-normal body
-    stall_share: float = 0.004  # operations that met a stall, six times as long
-    lag_us: float = 4.0
-    cpu_share: float = 0.45
-    capacity_cpu_share: float = 0.7
-    workers: int = 1
-    failed_share: float = 0.0
-    unknown_share: float = 0.0
-    dropped: int = 0
-    core_taken_at_s: int = -1  # a steady second in which something else had the engine's core
-    alarms: tuple[str, ...] = ()
-    restarts_after: int = 0
-    units: tuple[str, ...] = ()
-    effective: dict[str, str] = field(default_factory=dict)
-
-
-ETCD = Pretence(
-    name="etcd",
-    version="3.5.16",
-    pinned="3.5.10",
-    capacity_per_s=4200.0,
-    read_us=3100.0,
-    write_us=5600.0,
-    spread=0.32,
-    stall_share=0.008,
-    lag_us=18.0,
-    core_taken_at_s=4,
-    units=("soakbed-etcd.service",),
-    effective={"quota-backend-bytes": "8589934592", "auto-compaction-mode": "periodic"},
-)
-REDIS = Pretence(
-    name="redis_cluster",
-    version="7.0.15",
-    pinned="7.0.15",
-    capacity_per_s=46000.0,
-    read_us=390.0,
-    write_us=430.0,
-    capacity_cpu_share=0.97,
-    units=("soakbed-redis-master.service", "soakbed-redis-replica.service"),
-    effective={"appendfsync": "everysec", "maxmemory-policy": "noeviction"},
-)
 
 
 def make_run(
@@ -214,24 +162,33 @@ def _facts(pretence: Pretence, *, restarts: int) -> dict[str, object]:
 
 def ready_of(pretence: Pretence) -> ReadyTarget:
     substituted = pretence.version != pretence.pinned
-    artifact = ArtifactUse(
-        name=pretence.name,
-        version=pretence.version,
-        pinned_version=pretence.pinned,
-        sha256="ab" * 32,
-        origin="debian" if substituted else "upstream",
-        substituted=substituted,
-        reason="the upstream release could not be fetched" if substituted else "",
+    artifacts = tuple(
+        ArtifactUse(
+            name=name,
+            version=version,
+            pinned_version=pretence.pinned,
+            sha256="ab" * 32,
+            origin=pretence.origin if substituted else "upstream",
+            substituted=substituted,
+            reason=pretence.reason if substituted else "",
+        )
+        for name, version in pretence.parts or ((pretence.name, pretence.version),)
     )
+    effective = {f"{host}:{pretence.name}": dict(pretence.effective) for host in DATA_HOSTS}
+    if pretence.beside:
+        kinds = {pretence.name: pretence.effective, **pretence.beside}
+        effective = {
+            f"{host}-{kind}": dict(held) for host in DATA_HOSTS for kind, held in kinds.items()
+        }
     return ReadyTarget(
         target=pretence.name,
         profile="tuned",
         version=pretence.version,
         substituted=substituted,
-        artifacts=(artifact,),
-        endpoints=("10.83.17.11:2379", "10.83.17.12:2379", "10.83.17.13:2379"),
+        artifacts=artifacts,
+        endpoints=tuple(f"10.83.17.{i + 11}:{pretence.client_port}" for i in range(3)),
         binaries={host: {f"/opt/soakbed/bin/{pretence.name}": "cd" * 32} for host in DATA_HOSTS},
-        effective={f"{host}:{pretence.name}": dict(pretence.effective) for host in DATA_HOSTS},
+        effective=effective,
         not_applied=("d1: kernel.numa_balancing: read-only in a container",),
     )
 
@@ -242,7 +199,7 @@ def _plans(pretence: Pretence, spec: RunSpec, rate: float) -> tuple[Plan, Plan]:
         run_id="made-up",
         session="capacity",
         target=pretence.name,  # type: ignore[arg-type]
-        endpoints=("10.83.17.11:2379",),
+        endpoints=(f"10.83.17.11:{pretence.client_port}",),
         keyspace=Keyspace(keys=spec.workload.keys, prefix="/bench/"),
         phases=(
             Phase("fill", "fill", 60),
@@ -330,6 +287,7 @@ def _window(phase: Phase, plan: Plan, pretence: Pretence, random: np.random.Gene
         loop_lag_max_us=int(random.integers(300, 2500)),
         overdue_max=int(random.integers(0, 40)),
         in_flight_max=plan.connections,
+        moved=pretence.redirects,
         wait_share=0.004,
     )
     window = Window(0, 0, phase.name, phase.mode, 0, 1, made, state)
@@ -347,7 +305,7 @@ def _operation(
     body = random.lognormal(np.log(median_us), pretence.spread, ok)
     body[random.random(ok) < pretence.stall_share] *= 6
     lag = np.zeros(ok) if phase.mode != "open" else random.exponential(pretence.lag_us, ok)
-    causes = {"cluster_down": failed} if failed else {}
+    causes = {pretence.failed_cause: failed} if failed else {}
     if unknown:
         causes["timeout"] = unknown
     return OperationWindow(
@@ -373,13 +331,17 @@ def _histogram(values: np.ndarray) -> Histogram:
 
 
 def main() -> None:
-    """Renew the recorded run, and what judge and report make of it."""
+    """Renew the recorded runs, and what judge and report make of it."""
     from tests.golden.recorded import renew
 
-    folder = Path(__file__).parent / "run-made-up"
-    shutil.rmtree(folder, ignore_errors=True)
-    make_run(folder)
-    renew(folder)
+    for name, targets, with_tikv in (
+        ("run-made-up", (ETCD, REDIS), True),
+        ("run-made-up-tikv", (TIKV,), False),
+    ):
+        folder = Path(__file__).parent / name
+        shutil.rmtree(folder, ignore_errors=True)
+        make_run(folder, targets=targets, with_tikv=with_tikv)
+        renew(folder)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from soakbed.report.reading import load_claims, read_run
 from soakbed.stages.judge import assemble_summary, evidence_of, judge, measure
 
 RECORDED = Path(__file__).parent / "run-made-up"
+RECORDED_TIKV = Path(__file__).parent / "run-made-up-tikv"
 NO_LIBRARY = "/* the drawing library stands here */"
 
 

@@ -36,14 +36,14 @@ SPEC = RunSpec.model_validate(
     }
 )
 DATA = ("d1", "d2", "d3")
-PROCESSES = "etcd|redis-server"
+PROCESSES = "etcd|redis-server|pd-server|tikv-server"
 
 
 class Bench:
     """Hosts, and the stage under test."""
 
-    def __init__(self, places: Places, testbed: Testbed) -> None:
-        self.places, self.testbed = places, testbed
+    def __init__(self, places: Places, testbed: Testbed, spec: RunSpec = SPEC) -> None:
+        self.places, self.testbed, self.spec = places, testbed, spec
         self.ansible = Playbooks(places.playbooks, private=places.state)
         self.artifacts = CachedArtifacts.of(places)
         self.shell = Ssh(testbed)
@@ -62,7 +62,7 @@ class Bench:
         return again(
             self.testbed,
             target,
-            SPEC.model_copy(update=changes),
+            self.spec.model_copy(update=changes),
             ansible=self.ansible,
             artifacts=self.artifacts,
             places=self.places,

@@ -18,7 +18,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from soakbed.report import formats
 from soakbed.report.page import write_report
-from tests.golden.recorded import RECORDED
+from tests.golden.make_run import make_run
+from tests.golden.pretences import ETCD, REDIS, TIKV
+from tests.golden.recorded import RECORDED, judged
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 # No first-run pages, updates or accounts: whatever is asked of the network, the page asked it.
@@ -106,6 +108,18 @@ def test_nothing_sticks_out_of_the_window(browser, run, width):
         tables = """return [...document.querySelectorAll('.scroll')]
             .every(one => one.scrollWidth <= one.clientWidth)"""
         assert browser.execute_script(tables)
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_three_measured_targets_have_room_on_the_page(browser, tmp_path, width):
+    folder = tmp_path / "run"
+    judged(make_run(folder, targets=(ETCD, REDIS, TIKV), with_tikv=False))
+    write_report(folder)
+    opened(browser, folder, width=width)
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert count(browser, "figure.plot .scatterlayer .trace path.js-line") >= 3 * PLOTS
+    page = "const page = document.documentElement; return page.scrollWidth <= page.clientWidth"
+    assert browser.execute_script(page)
 
 
 def test_the_first_column_stays_while_a_narrow_table_scrolls(browser, run):

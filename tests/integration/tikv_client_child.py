@@ -32,19 +32,28 @@ def unpacked(value: Any) -> Any:
     return [unpacked(each) for each in value] if isinstance(value, list) else value
 
 
-def main() -> None:
-    """Serve calls until there are no more; then end without the interpreter's farewell."""
+def called(objects: dict[str, Any], name: str, arguments: list[Any]) -> Any:
+    """One call: of the client, or `t1.get` of what an earlier `begin` gave as `t1`."""
     import tikv_client
 
-    client = None
+    if name in ("RawClient", "TransactionClient"):
+        objects["client"] = getattr(tikv_client, name).connect(*arguments)
+        return None
+    owner, _, method = name.rpartition(".")
+    value = getattr(objects[owner or "client"], method)(*arguments)
+    if method == "begin":
+        objects[f"t{len(objects)}"] = value
+        return f"t{len(objects) - 1}"
+    return value
+
+
+def main() -> None:
+    """Serve calls until there are no more; then end without the interpreter's farewell."""
+    objects: dict[str, Any] = {}
     for line in sys.stdin:
-        method, arguments = json.loads(line)
+        name, arguments = json.loads(line)
         try:
-            if client is None:  # the first call is `connect`, so that its error is told, too
-                client = tikv_client.RawClient.connect(*unpacked(arguments))
-                said = {"ok": None}
-            else:
-                said = {"ok": packed(getattr(client, method)(*unpacked(arguments)))}
+            said = {"ok": packed(called(objects, name, unpacked(arguments)))}
         except Exception as error:  # noqa: BLE001  (it raises nothing more telling)
             said = {"error": str(error)}
         print(json.dumps(said), flush=True)

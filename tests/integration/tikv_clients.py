@@ -3,9 +3,10 @@
 What each cannot do (test_tikv_client_limits.py shows it):
 - `tikv-python`: turn its retries off (a put whose connection broke is sent again, and the caller
   never knows), tell what failed from what may have been applied, transactions.
-- `tikv-client`: TLS, compare-and-swap, backward scans, a time limit of the caller's choice. Its
-  errors are text alone; a busy server is the caller's affair; it asks a PD that leads no more
-  until a second has passed. Wheels for CPython 3.11 on x86-64 only; may crash when it ends.
+- `tikv-client`: the same of its retries; TLS, compare-and-swap, backward scans, a time limit of
+  the caller's choice. Its errors are text alone; a busy server is the caller's affair; it asks a
+  PD that leads no more until a second has passed. Wheels for CPython 3.11 on x86-64 only; may
+  crash when it ends.
 """
 
 from __future__ import annotations
@@ -21,10 +22,19 @@ from typing import Any, Protocol
 
 import tikv
 
+from loadgen.clients.tikv import TikvClient, TikvFailed
 from loadgen.contract.plan import Tls
+from loadgen.engine.tls import client_context
 from tests.integration.tikv_client_child import packed, unpacked
 
-__all__ = ["Client", "ClientError", "TikvClient", "TikvPython", "insisting", "opened"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "TikvClientChild",
+    "child_process",
+    "insisting",
+    "opened",
+]
 
 PROJECT = Path(__file__).resolve().parents[2]
 WITHIN_S = 20.0
@@ -60,12 +70,14 @@ class TikvPython:
         return list(self.client.scan(start, end, limit=limit))
 
 
-class TikvClient:
+class TikvClientChild:
     """`tikv-client` in a child process."""
 
-    def __init__(self, process: subprocess.Popen[str], pds: Sequence[str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], pds: Sequence[str], kind: str = "RawClient"
+    ) -> None:
         self.process = process
-        self.call("connect", list(pds))
+        self.call(kind, list(pds))
 
     def call(self, method: str, *arguments: Any) -> Any:
         assert self.process.stdin is not None
@@ -103,15 +115,49 @@ class TikvClient:
 
 
 def insisting(call: Callable[[], None], *texts: str) -> None:
-    """For calls that `tikv-client` leaves to its caller: again, while it says one of `texts`."""
+    """For calls that a client leaves to its caller: again, while it says one of `texts`."""
     until = monotonic() + WITHIN_S
     while True:
         try:
             return call()
-        except ClientError as error:
+        except (ClientError, TikvFailed) as error:
             if monotonic() > until or not any(text in str(error) for text in texts):
                 raise
         sleep(0.05)
+
+
+class Own:
+    """Our own client, which calls a batch call after call."""
+
+    def __init__(self, client: TikvClient) -> None:
+        self.client = client
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.client.get(key).needed()
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.client.put(key, value).needed()
+
+    def delete(self, key: bytes) -> None:
+        self.client.delete(key).needed()
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = {key: self.get(key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def put_many(self, pairs: dict[bytes, bytes]) -> None:
+        for key, value in pairs.items():
+            self.put(key, value)
+
+    def delete_many(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            self.delete(key)
+
+    def scan(self, start: bytes, end: bytes, limit: int) -> Pairs:
+        return self.client.scan(start, end, limit).needed()
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        self.client.delete_range(start, end).needed()
 
 
 @contextmanager
@@ -122,8 +168,20 @@ def opened(name: str, pds: Sequence[str], tls: Tls | None) -> Iterator[Client]:
         with tikv.RawClient(pds, timeout=WITHIN_S, tls=files) as client:
             yield TikvPython(client)
         return
+    if name == "ours":
+        context = client_context(tls, protocols=("h2",)) if tls else None
+        with TikvClient(pds, context) as own:
+            yield Own(own)
+        return
     assert name == "tikv-client"
     assert tls is None
+    with child_process(pds, "RawClient") as child:
+        yield child
+
+
+@contextmanager
+def child_process(pds: Sequence[str], kind: str) -> Iterator[TikvClientChild]:
+    """`tikv-client`'s RawClient or TransactionClient."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.integration.tikv_client_child"],
         cwd=PROJECT,
@@ -132,6 +190,6 @@ def opened(name: str, pds: Sequence[str], tls: Tls | None) -> Iterator[Client]:
         text=True,
     ) as process:
         try:
-            yield TikvClient(process, pds)
+            yield TikvClientChild(process, pds, kind)
         finally:
             process.kill()

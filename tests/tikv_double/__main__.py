@@ -36,6 +36,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--key", type=Path)
     parser.add_argument("--pd-port", type=int, default=0, help="of the first; 0: any that is free")
     parser.add_argument("--store-port", type=int, default=0, help="likewise")
+    parser.add_argument("--announce-store", help="PD names this address for every store")
     parser.add_argument("--split-at", nargs="*", default=[], metavar="HEX", help="keys of regions")
     parser.add_argument(
         "--for-s", type=float, help="end after this time, whatever becomes of standard input"
@@ -60,6 +61,7 @@ async def started(words: argparse.Namespace) -> tuple[Control, dict[str, Any]]:
     for number, store in cluster.stores.items():
         port = words.store_port and words.store_port + number - 1
         store.address = servers.open(f"store-{number}", port)
+        store.announced = words.announce_store or store.address
     for key in words.split_at:
         cluster.split(bytes.fromhex(key))
     cluster.spread_leaders()

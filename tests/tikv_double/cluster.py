@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from tests.tikv_double.messages import metapb
+from tests.tikv_double.mvcc import Mvcc
 
 __all__ = ["CLUSTER_ID", "ID_BYTES", "NAME", "Cluster", "Region", "Store"]
 
@@ -57,6 +58,7 @@ class Store:
 
     id: int
     address: str = ""
+    announced: str = ""  # what PD names; the address, unless a test wants a lie
     up: bool = True
     stalled_until: float = 0.0
 
@@ -71,6 +73,8 @@ class Cluster:
     data: dict[bytes, bytes] = field(default_factory=dict)
     keys: list[bytes] = field(default_factory=list)  # of data, sorted
     writes: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)  # (key, value's id)
+    mvcc: Mvcc = field(default_factory=Mvcc)  # of transactions; raw keys have nothing to do with it
+    counted: set[tuple[bytes, int]] = field(default_factory=set)  # of mvcc, in writes
     _last_id: int = 1000
 
     def __post_init__(self) -> None:

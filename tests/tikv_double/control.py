@@ -153,6 +153,15 @@ class Control:
             for (key, identity), times in self.cluster.writes.items()
         ]
 
+    async def do_locks(self) -> Any:
+        """Keys that transactions have locked."""
+        return sorted(key.hex() for key in self.cluster.mvcc.locks)
+
+    async def do_expire_locks(self) -> Any:
+        """As if every transaction that holds one had died long ago."""
+        for lock in self.cluster.mvcc.locks.values():
+            lock.ttl = 0
+
     async def do_load(self, pairs: dict[str, str]) -> Any:
         """Put keys and values there without any request."""
         for key, value in pairs.items():

@@ -157,6 +157,10 @@ class Double:
         """A rule of faults.py, such as `fault("stall", method="RawGet", stall_s=0.5)`."""
         self.command("fault", kind=kind, **rule)
 
+    def load(self, pairs: dict[bytes, bytes]) -> None:
+        """Put keys and values there without any request, and without counting them."""
+        self.command("load", pairs={key.hex(): value.hex() for key, value in pairs.items()})
+
     # -- what came of it ---------------------------------------------------------------------
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:

@@ -17,6 +17,7 @@ from tests.tikv_double.refusals import (
     not_leader,
     server_is_busy,
 )
+from tests.tikv_double.txn import TXN_METHODS
 
 __all__ = ["KINDS", "PD_METHODS", "REGION_ERRORS", "Fault", "Faults", "refusal"]
 
@@ -83,8 +84,9 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault {self.kind!r}, only {', '.join(KINDS)}")
-        if self.method and self.method not in (*RAW, *PD_METHODS):
-            raise ValueError(f"no method {self.method!r}, only {', '.join((*RAW, *PD_METHODS))}")
+        known = (*RAW, *TXN_METHODS, *PD_METHODS)
+        if self.method and self.method not in known:
+            raise ValueError(f"no method {self.method!r}, only {', '.join(known)}")
         if self.method in PD_METHODS and self.kind not in ANYWHERE:
             raise ValueError(f"PD knows no {self.kind}, only {', '.join(ANYWHERE)}")
 

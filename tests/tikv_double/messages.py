@@ -15,6 +15,8 @@ from tikv._proto import kvrpcpb_pb2 as kvrpcpb
 from tikv._proto import metapb_pb2 as metapb
 from tikv._proto import pdpb_pb2 as pdpb
 
+from tests.tikv_double.txn_messages import TXN
+
 __all__ = ["BATCHED", "build", "errorpb", "kvrpcpb", "metapb", "more", "pdpb"]
 
 # name of the command in BatchCommands -> (field number, request, response), all of kvrpcpb
@@ -101,7 +103,6 @@ def _field(
     return made
 
 
-for _name, _class in build(
-    _PD + _batched(), "soakbed_double", ("metapb.proto", "pdpb.proto", "kvrpcpb.proto")
-).items():
+_DEPENDS = ("errorpb.proto", "kvrpcpb.proto", "metapb.proto", "pdpb.proto")
+for _name, _class in build(_PD + TXN + _batched(), "soakbed_double", _DEPENDS).items():
     setattr(more, _name, _class)

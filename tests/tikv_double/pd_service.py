@@ -133,7 +133,7 @@ class PdService:
         return more.AllocIDResponse(header=self._header(), id=number, count=count)
 
     def _store(self, number: int) -> metapb.Store:
-        address = self.cluster.stores[number].address
+        address = self.cluster.stores[number].announced
         return metapb.Store(id=number, address=address, version=NAME, peer_address=address)
 
     def _get_store(self, ask: Any) -> Any:

@@ -18,6 +18,7 @@ from tests.tikv_double.faults import REGION_ERRORS, Fault, Faults, refusal
 from tests.tikv_double.messages import BATCHED, kvrpcpb, more
 from tests.tikv_double.raw import RAW, answer_class
 from tests.tikv_double.refusals import Refused, admit
+from tests.tikv_double.txn import TXN_METHODS, run_txn
 
 __all__ = ["Ended", "StoreService", "no_answer"]
 
@@ -39,9 +40,9 @@ class StoreService:
             method: grpc.unary_unary_rpc_method_handler(
                 partial(self._unary, method),
                 request_deserializer=_request_class(method).FromString,
-                response_serializer=answer_class(method).SerializeToString,
+                response_serializer=_answer_class(method).SerializeToString,
             )
-            for method in RAW
+            for method in (*RAW, *TXN_METHODS)
         }
         made["BatchCommands"] = grpc.stream_stream_rpc_method_handler(
             self._batch_commands,
@@ -62,7 +63,7 @@ class StoreService:
         if (wait := self.store.stalled_until - monotonic()) > 0:
             self.count(method, "stalled")
             await asyncio.sleep(wait)
-        rule = self.faults.meet(method, self.store.id)
+        rule = self.faults.meet(method, self.store.id, default=method in RAW)
         if rule is None:
             return self._apply(method, ask)
         self.count(method, f"fault:{rule.kind}{':after' if rule.after else ''}")
@@ -71,22 +72,26 @@ class StoreService:
     def _apply(self, method: str, ask: Any) -> Any:
         try:
             region = admit(self.cluster, self.store.id, ask.context)
-            answer = RAW[method](self.cluster, region, ask)
+            if method in RAW:
+                answer = RAW[method](self.cluster, region, ask)
+            else:
+                answer = run_txn(method, self.cluster, region, ask)
         except Refused as refused:
             return self._refuse(method, refused)
-        self.count(method, "key_error" if getattr(answer, "error", "") else APPLIED)
+        failed = any(f.name in ("error", "errors") for f, _ in answer.ListFields())
+        self.count(method, "key_error" if failed else APPLIED)
         return answer
 
     def _refuse(self, method: str, refused: Refused) -> Any:
         self.count(method, f"refused:{refused.kind}")
-        return answer_class(method)(region_error=refused.error)
+        return _answer_class(method)(region_error=refused.error)
 
     async def _go_wrong(self, rule: Fault, method: str, ask: Any, context: Any) -> Any:
         answer = self._apply(method, ask) if rule.after else None
         if rule.kind in REGION_ERRORS:
             return self._refuse(method, refusal(rule, self.cluster, ask.context, ask))
         if rule.kind == "key_error":
-            return answer_class(method)(error=rule.text or "storage is closed.")
+            return _key_error(method, rule.text or "storage is closed.")
         if rule.kind == "stall":
             await asyncio.sleep(rule.stall_s)
             return answer if rule.after else self._apply(method, ask)
@@ -166,4 +171,19 @@ async def no_answer(rule: Fault, context: ServicerContext) -> None:
 def _request_class(method: str) -> type:
     if method in BATCHED:
         return getattr(kvrpcpb, BATCHED[method][1])
-    return kvrpcpb.RawCASRequest
+    return kvrpcpb.RawCASRequest if method in RAW else getattr(more, f"{method}Request")
+
+
+def _answer_class(method: str) -> type:
+    return answer_class(method) if method in RAW else getattr(more, f"{method}Response")
+
+
+def _key_error(method: str, text: str) -> Any:
+    """The error in words of a raw command, the KeyError of a transaction's."""
+    if method in RAW:
+        return answer_class(method)(error=text)
+    error = more.TxnError(abort=text)
+    answer = _answer_class(method)
+    if "errors" in answer.DESCRIPTOR.fields_by_name:
+        return answer(errors=[error])
+    return answer(error=error)

@@ -29,6 +29,7 @@ def load(name):
 kernel_settings = load("kernel_settings")
 redis_topology = load("redis_topology")
 small_files = load("small_files")
+host_state, target_wiped = load("host_state"), load("target_wiped")
 
 from ansible.module_utils import host_parts, mutual_tls  # noqa: E402  (only importable from here)
 
@@ -215,3 +216,31 @@ def test_strangers_in_an_exclusive_folder_are_named(tmp_path):
     assert small_files.strangers(str(tmp_path), [wanted(tmp_path / "key")]) == [
         tmp_path / "old.key"
     ]
+
+
+def test_a_folder_that_is_wiped_is_gone_and_so_is_what_an_earlier_wipe_left(tmp_path):
+    folder, aside = tmp_path / "tikv", tmp_path / ".tikv.wiped"
+    for path in (folder / "pd", aside / "store"):
+        path.mkdir(parents=True)
+    target_wiped.remove(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wipe_that_breaks_off_leaves_nothing_that_looks_like_data(tmp_path, monkeypatch):
+    (tmp_path / "tikv").mkdir()
+
+    def broken(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(target_wiped.shutil, "rmtree", broken)
+    with pytest.raises(KeyboardInterrupt):
+        target_wiped.remove(tmp_path / "tikv")
+    assert [path.name for path in tmp_path.iterdir()] == [".tikv.wiped"]
+
+
+@pytest.mark.parametrize(("may_raise", "gets"), [(True, 1_000_000), (False, 20_000)])
+def test_a_unit_gets_the_open_files_that_its_host_can_give(monkeypatch, may_raise, gets):
+    monkeypatch.setattr(host_state, "has_capability", lambda _: may_raise)
+    monkeypatch.setattr(host_state, "hard_limit_nofile", lambda: 20_000)
+    assert host_state.nofile(1_000_000) == gets
+    assert host_state.nofile(10) == 10

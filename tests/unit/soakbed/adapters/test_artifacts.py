@@ -1,28 +1,21 @@
 """The resolver, against a local HTTP server, folders, and packages built on the spot."""
 
-import functools
-import hashlib
-import http.server
 import io
 import json
 import subprocess
 import tarfile
-import threading
 
 import pytest
 import yaml
 
-from soakbed.adapters import artifacts as artifacts_module
+from soakbed.adapters import artifact_debian
 from soakbed.adapters.artifacts import CachedArtifacts, machine_arch
 from soakbed.adapters.debian import Deb
 from soakbed.errors import SpecError, Unavailable
+from tests.upstream import Upstream, sha256
 
 ARCH = "amd64"
 TARBALL = "etcd-v1.0.0-linux-amd64.tar.gz"
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def tarball(*names: str) -> bytes:
@@ -56,37 +49,13 @@ def deb(folder, package: str, version: str, *programs: str):
     return file
 
 
-class Upstream:
-    """A web server on loopback with one folder; counts what was asked for."""
-
-    def __init__(self, folder):
-        asked = self.asked = []
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *_):
-                asked.append(self.path)
-
-        handler = functools.partial(Handler, directory=str(folder))
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
 @pytest.fixture
 def upstream(tmp_path):
     folder = tmp_path / "upstream"
     folder.mkdir()
     (folder / TARBALL).write_bytes(RELEASE)
-    server = Upstream(folder)
-    server.folder = folder
-    yield server
-    server.stop()
+    with Upstream(folder) as server:
+        yield server
 
 
 @pytest.fixture
@@ -124,7 +93,7 @@ class FakeArchive:
 @pytest.fixture
 def debian(packages, monkeypatch):
     archive = FakeArchive(packages)
-    monkeypatch.setattr(artifacts_module, "DebianArchive", archive)
+    monkeypatch.setattr(artifact_debian, "DebianArchive", archive)
     return archive
 
 
@@ -138,7 +107,7 @@ def make(tmp_path, upstream, packages, debian):
                 "version": "1.0.0",
                 "upstream": {
                     "base_url": upstream.url if url is None else url,
-                    "files": {ARCH: {"name": TARBALL, "sha256": sha256(RELEASE)}},
+                    "files": {ARCH: [{"name": TARBALL, "sha256": sha256(RELEASE)}]},
                 },
                 "debian": {
                     "release": "trixie",
@@ -254,11 +223,6 @@ def test_no_other_version_is_taken_when_the_spec_forbids_it(make, debian):
     assert debian.fetched == 0
 
 
-def test_tikv_is_not_deployable_yet_and_says_so(make):
-    with pytest.raises(Unavailable, match="TiKV is not deployable yet"):
-        make().bundle("tikv", allow_substitute=True)
-
-
 def test_a_bundle_ends_with_the_list_of_its_files(make):
     got = bundle(make())
     with tarfile.open(got.file) as packed:
@@ -289,11 +253,13 @@ def test_an_archive_that_lacks_a_program_is_an_error_that_names_it(make, upstrea
 
 def test_a_mistake_in_the_pins_names_the_key(tmp_path):
     file = tmp_path / "artifacts.yml"
-    file.write_text("artifacts: {etcd: {version: 3.5.10, debain: {}}}")
+    file.write_text(
+        "artifacts: {etcd: {version: 3.5.10, debain: {}, debian: {release: x, packages: {}}}}"
+    )
     with pytest.raises(SpecError) as wrong:
         CachedArtifacts(file, tmp_path / "cache").bundle("etcd", allow_substitute=True)
     assert {mistake.key for mistake in wrong.value.mistakes} == {
-        "artifacts.etcd.debian",
+        "artifacts.etcd.debian.main_package",
         "artifacts.etcd.debain",
     }
 

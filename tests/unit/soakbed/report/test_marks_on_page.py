@@ -17,7 +17,8 @@ from soakbed.report.reading import read_run
 from soakbed.report.tables_marks import marked, stretches
 from soakbed.report.text import calibration_text
 from tests.golden.ceilings import calibration
-from tests.golden.make_run import ETCD, REDIS, make_run
+from tests.golden.make_run import make_run
+from tests.golden.pretences import ETCD, REDIS
 from tests.golden.recorded import RECORDED, judged, page_of
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import json
 import re
 import shutil
@@ -14,10 +15,12 @@ import pytest
 
 from soakbed.errors import ArchiveError
 from soakbed.report import formats, page, reading, words
+from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render, write_report
 from soakbed.report.reading import load_claims, read_run
-from tests.golden.make_run import ETCD, REDIS, make_run
-from tests.golden.recorded import RECORDED, judged, page_of
+from tests.golden.make_run import SHORT, make_run
+from tests.golden.pretences import ETCD, REDIS, TIKV
+from tests.golden.recorded import RECORDED, RECORDED_TIKV, judged, page_of
 
 
 @pytest.fixture
@@ -115,6 +118,47 @@ def test_a_run_without_any_measured_target_still_has_a_page(tmp_path):
     run = make_run(tmp_path / "run", targets=(), with_tikv=True)
     judged(run)
     assert "no source has tikv 6.5.5" in page_of(run)
+
+
+def test_a_measured_tikv_says_what_it_is_what_it_promised_and_what_it_refused(tmp_path):
+    text = page_of(Path(shutil.copytree(RECORDED_TIKV, tmp_path / "run")))
+    summary = json.loads((RECORDED_TIKV / "summary.json").read_text())["targets"]["tikv"]
+    assert (summary["version"], summary["substituted"]) == ("7.1.1", True)
+    assert "TiKV 7.1.1 (substituted)" in text
+    assert "pd-server 7.1.0 for 6.5.5, tikv-server 7.1.1 for 6.5.5" in text
+    assert "linearizable: the leader of the key&#39;s region answers reads under its lease" in text
+    assert "synced it to its Raft log" in text
+    assert "cause: busy" in text
+    assert "TiKV answered ServerIsBusy to" in text
+    assert "region errors of TiKV (NotLeader, EpochNotMatch" in text
+    shown = cells(text)
+    assert float(shown["tikv.capacity_per_s"][0]) == summary["capacity_per_s"]
+    assert int(shown["tikv.write.response_p99_us"][0]) == summary["write"]["response_p99_us"]
+    assert int(shown["tikv.failed"][0]) == summary["read"]["failed"] + summary["write"]["failed"]
+
+
+def test_settings_of_pd_and_of_tikv_are_not_asked_of_each_other(tmp_path):
+    text = page_of(Path(shutil.copytree(RECORDED_TIKV, tmp_path / "run")))
+    settings = dict(re.findall(r"<dt>([\w.-]+)</dt>\s*<dd>(.*?)</dd>", text, re.DOTALL))
+    assert settings["storage.api-version"] == "1"
+    assert settings["replication.max-replicas"] == "3"
+    assert settings["version"] == "7.1.0 (d1-pd, d2-pd, d3-pd); 7.1.1 (d1-tikv, d2-tikv, d3-tikv)"
+
+
+def test_three_measured_targets_stand_side_by_side(tmp_path):
+    folder = tmp_path / "run"
+    judged(make_run(folder, targets=(ETCD, REDIS, TIKV), with_tikv=False))
+    shown = cells(page_of(folder))
+    for target in ("etcd", "redis_cluster", "tikv"):
+        assert float(shown[f"{target}.throughput_per_s"][0]) > 0
+    rows = list(csv.DictReader(io.StringIO(numbers_csv(read_run(folder)))))
+    assert {row["target"] for row in rows} == {"etcd", "redis_cluster", "tikv"}
+    followed = re.search(r">Redirects followed.*?</th>(.*?)</tr>", page_of(folder), re.DOTALL)
+    assert [html.unescape(one) for one in re.findall(r"<td[^>]*>([^<]*)", followed[1])] == [
+        "0",
+        "0",
+        str(TIKV.redirects * SHORT.steady_s),
+    ]
 
 
 def test_a_missing_number_is_an_error_and_never_a_blank(run, monkeypatch):

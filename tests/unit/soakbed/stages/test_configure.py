@@ -1,5 +1,6 @@
 """What the stage asks Ansible for, and what it makes of the answers."""
 
+import dataclasses
 import json
 import stat
 
@@ -11,7 +12,7 @@ from soakbed.records.places import Places
 from soakbed.records.run import ArtifactUse
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
-from soakbed.stages.configure import configure_target, prepare_hosts, wipe_target
+from soakbed.stages.configure import configure_target, prepare_hosts, verify_target, wipe_target
 from tests.fakes import FakeAnsible, FakeArtifacts
 
 ADDRESSES = {"d1": "10.83.50.11", "d2": "10.83.50.12", "d3": "10.83.50.13", "l1": "10.83.50.21"}
@@ -97,9 +98,9 @@ def prepare(places, ansible=None):
     )
 
 
-def configure(places, bundle, *, target="etcd", version='{"etcdserver":"3.5.16"}'):
+def configure(places, bundle, *, target="etcd", version='{"etcdserver":"3.5.16"}', returned=None):
     prepare(places)
-    ansible = FakeAnsible({f"{target}.yml": answers(version)}, changed=9)
+    ansible = FakeAnsible({f"{target}.yml": returned or answers(version)}, changed=9)
     artifacts = FakeArtifacts(bundle)
     ready = configure_target(
         TESTBED,
@@ -184,6 +185,107 @@ def test_a_member_that_answers_as_another_version_is_an_error(places, bundle):
         configure(places, bundle, version='{"etcdserver":"3.4.23"}')
 
 
+def tikv_bundle(bundle, *, pd="6.5.5", tikv="6.5.5"):
+    uses = tuple(
+        USE.model_copy(update={"name": name, "version": version, "reason": f"named {name}"})
+        for name, version in (("pd-server", pd), ("tikv-server", tikv))
+    )
+    return dataclasses.replace(bundle, target="tikv", version=tikv, uses=uses)
+
+
+def tikv_answers(*, pd="6.5.5", tikv="6.5.5"):
+    return {
+        name: {
+            "installed": {"binaries": {}, "limits": []},
+            "effective": {f"{name}-pd": {"version": pd}, f"{name}-tikv": {"version": tikv}},
+        }
+        for name in ("d1", "d2", "d3")
+    }
+
+
+def test_tikv_is_told_the_keys_of_the_load_and_clients_are_sent_to_pd(places, bundle):
+    ready, ansible, _ = configure(
+        places, tikv_bundle(bundle), target="tikv", returned=tikv_answers()
+    )
+    variables = ansible.played[0][1]
+    assert (variables["pd_bundle"], variables["pd_bundle_stamp"]) == (
+        variables["tikv_bundle"],
+        variables["tikv_bundle_stamp"],
+    )
+    assert (variables["tikv_key_prefix"], variables["tikv_keys"]) == ("bench:", 1000)
+    assert variables["tikv_value_bytes"] == SPEC.workload.value_bytes
+    assert ready.endpoints == ("10.83.50.11:2479", "10.83.50.12:2479", "10.83.50.13:2479")
+    assert set(ready.effective) == {f"d{n}-{kind}" for n in (1, 2, 3) for kind in ("pd", "tikv")}
+
+
+def test_how_many_regions_each_store_led_stands_beside_its_settings(places, bundle):
+    answered = tikv_answers()
+    led = {f"{ADDRESSES[host]}:20160": 8 for host in ("d1", "d2", "d3")}
+    answered["d1"]["spread"] = {"regions": 24, "leaders": led}
+    ready, _, _ = configure(places, tikv_bundle(bundle), target="tikv", returned=answered)
+    assert ready.effective["d3-tikv"] == {
+        "version": "6.5.5",
+        "soakbed.leaders": "8",
+        "soakbed.regions": "24",
+    }
+
+
+def test_after_a_load_tikv_is_only_looked_at(places, bundle):
+    prepare(places)
+    ansible = FakeAnsible({"verify.yml": tikv_answers()})
+    verify_target(
+        TESTBED,
+        "tikv",
+        SPEC,
+        ansible=ansible,
+        artifacts=FakeArtifacts(tikv_bundle(bundle)),
+        places=places,
+        log=places.state / "tikv.jsonl",
+    )
+    assert ansible.played[0][1]["tikv_spread_leaders"] is False
+    assert ansible.played[0][1]["pd_ready_timeout_s"] == 10
+
+
+def test_a_stand_in_names_itself_in_version_and_reasons(places, bundle):
+    """Whatever runs in TiKV's place, its record cannot be taken for a measurement of TiKV 6.5.5."""
+    stand_in = tikv_bundle(bundle, pd="6.5.5-standin", tikv="6.5.5-standin")
+    answered = tikv_answers(pd="6.5.5-standin", tikv="6.5.5-standin")
+    ready, _, _ = configure(places, stand_in, target="tikv", returned=answered)
+    assert (ready.version, ready.substituted) == ("6.5.5-standin", True)
+    assert ready.reasons == ("named pd-server", "named tikv-server")
+
+
+def test_a_stand_in_that_poses_as_the_pinned_version_is_found_out_by_what_answers(places, bundle):
+    with pytest.raises(
+        ConfigureError, match=r"d1-pd answers as version 6\.5\.5-standin, 6\.5\.5 was"
+    ):
+        configure(
+            places, tikv_bundle(bundle), target="tikv", returned=tikv_answers(pd="6.5.5-standin")
+        )
+
+
+def test_the_double_that_tests_use_is_found_out_by_what_it_says(places, bundle):
+    answered = tikv_answers(tikv="soakbed-double")
+    with pytest.raises(ConfigureError, match=r"answers as version soakbed-double, 6\.5\.5 was"):
+        configure(places, tikv_bundle(bundle), target="tikv", returned=answered)
+
+
+def test_pd_and_tikv_may_be_of_two_versions_each_of_which_is_checked(places, bundle):
+    mixed = tikv_bundle(bundle, pd="6.5.6", tikv="6.5.7")
+    answered = tikv_answers(pd="6.5.6", tikv="6.5.7")
+    assert configure(places, mixed, target="tikv", returned=answered)[0].version == "6.5.7"
+    with pytest.raises(
+        ConfigureError, match=r"d1-pd answers as version 6\.5\.7, 6\.5\.6 was pushed"
+    ):
+        configure(places, mixed, target="tikv", returned=tikv_answers(pd="6.5.7", tikv="6.5.7"))
+
+
+def test_a_program_that_could_not_be_asked_before_has_the_version_that_it_tells(places, bundle):
+    unknown = tikv_bundle(bundle, pd="unknown", tikv="unknown")
+    answered = tikv_answers(pd="6.5.11", tikv="6.5.11")
+    assert configure(places, unknown, target="tikv", returned=answered)[0].version == "6.5.11"
+
+
 def test_hosts_that_were_not_prepared_are_an_error(places, bundle):
     with pytest.raises(ConfigureError, match="the hosts are not prepared") as unprepared:
         configure_target(
@@ -218,7 +320,12 @@ def test_data_hosts_of_two_architectures_are_an_error(places, bundle):
 
 @pytest.mark.parametrize(
     ("target", "wiped"),
-    [("etcd", [["etcd"]]), ("", [["etcd", "redis_cluster"]]), ("tikv", [])],
+    [
+        ("etcd", [["etcd"]]),
+        ("tikv", [["tikv"]]),
+        ("", [["etcd", "redis_cluster", "tikv"]]),
+        ("none", []),
+    ],
 )
 def test_wiping_names_the_targets(places, target, wiped):
     ansible = FakeAnsible()

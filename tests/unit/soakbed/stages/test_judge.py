@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from soakbed.stages.judge import RULES, judge
 from tests.golden.made_up import evidence, latency, operation, outcome, phase, session
+from tests.golden.pretences import TIKV
 
 
 def subjects(verdict):
@@ -60,6 +61,40 @@ def test_a_substituted_artifact_is_a_caveat_with_both_versions():
     verdict = judge(evidence(substituted=True))
     assert subjects(verdict) == ["substituted artifact"]
     assert "etcd 3.5.16 for 3.5.10" in verdict.caveats[0].sentence
+
+
+def test_a_stand_in_that_calls_itself_the_pinned_version_is_not_proven_to_be_it():
+    same = replace(TIKV, version="6.5.5", parts=(("tikv-server", "6.5.5"),))
+    held = evidence(pretence=same)
+    (use,) = held.ready.artifacts
+    unproven = use.model_copy(update={"substituted": True, "reason": "no sha256 proves it"})
+    ready = held.ready.model_copy(update={"substituted": True, "artifacts": (unproven,)})
+    (caveat,) = judge(replace(held, ready=ready)).caveats
+    assert caveat.sentence == (
+        "A file that no pinned sha256 proves stands in: tikv-server 6.5.5 by its own word "
+        "(no sha256 proves it)."
+    )
+
+
+def busy(count):
+    return session("steady", phase(write=operation(failed=count, causes={"busy": count})))
+
+
+def test_what_tikv_refused_as_busy_is_a_caveat_of_its_own():
+    verdict = judge(evidence(pretence=TIKV, steady=busy(40)))
+    assert verdict.verdict == "valid"
+    assert subjects(verdict) == ["flow control"]
+    assert "ServerIsBusy to 40 of 20,040 operations (0.20%)" in verdict.caveats[0].sentence
+
+
+def test_a_tikv_that_refuses_too_much_is_no_measurement_and_the_reason_names_the_cause():
+    verdict = judge(evidence(pretence=TIKV, steady=busy(4000)))
+    assert verdict.verdict == "invalid"
+    assert any("4,000 failed and 0 unknown" in r and "busy 4,000" in r for r in verdict.reasons)
+
+
+def test_flow_control_is_spoken_of_for_tikv_alone():
+    assert subjects(judge(evidence(steady=busy(40)))) == []
 
 
 def test_a_capacity_that_the_generator_limited_reads_at_least():

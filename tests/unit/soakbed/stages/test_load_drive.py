@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import SpoolWriter, read_spool
 from soakbed.adapters.ssh import HostUnreachable
-from soakbed.errors import LoadError
+from soakbed.errors import ConfigureError, LoadError
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages import load
 from soakbed.stages.load import drive, session_is_there
@@ -215,3 +216,15 @@ def test_a_page_is_asked_for_by_its_port(host, tmp_path):
         web_port=8089,
     )
     assert json.loads((host.root / NAME / "session.json").read_text())["web_port"] == 8089
+
+
+def test_tikv_must_keep_its_promise_to_the_load_host_before_it_is_pressed(host, tmp_path):
+    plan = replace(PLAN, target="tikv", endpoints=("10.0.0.1:2479",))
+    pressed(host, tmp_path / "load", plan)
+    assert host.checked == [["--pd", "10.0.0.1:2479"]]
+    host.promise = "region 7: get ended failed (other): gone\nremedy: look there"
+    shutil.rmtree(host.root)
+    host.started.clear()
+    with pytest.raises(ConfigureError, match="region 7: get ended failed"):
+        pressed(host, tmp_path / "load", plan)
+    assert host.started == []

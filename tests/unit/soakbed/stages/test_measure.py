@@ -11,7 +11,8 @@ import pytest
 from loadgen.contract.spool import SpoolWriter, read_spool
 from soakbed.errors import ArchiveError
 from soakbed.stages.judge import evidence_of, judge, measure
-from tests.golden.make_run import ETCD, Pretence, make_run
+from tests.golden.make_run import make_run
+from tests.golden.pretences import ETCD, Pretence
 from tests.golden.recorded import RECORDED
 
 

@@ -1,0 +1,32 @@
+"""Where things lie, from the environment (SOAKBED_*) or their usual places. Its only reader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from soakbed.records.places import Places
+
+__all__ = ["PROJECT", "archive_of_runs", "places_of"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def archive_of_runs() -> Path:
+    """The folder of the run folders."""
+    return Path(os.environ.get("SOAKBED_RESULTS", PROJECT / "results")).absolute()
+
+
+def places_of(testbed: str) -> Places:
+    """The places of one testbed."""
+    state = Path(os.environ.get("SOAKBED_STATE", PROJECT / ".soakbed"))
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Places(
+        project=PROJECT,
+        state=(state / testbed).absolute(),
+        cache=Path(os.environ.get("SOAKBED_CACHE", user_cache / "soakbed")).absolute(),
+        debian_mirror=os.environ.get("SOAKBED_DEBIAN_MIRROR", ""),
+        artifacts=os.environ.get("SOAKBED_ARTIFACTS", ""),
+        terraform=os.environ.get("SOAKBED_TERRAFORM", ""),
+        archive=archive_of_runs(),
+    )
