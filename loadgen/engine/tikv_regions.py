@@ -10,7 +10,7 @@ from loadgen.engine.pd_messages import Peer, RegionFound
 from loadgen.engine.protobuf import bytes_field, uint_field, varint
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
-__all__ = ["MAX_REGIONS", "Region", "RegionMap", "RequestHeads", "context"]
+__all__ = ["MAX_REGIONS", "NOBODY", "Region", "RegionMap", "RequestHeads", "context"]
 
 # Far more than a testbed has; a PD or store that tells of regions without end must not fill memory.
 MAX_REGIONS = 65_536

@@ -231,7 +231,7 @@ def test_while_pd_knows_no_leader_nothing_is_sent_and_nothing_lost(double, plan,
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
     assert spooled.causes() == {}
-    assert spooled.whole("steady")["read"].response.percentile_us(99) > 700_000
+    assert spooled.whole("steady")["read"].response.max_us > 1_000_000
     assert spooled.count("due", "steady") == spooled.count("sent", "steady")
 
 
