@@ -244,7 +244,8 @@ def resolve(
     changed = _written(pins_file, resolved, renew=renew)
     for name, new in resolved.items():
         word = "written" if name in changed else "as pinned"
-        console.print(f"{word}: {name} {new.sha256} ({bytes_text(new.length)})", soft_wrap=True)
+        line = f"{word}: {name} {new.sha256} ({bytes_text(new.length)})"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _written(pins_file: Path, resolved: dict[str, Resolved], *, renew: bool) -> list[str]:

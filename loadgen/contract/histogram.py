@@ -7,9 +7,18 @@ Merging is adding counts, which is exact because the layout never varies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["BUCKETS", "MAX_US", "Histogram", "bucket_high_us", "bucket_low_us", "bucket_of"]
+__all__ = [
+    "BUCKETS",
+    "MAX_US",
+    "Histogram",
+    "bucket_high_us",
+    "bucket_low_us",
+    "bucket_of",
+    "sparse",
+]
 
 SUB_BITS = 7
 SUB = 1 << SUB_BITS
@@ -43,6 +52,12 @@ def bucket_low_us(index: int) -> int:
 def bucket_high_us(index: int) -> int:
     """Largest value in bucket `index`, in us: what a percentile reports, so it never flatters."""
     return bucket_low_us(index + 1) - 1
+
+
+def sparse(counts: Sequence[int]) -> dict[str, object]:
+    """Numbers of the buckets that are not empty, and their counts."""
+    pairs = [(i, n) for i, n in enumerate(counts) if n]
+    return {"buckets": [i for i, _ in pairs], "counts": [n for _, n in pairs]}
 
 
 class Histogram:
@@ -96,14 +111,15 @@ class Histogram:
 
     def to_json(self) -> dict[str, object]:
         """Sparse form: two parallel lists, and the exact scalars."""
-        pairs = [(i, n) for i, n in enumerate(self.counts) if n]
-        return {
-            "buckets": [i for i, _ in pairs],
-            "counts": [n for _, n in pairs],
-            "sum_us": self.sum_us,
-            "max_us": self.max_us,
-            "clamped": self.clamped,
-        }
+        return sparse(self.counts) | self.scalars()
+
+    def scalars(self) -> dict[str, object]:
+        """What is exact, without the counts."""
+        return {"sum_us": self.sum_us, "max_us": self.max_us, "clamped": self.clamped}
+
+    def dense(self) -> array[int]:
+        """Counts of all buckets up to the last that is not empty, as unsigned 32-bit integers."""
+        return array("I", self.counts[: bucket_of(self.max_us) + 1 if self.total else 0])
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Histogram:

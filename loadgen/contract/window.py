@@ -6,15 +6,18 @@ which they happened. Over a whole session sent = ok + failed + unknown, always (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from loadgen.contract.histogram import Histogram
 
-__all__ = ["CAUSES", "GeneratorState", "OperationWindow", "SessionEnd", "Window"]
+__all__ = ["CAUSES", "HISTOGRAMS", "GeneratorState", "OperationWindow", "SessionEnd", "Window"]
 
 SCHEMA = 1
+
+# The histograms of an operation, in the order in which they are written.
+HISTOGRAMS = ("response", "service", "lag")
 
 # The whole set of error causes; never free text, so that no message can leak or multiply.
 CAUSES = (
@@ -55,6 +58,10 @@ class OperationWindow:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
+        return self.plain(Histogram.to_json)
+
+    def plain(self, histogram: Callable[[Histogram], object]) -> dict[str, Any]:
+        """Plain data, with what `histogram` makes of each histogram."""
         return {
             "due": self.due,
             "sent": self.sent,
@@ -63,16 +70,14 @@ class OperationWindow:
             "unknown": self.unknown,
             "dropped": self.dropped,
             "causes": self.causes,
-            "response": self.response.to_json(),
-            "service": self.service.to_json(),
-            "lag": self.lag.to_json(),
+            **{name: histogram(getattr(self, name)) for name in HISTOGRAMS},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> OperationWindow:
         """Read plain data back."""
         values = dict(data)
-        for name in ("response", "service", "lag"):
+        for name in HISTOGRAMS:
             values[name] = Histogram.from_json(values[name])
         return cls(**values)
 
@@ -128,7 +133,11 @@ class Window:
     late: Histogram = field(default_factory=Histogram)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as spooled."""
+        """Plain data."""
+        return self.plain(Histogram.to_json)
+
+    def plain(self, histogram: Callable[[Histogram], object]) -> dict[str, Any]:
+        """Plain data, with what `histogram` makes of each histogram."""
         return {
             "kind": "window",
             "schema": SCHEMA,
@@ -139,8 +148,8 @@ class Window:
             "start_s": self.start_s,
             "length_s": self.length_s,
             "complete": self.complete,
-            "late": self.late.to_json(),
-            "operations": {name: op.to_json() for name, op in self.operations.items()},
+            "late": histogram(self.late),
+            "operations": {name: op.plain(histogram) for name, op in self.operations.items()},
             "generator": {name: getattr(self.generator, name) for name in GeneratorState.__slots__},
         }
 

@@ -50,7 +50,10 @@ class Spool:
         while (record := self._queue.get()) is not None:
             if self.error is None:
                 try:
-                    self._writer.append(record.to_json())
+                    if isinstance(record, Window):
+                        self._writer.append_window(record)
+                    else:
+                        self._writer.append(record.to_json())
                 except OSError as error:
                     self.error = error  # the session looks at it once a window, and fails
             if self._also is not None and isinstance(record, Window):

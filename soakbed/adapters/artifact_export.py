@@ -6,10 +6,10 @@ with its sha256 and length; so an archive that was cut short has none, and is re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,8 @@ def unpacked(archive: Path, into: Path) -> Path:
                 remedy="name a folder, a mirror's URL, or what `soakbed artifacts export` wrote; "
                 "copy it again if it was cut short",
             ) from error
-        shutil.move(Path(scratch) / _FOLDER, folder)
+        with contextlib.suppress(OSError):  # another process was first
+            (Path(scratch) / _FOLDER).rename(folder)
     return folder
 
 

@@ -148,11 +148,7 @@ def _taken(
         raise Missing(
             f"{source} has sha256 {source_sha256[:16]}..., pinned is {wanted.sha256[:16]}..."
         )
-    file = into / source_sha256[:16] / program.name
-    if not file.is_file():
-        with whole_file(file) as partial:
-            _extract(program, source, partial)
-        file.chmod(0o755)
+    file = _extracted(program, source, into / source_sha256[:16])
     _refuse_other_machine(file, source, arch)
     version = pin.version if same else _told_version(program, file) or _in_name(source.name)
     use = ArtifactUse(
@@ -174,6 +170,17 @@ def _why(source: Path, version: str, pinned: str) -> str:
     if version == UNKNOWN:
         return f"{where}, which does not say its version"
     return f"{where} of version {version}"
+
+
+def _extracted(program: _Program, source: Path, folder: Path) -> Path:
+    """The program out of its source, once; a copy that was damaged since is made again."""
+    file, note = folder / program.name, folder / f"{program.name}.sha256"
+    if not (file.is_file() and note.is_file() and note.read_text() == sha256_of(file)):
+        with whole_file(file) as partial:
+            _extract(program, source, partial)
+        file.chmod(0o755)
+        note.write_text(sha256_of(file))
+    return file
 
 
 def _extract(program: _Program, source: Path, partial: Path) -> None:

@@ -36,7 +36,8 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
         assert target["capacity_per_s"] > target["throughput_per_s"] > 0
     assert summary["targets"]["tikv"]["status"] == "not_measured"
     # which URL was tried, and what to do about it
-    assert "https://tiup-mirrors.pingcap.com/" in summary["targets"]["tikv"]["reason"]
+    assert "https://tiup-mirrors.pingcap.com/pd-v6.5.5" in summary["targets"]["tikv"]["reason"]
+    assert "soakbed artifacts resolve" in summary["targets"]["tikv"]["remedy"]
     assert "SOAKBED_ARTIFACTS" in summary["targets"]["tikv"]["remedy"]
     run = soakbed.results / "latest"
     assert (run / "report" / "index.html").stat().st_size > 100_000

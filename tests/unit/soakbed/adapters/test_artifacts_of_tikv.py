@@ -203,6 +203,14 @@ def test_one_pinned_archive_beside_one_bare_executable(make, named):
     assert [use.substituted for use in got.uses] == [False, True]
 
 
+def test_a_copy_in_the_cache_that_was_damaged_is_made_again(make, named, tmp_path):
+    put(named, pd_server=program("pd-server", "7.1.0"), tikv_server=program("tikv-server", "7.1.0"))
+    first = bundle(make(named=named))
+    for copy in (tmp_path / "cache").rglob("tikv-server"):
+        copy.write_bytes(b"rotten")
+    assert bundle(make(named=named)).stamp == first.stamp
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

@@ -214,6 +214,9 @@ def test_a_run_knows_what_was_calibrated_and_a_file_that_is_broken_says_so(tmp_p
     (tmp_path / KEPT).write_text(calibration().model_dump_json(by_alias=True))
     assert known() == RunCalibration(calibration=calibration())
     assert known().offered_share("redis_cluster", 24_000.0) == 0.5
+    older = calibration()
+    del older.ceilings["tikv"]  # calibrated before TiKV was
+    (tmp_path / KEPT).write_text(older.model_dump_json(by_alias=True))
     assert known().offered_share("tikv", 24_000.0) is None
     (tmp_path / KEPT).write_text("{")
     assert known().stale == ("calibration.json cannot be read by this soakbed",)
