@@ -25,10 +25,10 @@ CAUSES = (
     "connection",  # broken before the reply: unknown when sent, failed when surely not
     "tls",  # handshake refused
     "auth",  # certificate, user or permission refused
-    "cluster_down",  # Redis CLUSTERDOWN, etcd without leader
+    "cluster_down",  # Redis CLUSTERDOWN, etcd without leader, a TiKV region that nobody serves
     "redirect_limit",  # more redirects than allowed
-    "busy",  # LOADING, TRYAGAIN, too many requests
-    "no_space",  # etcd NOSPACE (unknown), Redis OOM (failed)
+    "busy",  # LOADING, TRYAGAIN, too many requests, ServerIsBusy
+    "no_space",  # etcd NOSPACE (unknown), Redis OOM, TiKV DiskFull (failed)
     "read_only",  # READONLY, MISCONF
     "missing",  # a read found no value for a key that was filled
     "corrupt",  # a value came back that cannot be what was written
@@ -102,7 +102,7 @@ class GeneratorState:
     overdue_max: int = 0  # most requests due and not yet sent
     in_flight_max: int = 0
     reconnects: int = 0
-    moved: int = 0
+    moved: int = 0  # MOVED, and TiKV region errors that were followed
     ask: int = 0
     # Share of the window in which the engine was ready to run and something else had its core.
     # None: the kernel does not count it.

@@ -10,10 +10,12 @@ from loadgen.engine.pd_messages import Peer, RegionFound
 from loadgen.engine.protobuf import bytes_field, uint_field, varint
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
-__all__ = ["MAX_REGIONS", "Region", "RegionMap", "RequestHeads", "context"]
+__all__ = ["MAX_REGIONS", "NOBODY", "Region", "RegionMap", "RequestHeads", "context"]
 
 # Far more than a testbed has; a PD or store that tells of regions without end must not fill memory.
 MAX_REGIONS = 65_536
+
+NOBODY = Peer(0, 0)
 
 
 def context(region: RegionFound, peer: Peer) -> bytes:
@@ -47,7 +49,8 @@ class RequestHeads:
 class Region:
     """A region of our keys, the lane of its leader, and its prebuilt bytes.
 
-    `stale`: what we know of it was refused; PD is asked, at `next_ask_ns` again.
+    `stale`: what we know of it was refused; PD is asked, at `next_ask_ns` again. Where `NOBODY` is
+    the leader, the lane is no store's, and nothing is sent.
     """
 
     __slots__ = ("context", "found", "get_head", "lane", "leader", "next_ask_ns", "put_head",
@@ -59,7 +62,7 @@ class Region:
         self.found = found
         self.stale = False
         self.next_ask_ns = 0
-        self.led_by(leader or next(iter(found.peers), Peer(0, 0)), heads, lane)
+        self.led_by(leader or NOBODY, heads, lane)
 
     def led_by(self, peer: Peer, heads: RequestHeads, lane: Lane) -> None:
         """Requests go to this peer, whose store has that lane."""

@@ -17,7 +17,7 @@ from loadgen.engine.pd_messages import (
     scan_regions,
     store_in,
 )
-from loadgen.engine.tikv_regions import Region, RegionMap, RequestHeads
+from loadgen.engine.tikv_regions import NOBODY, Region, RegionMap, RequestHeads
 from loadgen.keyspace import Values, key_bytes
 
 __all__ = ["Topology"]
@@ -130,7 +130,8 @@ class Topology:
     def store_moved(self, region: Region) -> None:
         """Another store answers at the address of this region's leader: ask PD for it again."""
         region.stale = True
-        self._ask_store(region.leader.store_id)
+        if region.leader is not NOBODY:
+            self._ask_store(region.leader.store_id)
 
     def key_led_by(self, lane: Lane) -> int:
         """A key that the lane's store serves; the first one when it serves none."""
@@ -196,7 +197,7 @@ class Topology:
         for index, region in enumerate(self.map.regions):
             if region.lane in silent:
                 region.stale = True
-                if region.lane is self.nowhere and region.leader.store_id:
+                if region.lane is self.nowhere and region.leader is not NOBODY:
                     self._ask_store(region.leader.store_id)
             if region.stale and now_ns >= region.next_ask_ns and self._asking < ASKED_AT_ONCE:
                 region.next_ask_ns = now_ns + ASK_AGAIN_NS

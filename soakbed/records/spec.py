@@ -138,12 +138,24 @@ class WorkloadSpec(Frozen):
     popularity: PopularitySpec = PopularitySpec()
     connections: Annotated[int, Field(ge=1, le=10_000)] = 48
     pipeline: Annotated[int, Field(ge=1, le=1024)] = 1
+    # TiKV alone: operations of one region in one call at most, or all calls as one stream.
+    batch: Annotated[int, Field(ge=1, le=512)] = 1
+    batched_stream: bool = False
     timeout_ms: Annotated[int, Field(ge=10, le=600_000)] = 5000
     seed: Annotated[int, Field(ge=0)] = 1
     arrivals: Literal["constant", "poisson"] = "poisson"
     steady_share_of_capacity: Annotated[float, Field(gt=0, le=1)] = 0.5
     phases: Phases = Phases()
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
+
+    @model_validator(mode="after")
+    def _a_stream_makes_its_own_batches(self) -> WorkloadSpec:
+        if self.batched_stream and self.batch > 1:
+            raise ValueError(
+                f"batch={self.batch} with batched_stream, which makes batches itself; "
+                "leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _phases_hold_whole_windows(self) -> WorkloadSpec:

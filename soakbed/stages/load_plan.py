@@ -76,6 +76,8 @@ def plan_session(
         read_share=work.read_share,
         connections=work.connections,
         pipeline=work.pipeline,
+        batch=work.batch if target == "tikv" else 1,
+        batched_stream=work.batched_stream and target == "tikv",
         timeout_ms=work.timeout_ms,
         window_s=work.window_s,
         workers=workers,

@@ -25,7 +25,6 @@ from loadgen.engine.protobuf import bytes_field
 from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
-from loadgen.engine.tikv_connection import TikvConnection
 from loadgen.engine.tikv_target import TikvTarget
 from loadgen.keyspace import Values
 from loadgen.recorder import Clock, Recorder
@@ -37,7 +36,7 @@ __all__ = ["READ", "WRITE", "Bench", "bench", "bulk", "range_reply", "reply", "v
 READ, WRITE = 5 << 1, 5 << 1 | 1
 
 
-def plan(target: str, depth: int) -> Plan:
+def plan(target: str, depth: int, **changes: object) -> Plan:
     return Plan(
         run_id="r",
         session="capacity",
@@ -48,6 +47,7 @@ def plan(target: str, depth: int) -> Plan:
         tls=None,
         value_bytes=64,
         pipeline=depth,
+        **changes,
     )
 
 
@@ -134,13 +134,13 @@ class Bench:
 
 
 @contextmanager
-def bench(target: str, depth: int = 1) -> Iterator[Bench]:
+def bench(target: str, depth: int = 1, **changes: object) -> Iterator[Bench]:
     windows: list[Window] = []
     clock = Clock()
     recorder = Recorder(windows.append, worker=0, length_s=1, clock=clock)
     recorder.begin("steady", "closed", time.monotonic_ns())
     hub = Hub(recorder, timeout_ns=1_000_000_000)
-    made = plan(target, depth)
+    made = plan(target, depth, **changes)
     connection: Connection
     if target == "etcd":
         etcd = EtcdTarget(hub, made, rank=0, connections=1)
@@ -152,7 +152,7 @@ def bench(target: str, depth: int = 1) -> Iterator[Bench]:
         lane = tikv.topology._stores[1] = tikv.topology._lane("127.0.0.1:1")
         peers = (Peer(11, 1), Peer(12, 2))
         tikv.topology.put(RegionFound(1, b"", b"", 1, 1, peers, peers[0]))
-        connection = TikvConnection(hub, lane, tikv)
+        connection = tikv._kind(hub, lane, tikv)
     else:
         redis = RedisTarget(hub, made, rank=0, connections=1)
         hub.target = redis
@@ -164,6 +164,7 @@ def bench(target: str, depth: int = 1) -> Iterator[Bench]:
         yield made_bench
     finally:
         hub.close()
+        recorder.own_load.close()
         made_bench.peer.close()
 
 

@@ -15,9 +15,10 @@ from loadgen.contract.plan import Plan
 from loadgen.engine import http2
 from loadgen.engine.http2 import frame
 from loadgen.engine.resp import SLOTS
-from loadgen.keyspace import Values
+from loadgen.keyspace import Values, key_bytes
 from tests.fuzz.members import Asked, EtcdMember, Member, RedisMember
 from tests.fuzz.replies import slot_map
+from tests.fuzz.tikv_member import TikvMember
 
 __all__ = ["GREETINGS", "GarbageServer"]
 
@@ -80,7 +81,9 @@ class GarbageServer:
 
     def speaks_for(self, plan: Plan) -> None:
         """The plan whose values it answers with."""
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=0)
+        keyspace = plan.keyspace
+        self.values = Values(keyspace.prefix, plan.value_bytes, rank=0)
+        self.half = key_bytes(keyspace.prefix, keyspace.keys // 2)
 
     def stop(self) -> None:
         """No more connections, and those there are end."""
@@ -124,6 +127,8 @@ class GarbageServer:
     def _member(self) -> Member:
         if self.target == "etcd":
             return EtcdMember(self.values)
+        if self.target == "tikv":
+            return TikvMember(self.values, (f"127.0.0.1:{self.port}",) * 2, self.half)
         return RedisMember(self.values, slot_map((0, SLOTS - 1, "127.0.0.1", self.port)))
 
     def _talk(self, sock: socket.socket, member: Member, own: random.Random) -> None:
@@ -139,7 +144,7 @@ class GarbageServer:
     def _ways(self) -> tuple[Callable[[socket.socket, Asked, random.Random], None], ...]:
         general = (self.flips, self.babbles, self.hangs_up, self.resets, self.falls_silent,
                    self.repeats, self.floods)  # fmt: skip
-        return (*general, self.frames if self.target == "etcd" else self.redirects)
+        return (*general, self.redirects if self.target == "redis_cluster" else self.frames)
 
     def flips(self, sock: socket.socket, asked: Asked, own: random.Random) -> None:
         said = bytearray(asked.answer)
@@ -160,7 +165,7 @@ class GarbageServer:
 
     def falls_silent(self, sock: socket.socket, asked: Asked, own: random.Random) -> None:
         """This request is never answered; those after it are, which the engine must not mix up."""
-        if self.target != "etcd":
+        if self.target == "redis_cluster":
             while sock.recv(65536):
                 pass
             raise HungUp
@@ -171,7 +176,7 @@ class GarbageServer:
 
     def floods(self, sock: socket.socket, asked: Asked, own: random.Random) -> None:
         """A megabyte of one thing, on and on, without reading."""
-        if self.target == "etcd":
+        if self.target != "redis_cluster":
             one = own.choice([frame(http2.PING, 0, 0, bytes(8)), frame(99, 0, 0, bytes(900)),
                               frame(http2.SETTINGS, 0, 0), frame(1, 0, asked.stream, b"\0"),
                               frame(9, 0, asked.stream, bytes(90))])  # fmt: skip

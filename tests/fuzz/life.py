@@ -355,6 +355,7 @@ class Life(RuleBasedStateMachine):
         Loop(self.hub).drain(self.source, 0)
         self.every_operation_is_over()
         self.hub.close()
+        self.recorder.own_load.close()
         for peer in self.peers:
             peer.sock.close()
         for listener in self.listeners:

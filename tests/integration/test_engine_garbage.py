@@ -31,7 +31,7 @@ def server_context(pki: Pki, target: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki.path("ca.crt"))
     context.load_cert_chain(pki.path("host.crt"), pki.path("host.key"))
     context.verify_mode = ssl.CERT_REQUIRED
-    if target == "etcd":
+    if target != "redis_cluster":
         context.set_alpn_protocols(["h2"])
     return context
 
@@ -60,7 +60,7 @@ def watched(run: EngineRun) -> Spooled:
 
 @pytest.mark.parametrize("secure", [True, False], ids=["tls", "plain"])
 @pytest.mark.parametrize(("target", "pipeline"), [("redis_cluster", 1), ("redis_cluster", 4),
-                                                  ("etcd", 3)])  # fmt: skip
+                                                  ("etcd", 3), ("tikv", 3)])  # fmt: skip
 def test_a_session_against_garbage_ends_in_time_and_adds_up(
     target, pipeline, secure, throwaway_pki, tmp_path
 ):
@@ -90,7 +90,7 @@ def test_members_that_do_not_even_greet_are_reported_and_not_waited_on_for_ever(
 ):
     """Each engine waits for most of its time, so all of them run together."""
     servers, runs = [], []
-    for target in ("redis_cluster", "etcd"):
+    for target in ("redis_cluster", "etcd", "tikv"):
         for secure in (True, False):
             for greeting in GREETINGS:
                 server = GarbageServer(target, seed=1, greeting=greeting)

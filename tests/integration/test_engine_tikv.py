@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from loadgen.contract.plan import Keyspace, Phase, Plan
+from loadgen.contract.window import CAUSES
 from loadgen.keyspace import key_bytes
 from tests.benchmarks.throwaway import Etcd, Pki
 from tests.integration.engine_runs import (
@@ -25,7 +28,7 @@ from tests.integration.engine_runs import (
     plan_for,
     run_engine,
 )
-from tests.tikv_double import Double
+from tests.tikv_double import Double, DoubleError
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -115,9 +118,12 @@ def test_splits_and_leader_moves_under_load_lose_and_double_nothing(double, plan
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
     assert spooled.causes() == {}
-    assert spooled.moved() >= refused(double) > 10
+    # A connection that moves makes its first call, which may be refused and is nobody's.
+    first_calls = sum(window.generator.reconnects for window in spooled.windows)
+    assert spooled.moved() >= refused(double) - first_calls
+    assert spooled.moved() > 10
     if "batch" not in way:
-        assert spooled.moved() == refused(double)
+        assert spooled.moved() <= refused(double)
 
 
 def test_after_a_merge_writes_to_what_is_gone_are_unknown_until_pd_is_asked(
@@ -205,10 +211,28 @@ def test_a_read_goes_on_where_a_write_would_be_unknown(double, plan, tmp_path):
 
 
 def test_a_region_that_nobody_leads_ends_each_operation_after_five(double, plan, tmp_path):
-    double.move_leader(SPLITS[2], None)
-    spooled = run_engine(tmp_path, plan(open_loop(3, 100, "constant"), read_share=0.0))
+    run = EngineRun(tmp_path, plan(FILL, open_loop(5, 60, "constant")))
+    time.sleep(3)
+    double.move_leader(SPLITS[2], None, tell_pd=False)
+    spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
-    assert spooled.exit_code == 5 or set(spooled.causes()) == {"cluster_down"}
+    assert set(spooled.causes()) == {"cluster_down"}
+    assert spooled.end.failed > 10
+    # Sent once, and five times more; each refusal is counted.
+    assert spooled.moved() == refused(double) == 6 * spooled.end.failed
+
+
+def test_while_pd_knows_no_leader_nothing_is_sent_and_nothing_lost(double, plan, tmp_path, way):
+    run = EngineRun(tmp_path, plan(FILL, open_loop(6, 200), **way))
+    time.sleep(3)
+    double.move_leader(SPLITS[2], None)
+    time.sleep(1.5)
+    double.move_leader(SPLITS[2], 2)
+    spooled = run.finish()
+    assert_it_is_what_the_double_saw(spooled, double)
+    assert spooled.causes() == {}
+    assert spooled.whole("steady")["read"].response.max_us > 1_000_000
+    assert spooled.count("due", "steady") == spooled.count("sent", "steady")
 
 
 def test_missing_values_are_told_from_wrong_ones(double, plan, tmp_path, way):
@@ -316,3 +340,44 @@ def test_an_etcd_is_not_a_pd(etcd_members, tmp_path):
     spooled = run_engine(tmp_path, plan_for("tikv", [member.endpoint], member.pki.tls(), FILL))
     assert (spooled.exit_code, spooled.end.outcome) == (5, "failed")
     assert "no endpoint is a PD" in spooled.end.reason
+
+
+def misfortune(double: Double, chance: Random) -> None:
+    """Anything at all, once."""
+    key, store = key_bytes(PREFIX, chance.randrange(KEYS)), chance.randrange(1, 4)
+    kind = chance.choice([*FOLLOWED, *FINAL, *UNCERTAIN, "hang", "drop_connection", "stall"])
+    after = kind in ("hang", "drop_connection", "stale_command", "region_not_found")
+    chance.choice(
+        [
+            lambda: double.split(key, tell_pd=chance.random() < 0.5),
+            lambda: double.merge(key, tell_pd=chance.random() < 0.5),
+            lambda: double.move_leader(key, store, tell_pd=chance.random() < 0.5),
+            lambda: double.move_leader(key, None, tell_pd=chance.random() < 0.5),
+            lambda: double.command("replace_peer", key=key.hex(), store=store),
+            lambda: double.command("spread_leaders"),
+            lambda: double.command("stall_store", store=store, seconds=chance.random()),
+            lambda: double.command("pd_leader", member=chance.choice([1, 2, 3, None])),
+            lambda: double.fault(kind, count=chance.randrange(1, 6), stall_s=0.4,
+                                 after=after and chance.random() < 0.5),
+        ]
+    )()  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_happens_the_counts_are_the_doubles(double, plan, tmp_path, way, seed):
+    chance = Random(f"{seed}/{way}")
+    phases = (FILL, open_loop(5, 300), closed(3))
+    run = EngineRun(tmp_path, plan(*phases, timeout_ms=800, **way))
+    until = time.monotonic() + 8
+    while time.monotonic() < until:
+        with suppress(DoubleError):  # the last region has no neighbour to merge with
+            misfortune(double, chance)
+        time.sleep(chance.random() * 0.2)
+    double.command("spread_leaders")
+    double.command("pd_leader", member=1)
+    double.command("clear_faults")
+    spooled = run.finish()
+    assert spooled.exit_code == 0, spooled.said
+    assert_it_is_what_the_double_saw(spooled, double)
+    assert spooled.end.ok > 500
+    assert set(spooled.causes()) <= set(CAUSES) - {"missing", "corrupt", "protocol", "auth", "tls"}

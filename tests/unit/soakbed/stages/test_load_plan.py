@@ -134,3 +134,17 @@ def test_several_workers_fill_in_a_session_before_so_that_all_begin_to_press_tog
     assert [phase.mode for phase in fill.phases] == ["fill"]
     assert [phase.mode for phase in capacity.phases] == ["closed", "closed"]
     assert fill.workers == capacity.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("tikv", (16, False)), ("etcd", (1, False)), ("redis_cluster", (1, False))],
+)
+def test_batches_are_tikvs_alone(target, expected):
+    plan = planned(target, batch=16)
+    assert (plan.batch, plan.batched_stream) == expected
+
+
+def test_a_batched_stream_is_tikvs_alone():
+    assert planned("tikv", batched_stream=True).batched_stream
+    assert not planned("etcd", batched_stream=True).batched_stream
