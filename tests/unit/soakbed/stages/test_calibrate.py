@@ -147,6 +147,12 @@ def test_hosts_with_their_own_cpus_each_serve_and_those_that_share_send_one(host
     assert set(calibrated(hosts, tmp_path, APART).ceilings["etcd"].servers) == {"d1", "d2", "d3"}
 
 
+def test_a_null_server_is_not_asked_for_a_promise_that_it_cannot_keep(hosts, tmp_path):
+    """It holds no keys: the check before TiKV's load would find nothing of what it wrote."""
+    assert "tikv" in calibrated(hosts, tmp_path).ceilings
+    assert hosts.checked == []
+
+
 def test_hosts_that_run_something_are_not_calibrated(hosts, tmp_path):
     hosts.busy_with = "soakbed-load-worker@r1-etcd-steady:0.service loaded active running\n"
     with pytest.raises(LoadError, match="busy with soakbed-load-worker@r1-etcd-steady:0"):
