@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -78,6 +79,9 @@ _MACHINE = (
     "print(f'{names[0] if names else platform.machine()}, {cores} core(s), {platform.release()}')"
 )
 
+# A null server keeps no keys, so it has no promise to be asked for.
+_press = partial(drive, asks_first=False)
+
 
 def calibrate(
     testbed: Testbed,
@@ -102,14 +106,7 @@ def calibrate(
             plan = _plan(testbed, servers, target, workload)
             folder = scratch / target
             try:
-                drive(
-                    plan,
-                    testbed,
-                    shell=shell,
-                    folder=folder,
-                    progress=progress,
-                    asks_first=False,
-                )
+                _press(plan, testbed, shell=shell, folder=folder, progress=progress)
                 told = {host.name: _told(host, shell) for host in servers}
             finally:
                 for host in testbed.of_duty("load"):
