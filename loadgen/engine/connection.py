@@ -141,6 +141,17 @@ class Connection:
         """Take as many (code, due) as there is room for, and send them. Returns how many."""
         raise NotImplementedError
 
+    def send_one(self, code: int, due_ns: int) -> bool:
+        """Hot in open loop: send this operation, if there is room for it.
+
+        With room for more the connection goes back into its lane's queue.
+        """
+        sent = self.send_due(deque([(code, due_ns)])) == 1
+        if self.depth > 1 and self.room() > 0 and not self.queued:
+            self.queued = True
+            self.lane.free.append(self)
+        return sent
+
     def note_late(self, due_ns: int, sent_ns: int) -> None:
         """How long the engine itself let an operation wait: since due, and since we were free."""
         free_ns = self.free_since_ns

@@ -91,7 +91,7 @@ class Hub:
         self.woke_ns = time.monotonic_ns()
         self.on_lost: Callable[[int], None] | None = None
         self.target: TargetDriver = _NoTarget()
-        # Open loop: when the next operation is due, and what sends it; see `_hand_out_timely`.
+        # Open loop: when the next operation is due, and what sends it; see `_hand_out`.
         self.next_due_ns = NEVER
         self.send_due: Callable[[int], None] = _nothing_due
         self._epoll = select.epoll()
@@ -152,9 +152,8 @@ class Hub:
         events = self._poll(wait_until_ns)
         woke_ns = self.woke_ns = time.monotonic_ns()
         reads = READS_PER_PASS
-        hand_out = self._hand_out if self.next_due_ns == NEVER else self._hand_out_timely
         while events:
-            hand_out(events)
+            self._hand_out(events)
             reads -= 1
             # A lone event is a quiet loop: looking again would only cost.
             if not reads or len(events) == 1:
@@ -164,8 +163,13 @@ class Hub:
         return woke_ns
 
     def _hand_out(self, events: list[tuple[int, int]]) -> None:
-        """Hot: once per event."""
-        readers = self.readers
+        """Hot: once per event. In open loop, what becomes due meanwhile is sent between replies.
+
+        Replies come in bursts, since targets answer in bursts; read to the end, a burst of 50 lets
+        everything wait that becomes due in it, and is sent as the next burst.
+        """
+        readers, now = self.readers, time.monotonic_ns
+        timely = self.next_due_ns != NEVER
         for fd, mask in events:
             try:
                 if mask == select.EPOLLIN and fd in readers:
@@ -174,18 +178,7 @@ class Hub:
                     self.connections[fd].advance(mask)
             except (OSError, TargetProtocolError) as error:
                 self._failed(fd, error)
-
-    def _hand_out_timely(self, events: list[tuple[int, int]]) -> None:
-        """Hot: once per event, open loop. What becomes due meanwhile is sent between two replies.
-
-        Replies come in bursts, since targets answer in bursts; read to the end, a burst of 50 lets
-        everything wait that becomes due in it, and is sent as the next burst.
-        """
-        hand_out, now = self._hand_out, time.monotonic_ns
-        for event in events:
-            hand_out([event])
-            now_ns = now()
-            if now_ns >= self.next_due_ns:
+            if timely and (now_ns := now()) >= self.next_due_ns:
                 self.send_due(now_ns)
 
     def _failed(self, fd: int, error: OSError | TargetProtocolError) -> None:

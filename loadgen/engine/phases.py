@@ -188,15 +188,25 @@ class OpenSource(Source):
             code = next_code()
             recorder.due[code & 1] += 1
             lane = lane_of(code)
-            if self._waiting < self._limit:
-                lane.overdue.append((code, due_ns))
-                self._waiting += 1
-                if lane.free:
-                    self._pump_lane(lane)
+            free = lane.free
+            if free and not lane.overdue and not lane.redirected:
+                connection = free.popleft()
+                connection.queued = False
+                if not connection.send_one(code, due_ns):
+                    self._wait(lane, code, due_ns)
             else:
-                recorder.dropped[code & 1] += 1
+                self._wait(lane, code, due_ns)
             due_ns = next_due()
         self._next_due_ns = due_ns
+
+    def _wait(self, lane: Lane, code: int, due_ns: int) -> None:
+        if self._waiting < self._limit:
+            lane.overdue.append((code, due_ns))
+            self._waiting += 1
+            if lane.free:
+                self._pump_lane(lane)
+        else:
+            self.hub.recorder.dropped[code & 1] += 1
 
     def _pump_lane(self, lane: Lane) -> None:
         free, overdue = lane.free, lane.overdue

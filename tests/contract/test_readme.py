@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_every_make_command_in_readme_is_one_that_make_knows(command):
         ["make", "-n", *words], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    sorted(set(re.findall(r"soakbed ((?:artifacts )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README))),
+)
+def test_every_command_of_soakbed_in_readme_is_one_that_it_knows(words):
+    command = [sys.executable, "-m", "soakbed", *words.split(), "--help"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"soakbed {words}" in done.stdout
 
 
 def test_every_file_that_readme_names_is_there():
