@@ -6,7 +6,7 @@ documentation, not from the engine's tables: it is what those tables are held ag
 
 from __future__ import annotations
 
-__all__ = ["CAUSE_OF", "GRPC_STATUS", "REDIRECTS", "RESP_ERROR"]
+__all__ = ["CAUSE_OF", "GRPC_STATUS", "REDIRECTS", "REGION_ERROR", "RESP_ERROR"]
 
 REDIRECTS = ("moved", "ask")
 
@@ -30,6 +30,14 @@ GRPC_STATUS = {
     "slow_raft": (14, "etcdserver: request timed out"),
     "forbidden": (7, "etcdserver: permission denied"),
     "strange": (2, "something nobody has heard of"),
+}
+
+# TiKV's region errors that end an operation, by the script's word (kvproto's errorpb.proto).
+REGION_ERROR = {
+    "again": "server_is_busy",
+    "memory": "disk_full",
+    "large": "raft_entry_too_large",
+    "flashback": "FlashbackInProgress",
 }
 
 # word -> (outcome, cause) that the engine must report, by protocol.
@@ -60,6 +68,17 @@ CAUSE_OF = {
         "again": ("failed", "busy"),
         "memory": ("unknown", "no_space"),
         "slow_raft": ("unknown", "timeout"),
+        "forbidden": ("failed", "auth"),
+        "strange": ("unknown", "other"),
+        "refused": ("failed", "busy"),
+    },
+    "tikv": {
+        **_BOTH,
+        "again": ("failed", "busy"),
+        "memory": ("failed", "no_space"),
+        "large": ("failed", "other"),
+        "flashback": ("failed", "cluster_down"),
+        "down": ("unknown", "cluster_down"),
         "forbidden": ("failed", "auth"),
         "strange": ("unknown", "other"),
         "refused": ("failed", "busy"),

@@ -21,7 +21,7 @@ from tests.integration.engine_runs import EngineRun, Spooled, assert_the_sum_is_
 __all__ = ["Control", "Scripted", "assert_counts_are_exact", "whole"]
 
 PROJECT = Path(__file__).resolve().parents[2]
-TARGET: dict[str, Target] = {"resp": "redis_cluster", "grpc": "etcd"}
+TARGET: dict[str, Target] = {"resp": "redis_cluster", "grpc": "etcd", "tikv": "tikv"}
 PASSWORD = "a password of the controls"
 
 

@@ -63,7 +63,7 @@ class Script:
     first `calm` operations are answered well and at once, e.g. to let the engine fill the keys.
     """
 
-    protocol: Literal["resp", "grpc"]
+    protocol: Literal["resp", "grpc", "tikv"]
     servers: int = 1  # RESP: that many members share the slots evenly
     ca: str = ""  # file paths; empty: no TLS. With TLS a client needs a certificate of this CA
     cert: str = ""

@@ -28,6 +28,7 @@ from tests.controls.script import Script
 from tests.controls.speaking import Request, Speaker, number_in
 from tests.controls.speaking_grpc import GrpcSpeaker
 from tests.controls.speaking_resp import RespSpeaker
+from tests.controls.speaking_tikv import TikvSpeaker
 from tests.controls.truth import Row, Stalled, Truth
 
 __all__ = ["ScriptedServer", "main"]
@@ -129,7 +130,9 @@ class ScriptedServer:
         if self._tls is not None:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         speaker: Speaker = GrpcSpeaker()
-        if self._script.protocol == "resp":
+        if self._script.protocol == "tikv":
+            speaker = TikvSpeaker(self.ports)
+        elif self._script.protocol == "resp":
             speaker = RespSpeaker(self.ports, self._script.password.encode())
         peer = Peer(sock, member, self.truth.connections, speaker)
         self.truth.connections += 1
@@ -235,7 +238,7 @@ class ScriptedServer:
     def _ready(self, peer: Peer, turn: Turn) -> None:
         """Answer, if the protocol has no order or it is this one's turn; then those behind it."""
         turn.ready = True
-        if self._script.protocol == "grpc":
+        if self._script.protocol != "resp":
             turn.answer()
         while peer.line and peer.line[0].ready and self._peers.get(peer.fd) is peer:
             peer.line.popleft().answer()
@@ -347,7 +350,7 @@ def _tls_of(script: Script) -> ssl.SSLContext | None:
     context.load_cert_chain(script.cert, script.key)
     context.load_verify_locations(script.ca)
     context.verify_mode = ssl.CERT_REQUIRED
-    if script.protocol == "grpc":
+    if script.protocol != "resp":
         context.set_alpn_protocols(["h2"])
     return context
 

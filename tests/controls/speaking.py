@@ -1,4 +1,4 @@
-"""What the scripted server's two protocols have in common: requests in, bytes out."""
+"""What the scripted server's protocols have in common: requests in, bytes out."""
 
 from __future__ import annotations
 

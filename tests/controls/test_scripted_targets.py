@@ -24,6 +24,8 @@ PROTOCOLS = [
     pytest.param("resp", False, id="redis plain"),
     pytest.param("grpc", True, id="etcd with tls"),
     pytest.param("grpc", False, id="etcd plain"),
+    pytest.param("tikv", True, id="tikv with tls"),
+    pytest.param("tikv", False, id="tikv plain"),
 ]
 WITH_TLS = PROTOCOLS[0::2]
 
