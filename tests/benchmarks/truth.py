@@ -192,9 +192,7 @@ def _whole(windows: list[Window], kind: str) -> Histogram:
 
 
 def _lag(asked: argparse.Namespace, plan: Plan, run: _Engine) -> list[dict[str, Any]]:
-    print(
-        f"\n{plan.target}: at {asked.share:.0%} of the open-loop ceiling, {asked.seconds} s each"
-    )
+    print(f"\n{plan.target}: at {asked.share:.0%} of the open-loop ceiling, {asked.seconds} s each")
     print(f"{'tree':<10}{'arrivals':<10}{'ceiling/s':>10}{'rate/s':>9}{'sent':>7}{'lag P50':>9}"
           f"{'lag P99':>9}{'late P99':>10}{'median s':>10}{'CPU':>6}{'lost':>7}")  # fmt: skip
     made = []
