@@ -102,7 +102,7 @@ def calibrate(
             plan = _plan(testbed, servers, target, workload)
             folder = scratch / target
             try:
-                drive(plan, testbed, shell=shell, folder=folder, progress=progress)
+                drive(plan, testbed, shell=shell, folder=folder, progress=progress, promised=False)
                 told = {host.name: _told(host, shell) for host in servers}
             finally:
                 for host in testbed.of_duty("load"):
