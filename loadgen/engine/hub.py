@@ -34,10 +34,6 @@ AWAKE_NS = 70_000
 NEVER = 1 << 62  # later than any moment
 
 
-def _nothing_due(_now_ns: int) -> None:
-    """Closed loop: nothing is ever due."""
-
-
 class TargetDriver(Protocol):
     """What the loop asks of a target: where operations go, and to look after its members."""
 
@@ -91,9 +87,6 @@ class Hub:
         self.woke_ns = time.monotonic_ns()
         self.on_lost: Callable[[int], None] | None = None
         self.target: TargetDriver = _NoTarget()
-        # Open loop: when the next operation is due, and what sends it; see `_hand_out`.
-        self.next_due_ns = NEVER
-        self.send_due: Callable[[int], None] = _nothing_due
         self._epoll = select.epoll()
         self.next_sweep_ns = 0
 
@@ -163,13 +156,8 @@ class Hub:
         return woke_ns
 
     def _hand_out(self, events: list[tuple[int, int]]) -> None:
-        """Hot: once per event. In open loop, what becomes due meanwhile is sent between replies.
-
-        Replies come in bursts, since targets answer in bursts; read to the end, a burst of 50 lets
-        everything wait that becomes due in it, and is sent as the next burst.
-        """
-        readers, now = self.readers, time.monotonic_ns
-        timely = self.next_due_ns != NEVER
+        """Hot: once per event."""
+        readers = self.readers
         for fd, mask in events:
             try:
                 if mask == select.EPOLLIN and fd in readers:
@@ -178,8 +166,6 @@ class Hub:
                     self.connections[fd].advance(mask)
             except (OSError, TargetProtocolError) as error:
                 self._failed(fd, error)
-            if timely and (now_ns := now()) >= self.next_due_ns:
-                self.send_due(now_ns)
 
     def _failed(self, fd: int, error: OSError | TargetProtocolError) -> None:
         connection = self.connections.get(fd)

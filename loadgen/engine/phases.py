@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import partial
 from itertools import chain
 
 from loadgen.engine.connection import Connection, Lane
@@ -250,13 +249,11 @@ class Loop:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.stopping = False
-        self._horizon_ns = 0
 
     def run(self, source: Source, until_ns: int) -> None:
         """Passes until the moment comes, the source is exhausted, or someone asks to stop."""
         hub, recorder = self.hub, self.hub.recorder
         freed = hub.freed
-        hub.send_due = partial(self._send_due, source)
         woke_ns = now_ns = _now()
         while now_ns < until_ns and not self.stopping and not source.exhausted():
             while now_ns >= recorder.window_end_ns:
@@ -270,24 +267,13 @@ class Loop:
             busy_us = (_now() - woke_ns) // 1000
             if busy_us > generator.loop_lag_max_us:
                 generator.loop_lag_max_us = busy_us
-            self._horizon_ns = min(until_ns, recorder.window_end_ns)
-            hub.next_due_ns = source.next_due_ns()
-            woke_ns = hub.serve(min(hub.next_due_ns, self._horizon_ns))
+            woke_ns = hub.serve(min(source.next_due_ns(), until_ns, recorder.window_end_ns))
             if freed:
                 give_back(freed, woke_ns)
             now_ns = _now()
-        hub.next_due_ns = NEVER
         if now_ns >= until_ns and not self.stopping:
             source.last_call(until_ns)
         recorder.end(min(now_ns, until_ns))
-
-    def _send_due(self, source: Source, now_ns: int) -> None:
-        """Between two replies: what is due goes out, up to the end of this window."""
-        hub, last_ns = self.hub, self._horizon_ns - 1
-        give_back(hub.freed, hub.woke_ns)
-        source.pump(min(now_ns, last_ns))
-        due_ns = source.next_due_ns()
-        hub.next_due_ns = due_ns if due_ns <= last_ns else NEVER
 
     def drain(self, source: Source, limit_ns: int) -> None:
         """Send what was due and wait for what is in flight; after `limit_ns` it is given up."""
