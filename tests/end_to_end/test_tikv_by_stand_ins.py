@@ -20,7 +20,7 @@ from tests.standins import pd_server, tikv_server
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(900)]
 
-NAME, NETWORK = "t-standin", "10.83.71"
+NAME, NETWORK = "t-standin", "10.83.74"
 HOSTS = [f"{NETWORK}.{number}" for number in (11, 12, 13)]
 PORT = 31000
 VERSION = "6.5.5-standin"

@@ -256,7 +256,8 @@ def test_a_store_that_dies_costs_what_was_in_flight_and_its_keys_go_on(double, p
     double.command("spread_leaders")
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
-    assert set(spooled.causes()) <= {"connection", "cluster_down", "timeout"}
+    # "other": a store that is stopped while it serves a call may end it as CANCELLED first.
+    assert set(spooled.causes()) <= {"connection", "cluster_down", "timeout", "other"}
     assert spooled.end.failed + spooled.end.unknown < 300
     last = [window for window in spooled.windows if window.complete][-1]
     assert sum(operation.ok for operation in last.operations.values()) > 150

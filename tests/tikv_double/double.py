@@ -189,14 +189,16 @@ class Double:
         assert self._process.stdout is not None
         until = monotonic() + ANSWER_WITHIN_S
         output = self._process.stdout.fileno()
+        # An answer may be 50 MB: each part is looked at once, and they are joined once.
+        parts = [self._rest]
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
-            while b"\n" not in self._rest:
+            while b"\n" not in parts[-1]:
                 if not selector.select(max(0.0, until - monotonic())):
                     raise DoubleError(f"the double said nothing for {ANSWER_WITHIN_S:.0f} s")
                 data = os.read(output, 1 << 20)
                 if not data:
                     raise DoubleError(f"the double has ended ({self._process.poll()})")
-                self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
+                parts.append(data)
+        line, _, self._rest = b"".join(parts).partition(b"\n")
         return json.loads(line)
