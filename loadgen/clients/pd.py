@@ -116,14 +116,16 @@ class PdClient:
         return self._repeated(once, until)
 
     def _repeated(self, once: Callable[[float], Read], until: float) -> Read:
+        known: CallLost | None = None
         while True:
             try:
                 return once(until)
             except TargetProtocolError as error:
                 raise CallLost(Lost(FAILED, "protocol"), f"PD: {error}") from error
             except CallLost as lost:
+                known = _more_telling(known, lost)
                 if lost.lost.cause in ("auth", "tls") or monotonic() + PAUSE_S > until:
-                    raise CallLost(Lost(FAILED, lost.lost.cause), f"PD: {lost}") from lost
+                    raise CallLost(Lost(FAILED, known.lost.cause), f"PD: {known}") from lost
             sleep(PAUSE_S)
 
     def _find_members(self, until: float) -> Members:
@@ -134,7 +136,7 @@ class PdClient:
             try:
                 body = self._call(address, GET_MEMBERS, b"", min(until, monotonic() + each_s))
             except CallLost as lost:
-                reason = lost
+                reason = _more_telling(reason, lost)
                 continue
             members = members_in(body)
             self._known += [known for known in members.addresses if known not in self._known]
@@ -150,6 +152,11 @@ class PdClient:
         if channel is None:
             channel = self._channels[address] = GrpcChannel(address, self._context)
         return channel.call(path, message, until=until)
+
+
+def _more_telling(known: CallLost | None, now: CallLost) -> CallLost:
+    """The later reason; but that the time ran out says less than what was told before."""
+    return known if known is not None and now.lost.cause == "timeout" else now
 
 
 def timestamp_in(body: bytes) -> int:
