@@ -1,0 +1,189 @@
+"""Samples of hosts over a stretch of time -> what was used, and what each operation cost; pure.
+
+The columns are those of the tables `hosts` and `units` (results/README.md): one row per sample,
+sums over the `seconds` before `at_s`, NaN where a host could not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soakbed.records.resources import HostUse, OperationCosts, Scope, UnitUse
+from soakbed.records.testbed import Duty
+
+__all__ = ["Columns", "costs_of", "use_of_hosts", "use_of_units"]
+
+Columns = Mapping[str, NDArray[Any]]
+_SUMS = (
+    "disk_read_bytes",
+    "disk_written_bytes",
+    "disk_reads",
+    "disk_writes",
+    "net_received_bytes",
+    "net_sent_bytes",
+)
+_SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
+_SAMPLER = "soakbed-samples-"
+_LOAD = "soakbed-load-"
+
+
+def use_of_hosts(hosts: Columns, start_s: float, end_s: float) -> tuple[HostUse, ...]:
+    """What each host used from `start_s` to `end_s`, unix time; hosts without a sample are left out.
+
+    A sample that lies across an end counts by the share of it that lies inside: what it says is
+    taken as spread evenly over its few seconds.
+    """
+    found = []
+    for name, rows in _groups(hosts, "host"):
+        share = _share_inside(rows, start_s, end_s)
+        inside = share > 0
+        if not inside.any():
+            continue
+        seconds = rows["seconds"] * share
+        busiest = _largest(rows["cpu_busy"][inside])
+        found.append(
+            HostUse(
+                host=name,
+                duty=cast("Duty", str(rows["duty"][0])),
+                covered_s=round(float(seconds.sum()), 3),
+                samples=int(inside.sum()),
+                cores=int(rows["cores"][inside].max()),
+                cpu_cores=_mean(rows["cpu_busy"], seconds),
+                cpu_cores_max=None if busiest is None else round(busiest, 4),
+                cpu_steal_cores=_mean(rows["cpu_steal"], seconds),
+                memory_max_bytes=_whole(_largest(rows["memory_used_bytes"][inside])),
+                disk_busy_share=_mean(rows["disk_busy_share"], seconds),
+                scopes={group: _scope(rows[f"{group}_scope"][inside]) for group in _SCOPES},
+                **{column: _sum(rows[column], share) for column in _SUMS},
+            )
+        )
+    return tuple(found)
+
+
+def use_of_units(units: Columns, start_s: float, end_s: float) -> tuple[UnitUse, ...]:
+    """What each unit used from `start_s` to `end_s`, unix time; the sampler is one of them."""
+    found = []
+    for host, of_host in _groups(units, "host"):
+        for unit, rows in _groups(of_host, "unit"):
+            share = _share_inside(rows, start_s, end_s)
+            inside = share > 0
+            if not inside.any():
+                continue
+            found.append(
+                UnitUse(
+                    host=host,
+                    unit=unit,
+                    covered_s=round(float((rows["seconds"] * share).sum()), 3),
+                    cpu_s=_sum(rows["cpu_s"], share),
+                    memory_max_bytes=_whole(_largest(rows["memory_bytes"][inside])),
+                    read_bytes=_sum(rows["read_bytes"], share),
+                    written_bytes=_sum(rows["written_bytes"], share),
+                    restarts=int(rows["restarted"][inside].sum()),
+                )
+            )
+    return tuple(found)
+
+
+def costs_of(
+    hosts: Sequence[HostUse],
+    units: Sequence[UnitUse],
+    *,
+    seconds: float,
+    operations: int,
+    writes: int,
+    value_bytes: int,
+) -> OperationCosts:
+    """Costs per operation of a phase that lasted `seconds`; `operations` and `writes` ended ok.
+
+    A host or unit that was sampled for a part of the phase alone is taken to have gone on like
+    that. Figures of a machine that hosts share are no host's, so they give None.
+    """
+    duty = {host.host: host.duty for host in hosts}
+    members = [
+        unit
+        for unit in units
+        if duty.get(unit.host) == "data" and not unit.unit.startswith(_SAMPLER)
+    ]
+    load = [unit for unit in units if unit.unit.startswith(_LOAD)]
+    written = _total(members, "written_bytes", seconds)
+    stored = writes * value_bytes
+    return OperationCosts(
+        cpu_s_per_million=_per(_total(members, "cpu_s", seconds), operations / 1e6),
+        load_cpu_s_per_million=_per(_total(load, "cpu_s", seconds), operations / 1e6),
+        disk_written_bytes_per_operation=_per(written, operations),
+        disk_written_bytes_per_write=_per(written, writes),
+        disk_read_bytes_per_operation=_per(_total(members, "read_bytes", seconds), operations),
+        write_amplification=_per(written, stored),
+        client_network_bytes_per_operation=_per(_network(hosts, "load", seconds), operations),
+        data_network_bytes_per_operation=_per(_network(hosts, "data", seconds), operations),
+    )
+
+
+def _network(hosts: Iterable[HostUse], duty: Duty, seconds: float) -> float | None:
+    wanted = [host for host in hosts if host.duty == duty]
+    if any(host.scopes["network"] != "host" for host in wanted):
+        return None
+    received = _total(wanted, "net_received_bytes", seconds)
+    sent = _total(wanted, "net_sent_bytes", seconds)
+    return None if received is None or sent is None else received + sent
+
+
+def _total(used: Sequence[HostUse | UnitUse], name: str, seconds: float) -> float | None:
+    """Sum of one figure over all of them; None when there is none, or one of them cannot say."""
+    values = [(getattr(one, name), one.covered_s) for one in used]
+    if not values or any(value is None or not covered_s for value, covered_s in values):
+        return None
+    # A unit that was started within the phase is whole as it is; seconds never shrink it.
+    return float(sum(value * max(seconds / covered_s, 1.0) for value, covered_s in values))
+
+
+def _per(total: float | None, count: float) -> float | None:
+    return None if total is None or count <= 0 else round(total / count, 4)
+
+
+def _groups(columns: Columns, by: str) -> Iterable[tuple[str, dict[str, NDArray[Any]]]]:
+    names = columns[by].astype(str)
+    for name in np.unique(names):
+        of_name = names == name
+        yield str(name), {column: values[of_name] for column, values in columns.items()}
+
+
+def _share_inside(rows: Columns, start_s: float, end_s: float) -> NDArray[np.float64]:
+    """How much of each sample's time lies inside, 0-1."""
+    ends, seconds = rows["at_s"].astype(np.float64), rows["seconds"].astype(np.float64)
+    inside = np.minimum(ends, end_s) - np.maximum(ends - seconds, start_s)
+    return np.clip(inside / np.where(seconds > 0, seconds, np.inf), 0.0, 1.0)
+
+
+def _sum(values: NDArray[Any], share: NDArray[np.float64]) -> float | None:
+    """Sum of what was said; None when any sample inside could not say, as a sum would be short."""
+    inside = share > 0
+    said = values[inside].astype(np.float64)
+    return None if np.isnan(said).any() else round(float((said * share[inside]).sum()), 3)
+
+
+def _mean(values: NDArray[Any], seconds: NDArray[np.float64]) -> float | None:
+    """Mean over the time that the samples which could say it cover."""
+    known = ~np.isnan(values.astype(np.float64)) & (seconds > 0)
+    if not known.any():
+        return None
+    return round(float(np.average(values[known].astype(np.float64), weights=seconds[known])), 4)
+
+
+def _largest(values: NDArray[Any]) -> float | None:
+    known = values[~np.isnan(values.astype(np.float64))]
+    return float(known.max()) if known.size else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _scope(values: NDArray[Any]) -> Scope:
+    """Of whom a group of figures speaks; unlike answers within one stretch are none."""
+    said = {str(value) for value in np.unique(values.astype(str))}
+    return cast("Scope", said.pop()) if said in ({"host"}, {"machine"}) else "unknown"
