@@ -27,12 +27,14 @@ _SUMS = (
     "net_sent_bytes",
 )
 _SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
+# Below it, what the rest of the phase was like would be a guess.
+LEAST_COVERED_SHARE = 0.8
 _SAMPLER = "soakbed-samples-"
 _LOAD = "soakbed-load-"
 
 
 def use_of_hosts(hosts: Columns, start_s: float, end_s: float) -> tuple[HostUse, ...]:
-    """What each host used from `start_s` to `end_s`, unix time; hosts without a sample are left out.
+    """What each host used from `start_s` to `end_s`, unix time; one without a sample is left out.
 
     A sample that lies across an end counts by the share of it that lies inside: what it says is
     taken as spread evenly over its few seconds.
@@ -99,46 +101,59 @@ def costs_of(
 ) -> OperationCosts:
     """Costs per operation of a phase that lasted `seconds`; `operations` and `writes` ended ok.
 
-    A host or unit that was sampled for a part of the phase alone is taken to have gone on like
-    that. Figures of a machine that hosts share are no host's, so they give None.
+    A host that was sampled for most of the phase is taken to have gone on like that; one that was
+    not, or that shows no member though its duty is data, makes the sum unknown. Figures of a
+    machine that hosts share are no host's, so they give None as well.
     """
-    duty = {host.host: host.duty for host in hosts}
-    members = [
-        unit
-        for unit in units
-        if duty.get(unit.host) == "data" and not unit.unit.startswith(_SAMPLER)
-    ]
-    load = [unit for unit in units if unit.unit.startswith(_LOAD)]
-    written = _total(members, "written_bytes", seconds)
-    stored = writes * value_bytes
+    members = _Sum(hosts, "data", seconds, [u for u in units if not u.unit.startswith(_SAMPLER)])
+    load = _Sum(hosts, "load", seconds, [u for u in units if u.unit.startswith(_LOAD)])
+    written = members.of_units("written_bytes")
     return OperationCosts(
-        cpu_s_per_million=_per(_total(members, "cpu_s", seconds), operations / 1e6),
-        load_cpu_s_per_million=_per(_total(load, "cpu_s", seconds), operations / 1e6),
+        cpu_s_per_million=_per(members.of_units("cpu_s"), operations / 1e6),
+        load_cpu_s_per_million=_per(load.of_units("cpu_s"), operations / 1e6),
         disk_written_bytes_per_operation=_per(written, operations),
         disk_written_bytes_per_write=_per(written, writes),
-        disk_read_bytes_per_operation=_per(_total(members, "read_bytes", seconds), operations),
-        write_amplification=_per(written, stored),
-        client_network_bytes_per_operation=_per(_network(hosts, "load", seconds), operations),
-        data_network_bytes_per_operation=_per(_network(hosts, "data", seconds), operations),
+        disk_read_bytes_per_operation=_per(members.of_units("read_bytes"), operations),
+        write_amplification=_per(written, writes * value_bytes),
+        client_network_bytes_per_operation=_per(load.network(), operations),
+        data_network_bytes_per_operation=_per(members.network(), operations),
     )
 
 
-def _network(hosts: Iterable[HostUse], duty: Duty, seconds: float) -> float | None:
-    wanted = [host for host in hosts if host.duty == duty]
-    if any(host.scopes["network"] != "host" for host in wanted):
-        return None
-    received = _total(wanted, "net_received_bytes", seconds)
-    sent = _total(wanted, "net_sent_bytes", seconds)
-    return None if received is None or sent is None else received + sent
+class _Sum:
+    """Sums over all hosts of one duty, or None where one of them cannot say."""
 
+    def __init__(
+        self, hosts: Sequence[HostUse], duty: Duty, seconds: float, units: Sequence[UnitUse]
+    ) -> None:
+        self._hosts = [host for host in hosts if host.duty == duty]
+        self._units = {
+            host.host: [unit for unit in units if unit.host == host.host] for host in self._hosts
+        }
+        self._scales = {
+            host.host: max(seconds / host.covered_s, 1.0)
+            for host in self._hosts
+            if host.covered_s >= LEAST_COVERED_SHARE * seconds > 0
+        }
 
-def _total(used: Sequence[HostUse | UnitUse], name: str, seconds: float) -> float | None:
-    """Sum of one figure over all of them; None when there is none, or one of them cannot say."""
-    values = [(getattr(one, name), one.covered_s) for one in used]
-    if not values or any(value is None or not covered_s for value, covered_s in values):
-        return None
-    # A unit that was started within the phase is whole as it is; seconds never shrink it.
-    return float(sum(value * max(seconds / covered_s, 1.0) for value, covered_s in values))
+    def of_units(self, name: str) -> float | None:
+        total = 0.0
+        for host, units in self._units.items():
+            values = [getattr(unit, name) for unit in units]
+            if host not in self._scales or not values or None in values:
+                return None
+            total += sum(values) * self._scales[host]
+        return total if self._hosts else None
+
+    def network(self) -> float | None:
+        total = 0.0
+        for host in self._hosts:
+            received, sent = host.net_received_bytes, host.net_sent_bytes
+            known = host.host in self._scales and host.scopes["network"] == "host"
+            if not known or received is None or sent is None:
+                return None
+            total += (received + sent) * self._scales[host.host]
+        return total if self._hosts else None
 
 
 def _per(total: float | None, count: float) -> float | None:
