@@ -48,6 +48,7 @@ from soakbed.stages.judge import judge
 from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
 from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
+from soakbed.stages.resources import resources_of
 from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.summarise import assemble_summary
 
@@ -386,6 +387,7 @@ def judge_and_report(run: RunFolder, *, watch: Stopwatch) -> Summary:
                 continue
             numbers = measure(run.path / target)
             run.write(f"{target}/numbers", numbers)
+            run.write(f"{target}/resources", resources_of(run.path, target, numbers))
             run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
         summary = assemble_summary(run.path)
         run.write("summary", summary)

@@ -94,6 +94,7 @@ def costs_of(
     hosts: Sequence[HostUse],
     units: Sequence[UnitUse],
     *,
+    duties: Mapping[str, Duty],
     seconds: float,
     operations: int,
     writes: int,
@@ -101,12 +102,12 @@ def costs_of(
 ) -> OperationCosts:
     """Costs per operation of a phase that lasted `seconds`; `operations` and `writes` ended ok.
 
-    A host that was sampled for most of the phase is taken to have gone on like that; one that was
-    not, or that shows no member though its duty is data, makes the sum unknown. Figures of a
-    machine that hosts share are no host's, so they give None as well.
+    `duties`: every host of the testbed. A host that was sampled for most of the phase is taken to
+    have gone on like that; one that was not, or that shows no member though its duty is data,
+    makes the sum unknown. Figures of a machine that hosts share are no host's: None as well.
     """
-    members = _Sum(hosts, "data", seconds, [u for u in units if not u.unit.startswith(_SAMPLER)])
-    load = _Sum(hosts, "load", seconds, [u for u in units if u.unit.startswith(_LOAD)])
+    members = _Sum(hosts, units, duties, "data", seconds)
+    load = _Sum(hosts, units, duties, "load", seconds)
     written = members.of_units("written_bytes")
     return OperationCosts(
         cpu_s_per_million=_per(members.of_units("cpu_s"), operations / 1e6),
@@ -124,36 +125,45 @@ class _Sum:
     """Sums over all hosts of one duty, or None where one of them cannot say."""
 
     def __init__(
-        self, hosts: Sequence[HostUse], duty: Duty, seconds: float, units: Sequence[UnitUse]
+        self,
+        hosts: Sequence[HostUse],
+        units: Sequence[UnitUse],
+        duties: Mapping[str, Duty],
+        duty: Duty,
+        seconds: float,
     ) -> None:
-        self._hosts = [host for host in hosts if host.duty == duty]
-        self._units = {
-            host.host: [unit for unit in units if unit.host == host.host] for host in self._hosts
+        wanted = {name for name, its in duties.items() if its == duty}
+        self._duty = duty
+        self._units = [
+            unit
+            for unit in units
+            if unit.host in wanted and unit.unit.startswith(_LOAD) == (duty == "load")
+            if not unit.unit.startswith(_SAMPLER)
+        ]
+        self._hosts = {
+            host.host: (host, max(seconds / host.covered_s, 1.0))
+            for host in hosts
+            if host.host in wanted and host.covered_s >= LEAST_COVERED_SHARE * seconds > 0
         }
-        self._scales = {
-            host.host: max(seconds / host.covered_s, 1.0)
-            for host in self._hosts
-            if host.covered_s >= LEAST_COVERED_SHARE * seconds > 0
-        }
+        self._all_known = bool(wanted) and wanted == set(self._hosts)
 
     def of_units(self, name: str) -> float | None:
-        total = 0.0
-        for host, units in self._units.items():
-            values = [getattr(unit, name) for unit in units]
-            if host not in self._scales or not values or None in values:
-                return None
-            total += sum(values) * self._scales[host]
-        return total if self._hosts else None
+        shown = {unit.host for unit in self._units}
+        # Every data host has a member; a load host may be one that no worker fell to.
+        enough = shown == set(self._hosts) if self._duty == "data" else bool(shown)
+        values = [(getattr(unit, name), self._hosts.get(unit.host)) for unit in self._units]
+        if not (self._all_known and enough) or any(value is None for value, _ in values):
+            return None
+        return float(sum(value * held[1] for value, held in values if held))
 
     def network(self) -> float | None:
         total = 0.0
-        for host in self._hosts:
+        for host, scale in self._hosts.values():
             received, sent = host.net_received_bytes, host.net_sent_bytes
-            known = host.host in self._scales and host.scopes["network"] == "host"
-            if not known or received is None or sent is None:
+            if host.scopes["network"] != "host" or received is None or sent is None:
                 return None
-            total += (received + sent) * self._scales[host.host]
-        return total if self._hosts else None
+            total += (received + sent) * scale
+        return total if self._all_known else None
 
 
 def _per(total: float | None, count: float) -> float | None:
