@@ -58,35 +58,35 @@ def _phase(
     numbers: PhaseNumbers,
     folder: Path,
 ) -> PhaseResources:
-    start_s, end_s = _span(numbers)
+    whole = [point for point in numbers.series if point.complete] or numbers.series
+    start_s = numbers.started_s + float(min((point.at_s for point in whole), default=0))
+    end_s = numbers.started_s + float(max((one.at_s + one.seconds for one in whole), default=0))
     used = use_of_hosts(hosts, start_s, end_s)
     by_unit = use_of_units(units, start_s, end_s)
-    writes = numbers.operations[_WRITE].ok if _WRITE in numbers.operations else 0
+    ok = {
+        name: sum(point.ok_per_s.get(name, 0.0) * point.seconds for point in whole)
+        for name in numbers.operations
+    }
+    seconds = end_s - start_s
     return PhaseResources(
         session=session,
         phase=numbers.phase,
         started_s=start_s,
-        seconds=end_s - start_s,
-        operations=numbers.total("ok"),
-        writes=writes,
+        seconds=seconds,
+        operations=round(sum(ok.values())),
+        writes=round(ok.get(_WRITE, 0.0)),
         hosts=used,
         units=by_unit,
         costs=costs_of(
             used,
             by_unit,
             duties=duties,
-            seconds=end_s - start_s,
-            operations=numbers.total("ok"),
-            writes=writes,
+            seconds=seconds,
+            operations_per_s=sum(ok.values()) / seconds if seconds else 0.0,
+            writes_per_s=ok.get(_WRITE, 0.0) / seconds if seconds else 0.0,
             value_bytes=Plan.read(folder / "load" / session / "plan.json").value_bytes,
         ),
     )
-
-
-def _span(numbers: PhaseNumbers) -> tuple[float, float]:
-    """From the phase's first window to the end of its last: the time of all that it counted."""
-    lasted_s = max((point.at_s + point.seconds for point in numbers.series), default=0)
-    return float(numbers.started_s), numbers.started_s + (float(lasted_s) or numbers.seconds)
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:

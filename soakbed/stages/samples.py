@@ -108,6 +108,7 @@ def _start(host: Host, name: str, limit_s: int, shell: Shell) -> None:
     told = [str(SAMPLE_EVERY_S), str(limit_s), str(MOST_BYTES)]
     sampler = ["python3", "-I", f"{folder}/sampler.py", f"{folder}/{_FILE}", _watched(host), *told]
     unit = ["systemd-run", "--quiet", "--collect", f"--unit=soakbed-samples-{name}"]
+    unit += ["--description=Samples of this host, for soakbed"]
     unit += [f"--property={one}" for one in _SERVICE]
     # One command, and a new sampler each time: it bears being run twice, and knows its time anew.
     shell.run(host, ["sh", "-c", f"{_STOP}; {shlex.join([*unit, *sampler])}"])
