@@ -108,8 +108,6 @@ def _notes(read: Mapping[str, HostSamples]) -> Iterator[str]:
             yield f"{host}: {len(one.gaps)} gaps between samples, the longest {longest_s:.0f} s"
         if not one.units["at_s"].size:
             yield f"{host}: no unit of soakbed was seen, so nothing is known of what its own used"
-        shared = sorted(
-            key for key, source in one.sources.items() if source and source[0] != "host"
-        )
+        shared = sorted(group for group, said in one.sources.items() if said and said[0] != "host")
         if shared:
-            yield f"{host}: {', '.join(shared)} are of the machine that hosts share, not the host's"
+            yield f"{host}: {', '.join(shared)} speak of the machine that hosts share"
