@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from loadgen.contract.plan import Plan
-from soakbed.archive.data.samples import SAMPLES_FILE, HostSamples, read_samples
+from soakbed.archive.data.samples import HostSamples, TargetSamples, samples_of_target
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import PhaseResources, Resources
 from soakbed.records.testbed import Duty, Testbed
-from soakbed.stats.resources import Columns, costs_of, use_of_hosts, use_of_units
+from soakbed.stats.resources import costs_of, use_of_hosts, use_of_units
 
 __all__ = ["resources_of"]
 
@@ -32,27 +29,21 @@ def resources_of(run_folder: Path, target: str, numbers: Numbers) -> Resources:
     testbed = RunFolder(run_folder).read("testbed", Testbed)
     folder = run_folder / target
     duties: dict[str, Duty] = {name: host.duty for name, host in sorted(testbed.hosts.items())}
-    read = {
-        name: read_samples(folder / "hosts" / name / SAMPLES_FILE, host=name, duty=duty)
-        for name, duty in duties.items()
-    }
-    hosts = _joined([one.hosts for one in read.values()])
-    units = _joined([one.units for one in read.values()])
+    read = samples_of_target(folder, duties)
     phases = (
-        _phase(hosts, units, duties, session, phase, folder)
+        _phase(read, duties, session, phase, folder)
         for session, held in numbers.sessions.items()
         for phase in held.phases.values()
     )
     return Resources(
         target=target,
         phases=tuple(phase for phase in phases if phase.hosts),
-        notes=tuple(_notes(read)),
+        notes=tuple(_notes(read.by_host)),
     )
 
 
 def _phase(
-    hosts: Columns,
-    units: Columns,
+    read: TargetSamples,
     duties: Mapping[str, Duty],
     session: str,
     numbers: PhaseNumbers,
@@ -61,8 +52,8 @@ def _phase(
     whole = [point for point in numbers.series if point.complete] or numbers.series
     start_s = numbers.started_s + float(min((point.at_s for point in whole), default=0))
     end_s = numbers.started_s + float(max((one.at_s + one.seconds for one in whole), default=0))
-    used = use_of_hosts(hosts, start_s, end_s)
-    by_unit = use_of_units(units, start_s, end_s)
+    used = use_of_hosts(read.hosts, start_s, end_s)
+    by_unit = use_of_units(read.units, start_s, end_s)
     ok = {
         name: sum(point.ok_per_s.get(name, 0.0) * point.seconds for point in whole)
         for name in numbers.operations
@@ -87,12 +78,6 @@ def _phase(
             value_bytes=Plan.read(folder / "load" / session / "plan.json").value_bytes,
         ),
     )
-
-
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """All hosts' columns in one; hosts without samples have nothing to add."""
-    said = [part for part in parts if part["at_s"].size] or parts[:1]
-    return {column: np.concatenate([part[column] for part in said]) for column in said[0]}
 
 
 def _notes(read: Mapping[str, HostSamples]) -> Iterator[str]:
