@@ -49,7 +49,10 @@ class Steps:
     @property
     def ok_of_all(self) -> _Ints:
         """Ok operations of each stretch."""
-        return np.sum([np.maximum(held, 0) for held in self.ok.values()], axis=0, dtype=np.int64)
+        made = np.zeros(len(self.keys), dtype=np.int64)
+        for held in self.ok.values():
+            made += np.maximum(held, 0)
+        return made
 
 
 class Timeline:
