@@ -94,7 +94,7 @@ class Marks:
         if not rows.any():
             return
         keys = np.stack([part[name][rows].astype(np.int64) for name in _KEYS], axis=1)
-        self._marked_ids.append(np.unique((keys[:, 1] << _SEQ_BITS) + keys[:, 2]))
+        self._marked_ids.append((keys[:, 1] << _SEQ_BITS) + keys[:, 2])
         keys = np.concatenate((self._first, keys))
         keys = keys[np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]))]
         new = np.concatenate(([True], (keys[1:] != keys[:-1]).any(axis=1)))
@@ -105,7 +105,9 @@ class Marks:
 
         Reads `data` a second time for the windows that are shown, where there are any.
         """
-        marked = len(np.unique(np.concatenate([_NONE, *self._marked_ids])))
+        # Sorted, because np.unique takes three times as long over the millions of a bad soak.
+        ids = np.sort(np.concatenate([_NONE, *self._marked_ids]))
+        marked = len(ids) - int((ids[1:] == ids[:-1]).sum())
         return {
             "judged_s": self._count_s("judged"),
             "bound_s": self._count_s("bound"),
