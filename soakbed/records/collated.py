@@ -22,7 +22,7 @@ __all__ = [
     "Damage",
     "EngineEnd",
     "HourSource",
-    "SpoolFile",
+    "SourceFile",
 ]
 
 # Of the tables; another number, and everything is collated again.
@@ -131,13 +131,16 @@ class CollatedSession(Frozen):
     ends: tuple[EngineEnd, ...]
 
 
-class SpoolFile(Frozen):
-    """A spool as it was when it was collated; `path` below the target's folder."""
+class SourceFile(Frozen):
+    """A file as it was when it was collated; `path` below the target's folder.
+
+    `fingerprint` is the CRC-32 of a spool's heads of frames, or of all of another file.
+    """
 
     path: str
     bytes: int
-    frames: int
     fingerprint: int
+    frames: int = 0  # of a spool: windows that can be trusted
 
 
 class Collated(Frozen):
@@ -147,5 +150,5 @@ class Collated(Frozen):
     target: str
     hours: tuple[str, ...]
     sessions: tuple[CollatedSession, ...]
-    sources: tuple[SpoolFile, ...]
+    sources: tuple[SourceFile, ...]
     damages: tuple[Damage, ...]

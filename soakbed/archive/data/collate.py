@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from loadgen.contract.plan import Plan
+from soakbed.archive.data.host_tables import write_host_tables
 from soakbed.archive.data.hour import HourTask, SuspiciousSpool, hour_name, merge_hour
 from soakbed.archive.data.inspection import inspect
 from soakbed.archive.data.spool_index import SpoolIndex, Suspicious, hop
-from soakbed.archive.data.summing import collated, write_events
+from soakbed.archive.data.summing import collated
 from soakbed.archive.data.tables import TABLES
 from soakbed.archive.run_folder import write_whole
 from soakbed.errors import ArchiveError
@@ -168,7 +169,8 @@ class _Collation:
         path = self._data / "collated.json"
         text = made.model_dump_json(by_alias=True, indent=1) + "\n"
         if not path.is_file() or path.read_text() != text:
-            write_events(self._folder, made)
+            path.unlink(missing_ok=True)
+            write_host_tables(self._folder, made)
             write_whole(path, text)
         return made
 

@@ -117,8 +117,19 @@ class TargetData:
         return _blocks(held)
 
     def events(self) -> Columns:
-        """The table `events`, in order of time."""
-        return _columns(pq.read_table(self.path / "events" / "events.parquet"))
+        """The table `events`, in order of time; those that no time is known of come first."""
+        return self._whole("events")
+
+    def hosts(self) -> Columns:
+        """The table `hosts`: what each host used, sample by sample."""
+        return self._whole("hosts")
+
+    def units(self) -> Columns:
+        """The table `units`: the same of each systemd unit."""
+        return self._whole("units")
+
+    def _whole(self, table: str) -> Columns:
+        return _columns(pq.read_table(self.path / table / f"{table}.parquet"))
 
     def _parts(
         self, table: str, wanted: Mapping[str, str], columns: Sequence[str] | None

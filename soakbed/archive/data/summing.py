@@ -1,17 +1,14 @@
-"""All hours of a target together: its sessions, what was wrong with them, and the events."""
+"""All hours of a target together: its sessions, and what was wrong with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from loadgen.contract.plan import Plan
 from soakbed.archive.data.gaps import Seen, damages_between
-from soakbed.archive.data.rows import write_table
+from soakbed.archive.data.host_tables import host_files
 from soakbed.archive.data.spool_index import SpoolIndex
-from soakbed.archive.data.tables import arrow_schema, table_named
 from soakbed.records.collated import (
     Collated,
     CollatedHour,
@@ -19,10 +16,10 @@ from soakbed.records.collated import (
     CollatedSession,
     CollatedWorker,
     Damage,
-    SpoolFile,
+    SourceFile,
 )
 
-__all__ = ["collated", "write_events"]
+__all__ = ["collated"]
 
 Indexes = Mapping[tuple[str, int], SpoolIndex]
 _ORDER = ("fill", "capacity", "steady")
@@ -55,14 +52,17 @@ def collated(
             _session(name, plans[name], hours, workers, indexes)
             for name in sorted(plans, key=lambda name: (*(name != one for one in _ORDER), name))
         ),
-        sources=tuple(
-            SpoolFile(
-                path=str(one.path.relative_to(folder)),
-                bytes=one.path.stat().st_size,
-                frames=len(one.offsets),
-                fingerprint=one.fingerprint(),
-            )
-            for _, one in sorted(indexes.items())
+        sources=(
+            *(
+                SourceFile(
+                    path=str(one.path.relative_to(folder)),
+                    bytes=one.path.stat().st_size,
+                    frames=len(one.offsets),
+                    fingerprint=one.fingerprint(),
+                )
+                for _, one in sorted(indexes.items())
+            ),
+            *host_files(folder),
         ),
         damages=tuple(sorted(damages, key=lambda one: (one.session, one.worker, one.at_s or 0))),
     )
@@ -144,28 +144,3 @@ def _no_spool(session: str, rank: int) -> Damage:
         until_s=None,
         text=f"{session}/worker-{rank}.spool is not there",
     )
-
-
-_SEVERITY = {"excluded": "window", "marked": "phase", "named": "phase"}
-
-
-def write_events(folder: Path, made: Collated) -> None:
-    """The table `events`: every damage as one."""
-    table = table_named("events")
-    rows = [
-        {
-            "at_s": damage.at_s,
-            "until_s": damage.until_s,
-            "host": "",
-            "worker": damage.worker,
-            "source": f"load/{damage.session}/worker-{damage.worker}.spool",
-            "kind": damage.kind,
-            "severity": _SEVERITY[damage.treatment],
-            "text": damage.text,
-        }
-        for damage in made.damages
-    ]
-    path = folder / "data" / "events" / "events.parquet"
-    fresh = path.with_name(".events.parquet")
-    write_table(pa.Table.from_pylist(rows, schema=arrow_schema(table)), fresh)
-    fresh.rename(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from loadgen.contract.window import CAUSES
+from soakbed.archive.data.samples import HOSTS_COLUMNS, UNITS_COLUMNS
 from soakbed.records.collated import DATA_SCHEMA
 
 __all__ = ["OF_ONE_WINDOW", "TABLES", "Column", "Table", "arrow_schema", "table_named"]
@@ -71,7 +73,7 @@ _COUNTS = {
     "dropped": "were due and never sent",
 }
 
-TABLES = (
+TABLES: tuple[Table, ...] = (
     Table(
         "windows",
         "Latencies of all workers, added: a row for each window, operation and kind of time.",
@@ -151,6 +153,22 @@ TABLES = (
         ),
         hourly=False,
     ),
+)
+
+
+def _of_samples(name: str, meaning: str, columns: Mapping[str, str]) -> Table:
+    """A table whose columns `samples` makes; the units are in their names and meanings."""
+    words = {"host", "duty", "unit"}
+    made = []
+    for column, said in columns.items():
+        kind = pa.string() if column in words or column.endswith("_scope") else pa.float64()
+        made.append(Column(column, pa.bool_() if column == "restarted" else kind, "", said))
+    return Table(name, meaning, tuple(made), hourly=False)
+
+
+TABLES += (
+    _of_samples("hosts", "What each host used: a row for each sample, every 5 s.", HOSTS_COLUMNS),
+    _of_samples("units", "The same of each systemd unit on it.", UNITS_COLUMNS),
 )
 
 
