@@ -21,6 +21,7 @@ from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables, loadgen_build
+from soakbed.archive.data import collate
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ConfigureError, LoadError, Unavailable
@@ -385,6 +386,7 @@ def judge_and_report(run: RunFolder, *, watch: Stopwatch) -> Summary:
         for target in run.spec().targets:
             if not run.has(f"{target}/collected"):
                 continue
+            collate(run.path / target, watch.progress)
             numbers = measure(run.path / target)
             run.write(f"{target}/numbers", numbers)
             run.write(f"{target}/resources", resources_of(run.path, target, numbers))

@@ -69,28 +69,32 @@ def ask(results: Path, sql: str) -> Answer:
     """
     with duckdb.connect(":memory:") as database:
         _check(database, sql)
-        database.execute(f"SET memory_limit = '{_MEMORY}'")
-        found = list(_runs(results))
-        _register(database, "runs", _RUNS, [run for run, _ in found])
-        targets = [target for _, held in found for target in held]
-        _register(database, "targets", _TARGETS, targets)
-        for table in TABLES:
-            _view(database, table.name, results, targets)
-        # From here on it reads the archive and nothing else.
-        database.execute("SET allowed_directories = [?]", [f"{results}/"])
-        database.execute("SET enable_external_access = false")
-        database.execute("SET lock_configuration = true")
         try:
+            _prepare(database, results)
             answered = database.execute(sql)
             columns = tuple(str(one[0]) for one in answered.description or ())
             return Answer(columns, answered.fetchall())
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise ArchiveError(
                 f"the archive cannot be read: {error}",
-                remedy="soakbed collate RUN makes the tables again from the spools",
+                remedy="delete the data/ folder that holds the file, then: soakbed collate RUN",
             ) from error
         except duckdb.Error as error:
             raise _wrong(sql, str(error)) from error
+
+
+def _prepare(database: duckdb.DuckDBPyConnection, results: Path) -> None:
+    """The views; from here on the archive can be read, and nothing else."""
+    database.execute(f"SET memory_limit = '{_MEMORY}'")
+    found = list(_runs(results))
+    _register(database, "runs", _RUNS, [run for run, _ in found])
+    targets = [target for _, held in found for target in held]
+    _register(database, "targets", _TARGETS, targets)
+    for table in TABLES:
+        _view(database, table.name, results, targets)
+    database.execute("SET allowed_directories = [?]", [f"{results}/"])
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
 
 
 def _check(database: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -132,7 +136,7 @@ def _runs(results: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def _target(run: Path, name: str, told: dict[str, Any]) -> dict[str, Any]:
-    row = {"run": run.name, "target": name}
+    row: dict[str, Any] = {"run": run.name, "target": name}
     record = _json(run / name / "data" / "collated.json")
     row["collated"] = record.get("schema") == DATA_SCHEMA
     for column in _TARGETS.names:

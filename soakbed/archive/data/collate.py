@@ -31,6 +31,8 @@ from soakbed.records.collated import DATA_SCHEMA, Collated, CollatedHour, HourSo
 __all__ = ["collate"]
 
 _PROCESSES = 2
+# Windows that take longer than two processes take to come up (a second).
+_WORTH_PROCESSES = 20_000
 _HOURLY = tuple(table.name for table in TABLES if table.hourly)
 
 
@@ -177,7 +179,8 @@ class _Collation:
 
 def _merged(tasks: Sequence[HourTask]) -> Iterator[CollatedHour | SuspiciousSpool]:
     """Hours as they become ready, two at a time; few are not worth processes of their own."""
-    if len(tasks) < 2:
+    frames = sum(one.frames for task in tasks for one in task.sources)
+    if len(tasks) < 2 or frames < _WORTH_PROCESSES:
         for task in tasks:
             yield _tried(task)
         return

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isal import isal_zlib
 
 from loadgen.contract.window import CAUSES, SCHEMA
 from soakbed.archive.data.gaps import Seen, damages_between
@@ -253,7 +252,7 @@ def _frames(path: Path, source: HourSource) -> Iterator[tuple[dict[str, Any], by
                 plain = plain_of(content, packed=packed)
                 if "late" not in plain:
                     plain["late"] = _NO_HISTOGRAM
-            except (ValueError, KeyError, TypeError, struct.error, isal_zlib.error) as error:
+            except (ValueError, KeyError, TypeError, struct.error) as error:
                 raise SuspiciousSpool(source.session, source.worker, str(error)) from error
             yield plain, content if packed else None
 

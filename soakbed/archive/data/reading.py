@@ -183,9 +183,8 @@ def _add_blocks(table: pa.Table, block_s: int, held: dict[int, _Block]) -> None:
     buckets = table["buckets"].combine_chunks().flatten().to_numpy()
     counts = table["counts"].combine_chunks().flatten().to_numpy()
     flat = np.repeat(block, lengths) * BUCKETS + buckets
-    dense = np.zeros(len(keys) * BUCKETS, dtype=np.int64)
-    np.add.at(dense, flat, counts.astype(np.int64))
-    dense = dense.reshape(len(keys), BUCKETS)
+    dense = np.zeros((len(keys), BUCKETS), dtype=np.int64)
+    np.add.at(dense.reshape(-1), flat, counts.astype(np.int64))
     sums = np.zeros((len(keys), len(_SUMS)), dtype=np.int64)
     for column, name in enumerate(_SUMS):
         np.add.at(sums[:, column], block, table[name].to_numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from loadgen.contract.plan import Plan
@@ -52,20 +52,19 @@ def collated(
             _session(name, plans[name], hours, workers, indexes)
             for name in sorted(plans, key=lambda name: (*(name != one for one in _ORDER), name))
         ),
-        sources=(
-            *(
-                SourceFile(
-                    path=str(one.path.relative_to(folder)),
-                    bytes=one.path.stat().st_size,
-                    frames=len(one.offsets),
-                    fingerprint=one.fingerprint(),
-                )
-                for _, one in sorted(indexes.items())
-            ),
-            *host_files(folder),
-        ),
+        sources=(*_spools(folder, indexes), *host_files(folder)),
         damages=tuple(sorted(damages, key=lambda one: (one.session, one.worker, one.at_s or 0))),
     )
+
+
+def _spools(folder: Path, indexes: Indexes) -> Iterator[SourceFile]:
+    for _, one in sorted(indexes.items()):
+        yield SourceFile(
+            path=str(one.path.relative_to(folder)),
+            bytes=one.path.stat().st_size,
+            frames=len(one.offsets),
+            fingerprint=one.fingerprint(),
+        )
 
 
 def _known(indexes: Indexes, part: CollatedWorker) -> bool:
