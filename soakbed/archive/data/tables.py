@@ -1,0 +1,151 @@
+"""Rows of a chunk -> Parquet files by table and hour.
+
+Encodings were chosen by size (results/README.md has the figures): numbers of buckets as
+differences, for they ascend; small counts from a dictionary; zstd over all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from soakbed.archive.data.adding import Rows, Stretch
+from soakbed.archive.data.schema import TABLES, schema_of
+
+__all__ = ["TableWriter", "hour_of", "write_table"]
+
+_COMPRESSION = "zstd"
+_LEVEL = 3
+_DELTAS = ("buckets.list.element", "start_s", "seq")
+
+
+def hour_of(at_s: float) -> str:
+    """The UTC hour as partitions are named.
+
+    >>> hour_of(0)
+    '1970-01-01T00'
+    """
+    return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H")
+
+
+def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
+    """Write `groups` as row groups of one file, whole or not at all; the number of rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    schema = schema_of(table)
+    flat = [name for name in TABLES[table].columns if name not in ("buckets", "counts")]
+    deltas = {name: "DELTA_BINARY_PACKED" for name in _DELTAS if name.split(".")[0] in schema.names}
+    words = [name for name in flat if name not in deltas]
+    rows = 0
+    try:
+        with pq.ParquetWriter(
+            temporary,
+            schema,
+            compression=_COMPRESSION,
+            compression_level=_LEVEL,
+            use_dictionary=[*words, "counts.list.element"],
+            column_encoding=deltas,
+        ) as writer:
+            for group in groups:
+                writer.write_table(group)
+                rows += group.num_rows
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return rows
+
+
+class TableWriter:
+    """Gathers the stretches of one chunk and writes each hour's tables at the end."""
+
+    def __init__(self, data: Path, name: str, session: str) -> None:
+        self._data = data
+        self._name = name
+        self._session = session
+        self._histograms: dict[tuple[str, str], dict[Any, list[pa.Table]]] = defaultdict(dict)
+        self._rows: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+
+    def take(self, stretch: Stretch) -> None:
+        """Keep what a stretch holds, in sparse form."""
+        hour = hour_of(stretch.start_s)
+        for key, rows in stretch.seconds():
+            rows["workers"] = rows.pop("windows")
+            groups = self._histograms["windows", hour].setdefault(key, [])
+            groups.append(self._histogram("windows", key, rows))
+        for rank, key, rows in stretch.workers():
+            rows["worker"] = np.full(len(rows["count"]), rank)
+            groups = self._histograms["workers", hour].setdefault(key, [])
+            groups.append(self._histogram("workers", key, rows))
+        self._rows["counters", hour] += stretch.counters
+        self._rows["generator", hour] += stretch.generator
+
+    def close(self) -> list[str]:
+        """Write the files; their names below the data folder."""
+        made = []
+        for (table, hour), by_key in sorted(self._histograms.items()):
+            groups = (pa.concat_tables(parts) for _, parts in sorted(by_key.items()))
+            made.append(self._write(table, hour, groups))
+        for (table, hour), rows in sorted(self._rows.items()):
+            made.append(self._write(table, hour, [self._plain(table, rows)] if rows else []))
+        return made
+
+    def _write(self, table: str, hour: str, groups: Iterable[pa.Table]) -> str:
+        path = self._data / table / f"hour={hour}" / f"{self._name}.parquet"
+        write_table(path, table, groups)
+        return str(path.relative_to(self._data))
+
+    def _histogram(self, table: str, key: tuple[str, str, str, str], rows: Rows) -> pa.Table:
+        schema, count = schema_of(table), len(rows["count"])
+        offsets = np.zeros(count + 1, dtype=np.int32)
+        np.cumsum(rows["entries"], out=offsets[1:])
+        words = dict(zip(("phase", "mode", "operation", "kind"), key, strict=True))
+        words["session"] = self._session
+        columns = []
+        for one in schema:
+            if one.name in words:
+                columns.append(_same(words[one.name], count))
+            elif one.name in ("buckets", "counts"):
+                values = pa.array(rows[one.name], one.type.value_type)
+                columns.append(pa.ListArray.from_arrays(pa.array(offsets), values, type=one.type))
+            else:
+                columns.append(pa.array(rows[one.name], one.type))
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def _plain(self, table: str, rows: list[tuple[Any, ...]]) -> pa.Table:
+        """Rows of `counters` or `generator`, in the order in which `adding` gives their values."""
+        ordered = ("phase", "mode", "start_s", "length_s", "worker", "seq")
+        rest = [name for name in TABLES[table].columns if name not in ordered and name != "session"]
+        values: Mapping[str, Any] = dict(
+            zip((*ordered, *rest), zip(*rows, strict=True), strict=True)
+        )
+        schema = schema_of(table)
+        columns = [
+            _same(self._session, len(rows))
+            if one.name == "session"
+            else _column(values[one.name], one.type)
+            for one in schema
+        ]
+        return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
+    if pa.types.is_dictionary(kind):
+        return pa.array(values, pa.string()).dictionary_encode()
+    return pa.array(values, kind)
+
+
+def _same(word: str, count: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(count, dtype=np.int32)), pa.array([word], pa.string())
+    )
