@@ -38,12 +38,14 @@ class Dependence:
 
     `length`: values that should be drawn together. `narrowing`: by how much the spread of a block
     bootstrap at that length falls short of the truth (0-1, a share of the standard error).
-    `freedom`: the degrees of freedom of that spread.
+    `freedom`: the degrees of freedom of that spread. `variance`: the long-run variance, which
+    over the number of values is that of their mean.
     """
 
     length: int
     narrowing: float
     freedom: float
+    variance: float
 
 
 def autocovariance(series: Array, lags: int) -> Array:
@@ -66,7 +68,7 @@ def dependence(series: Array, *, least: int = 1) -> Dependence:
     lags = min(ceil(sqrt(count)) + reach, count - 1)
     covariance = autocovariance(series, lags)
     if count < 3 or covariance[0] <= 0:
-        return _of(min(least, longest), 0.0, count)
+        return _of(min(least, longest), 0.0, count, max(float(covariance[0]), 0.0))
     half = _falls_into_noise(covariance / covariance[0], count, reach)
     width = min(2 * max(half, 1), lags)
     lag = np.arange(1, width + 1)
@@ -74,11 +76,11 @@ def dependence(series: Array, *, least: int = 1) -> Dependence:
     slope = 2 * float((window * lag) @ covariance[1 : width + 1])  # sum of |k| R(k)
     spectrum = float(covariance[0] + 2 * window @ covariance[1 : width + 1])  # long-run variance
     if slope <= 0 or spectrum <= 0:
-        return _of(min(least, longest), 0.0, count)
+        return _of(min(least, longest), 0.0, count, float(covariance[0]))
     best = (1.5 * slope**2 / spectrum**2 * count) ** (1 / 3)
     length = int(min(max(least, ceil(best)), longest))
     # The variance at length L falls short by sum |k| R(k) / L (Politis and White, their eq. 2).
-    return _of(length, min(slope / spectrum / length, 0.75), count)
+    return _of(length, min(slope / spectrum / length, 0.75), count, spectrum)
 
 
 def _falls_into_noise(correlation: Array, count: int, reach: int) -> int:
@@ -90,7 +92,7 @@ def _falls_into_noise(correlation: Array, count: int, reach: int) -> int:
     return int(edges[np.argmax(gaps > reach)])
 
 
-def _of(length: int, short: float, count: int) -> Dependence:
+def _of(length: int, short: float, count: int, variance: float) -> Dependence:
     """Correct what is known to be too small, and say on how much the rest stands.
 
     A circular bootstrap centres on the series' own mean, which costs a share length/count of the
@@ -99,7 +101,9 @@ def _of(length: int, short: float, count: int) -> Dependence:
     """
     kept = (1 - short) * (1 - length / max(count, length + 1))
     freedom = max(1.0, min(count - 1.0, 1.5 * count / length - 1))
-    return Dependence(length=length, narrowing=1 - sqrt(kept), freedom=freedom)
+    return Dependence(
+        length=length, narrowing=1 - sqrt(kept), freedom=freedom, variance=variance
+    )
 
 
 @lru_cache(maxsize=8)
