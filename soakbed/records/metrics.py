@@ -1,7 +1,8 @@
-"""Every number that soakbed shows, as data: key, unit, direction and meaning.
+"""Every number that soakbed shows, as data: key, unit, direction, meaning and smallest sample.
 
 Tables, plots, tooltips, the terminal summary and the list in `results/README.md` all come from
-here, so that a number can never appear without its unit and definition (style rule 8).
+here, so that a number can never appear without its unit and definition (style rule 8), and a
+percentile never from a sample that does not carry it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ _P99_BASIS = "The value that 99 % do not exceed"
 
 
 class Metric(Frozen):
-    """One number: what it is called, its unit, which direction is better, what it means."""
+    """One number: what it is called, its unit, which direction is better, what it means.
+
+    `smallest_sample`: values that it must rest on before it may be printed, ten of them above a
+    percentile (as `stats.percentiles` has it).
+    """
 
     key: str
     label: str
     unit: str
     better: Better
     meaning: str
+    smallest_sample: int = 1
 
     @property
     def direction(self) -> str:
@@ -45,22 +51,31 @@ class Metric(Frozen):
             "neither": "neither direction is better",
         }[self.better]
 
+    def carried_by(self, count: int) -> bool:
+        """Whether a sample of `count` values may print this number.
+
+        >>> metric("response_p99_us").carried_by(999), metric("response_p99_us").carried_by(1000)
+        (False, True)
+        """
+        return count >= self.smallest_sample
+
 
 def _latency(kind: str, stem: str, meaning: str) -> tuple[Metric, ...]:
     """The ladder of percentiles of one kind of time."""
     ladder = (
-        ("p50", "P50", "The median"),
-        ("p90", "P90", "The value that 90 % do not exceed"),
-        ("p95", "P95", "The value that 95 % do not exceed"),
-        ("p99", "P99", _P99_BASIS),
-        ("p99_9", "P99.9", "The value that 99.9 % do not exceed"),
-        ("p99_99", "P99.99", "The value that 99.99 % do not exceed"),
+        ("p50", "P50", 20, "The median"),
+        ("p90", "P90", 100, "The value that 90 % do not exceed"),
+        ("p95", "P95", 200, "The value that 95 % do not exceed"),
+        ("p99", "P99", 1_000, _P99_BASIS),
+        ("p99_9", "P99.9", 10_000, "The value that 99.9 % do not exceed"),
+        ("p99_99", "P99.99", 100_000, "The value that 99.99 % do not exceed"),
     )
     steps = [
-        (key, label, f"{words} of the {kind.lower()}: {meaning}.") for key, label, words in ladder
+        (key, label, least, f"{words} of the {kind.lower()}: {meaning}.")
+        for key, label, least, words in ladder
     ]
-    steps.append(("max", "maximum", f"The longest single {kind.lower()}, exact: {meaning}."))
-    steps.append(("mean", "mean", f"Sum over count; read the percentiles instead: {meaning}."))
+    steps.append(("max", "maximum", 1, f"The longest single {kind.lower()}, exact: {meaning}."))
+    steps.append(("mean", "mean", 1, f"Sum over count; read the percentiles instead: {meaning}."))
     return tuple(
         Metric(
             key=f"{stem}_{key}_us",
@@ -68,8 +83,9 @@ def _latency(kind: str, stem: str, meaning: str) -> tuple[Metric, ...]:
             unit="µs",
             better="lower",
             meaning=words,
+            smallest_sample=least,
         )
-        for key, label, words in steps
+        for key, label, least, words in steps
     )
 
 
@@ -150,6 +166,7 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
         meaning="99 % interval of the response P99 within this run, by a circular block bootstrap "
         "over time; it says nothing about how the next run would differ.",
+        smallest_sample=1_000,
     ),
     Metric(
         key="cpu_share",
@@ -166,6 +183,7 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
         meaning="The median of the generator's own delay in open loop: from the moment a request "
         "could first be sent (it was due, and a connection was free) to the moment it was sent.",
+        smallest_sample=20,
     ),
     Metric(
         key="late_p99_us",
@@ -173,6 +191,7 @@ METRICS: tuple[Metric, ...] = (
         unit="µs",
         better="lower",
         meaning="The value that 99 % of the generator's own delays do not exceed.",
+        smallest_sample=1_000,
     ),
     Metric(
         key="loop_lag_max_us",
