@@ -259,6 +259,69 @@ METRICS: tuple[Metric, ...] = (
         better="zero",
         meaning="Connections that a load engine had to open again.",
     ),
+    Metric(
+        key="achieved_share",
+        label="Achieved, of offered",
+        unit="share",
+        better="higher",
+        meaning="Open loop: ok operations over what the schedule asked for, in the steady phase; "
+        "Poisson arrivals make single seconds scatter around 1.",
+    ),
+    Metric(
+        key="cpu_busy_cores",
+        label="CPU busy",
+        unit="cores",
+        better="lower",
+        meaning="Cores' worth of CPU time that a host used, mean of the steady phase; in brackets "
+        "the busiest sample.",
+    ),
+    Metric(
+        key="cpu_per_operation_us",
+        label="CPU per operation",
+        unit="µs",
+        better="lower",
+        meaning="CPU time of all data hosts over ok operations of the steady phase, idle work of "
+        "the hosts included; load hosts are not in it.",
+    ),
+    Metric(
+        key="memory_used_bytes",
+        label="Memory used",
+        unit="bytes",
+        better="lower",
+        meaning="Memory that a host cannot give away without writing or forgetting, the greatest "
+        "of the steady phase; page cache is not in it.",
+    ),
+    Metric(
+        key="disk_written_per_operation_bytes",
+        label="Disk written per operation",
+        unit="bytes",
+        better="lower",
+        meaning="Bytes that all data hosts wrote to disks over ok operations (reads and writes) of "
+        "the steady phase: logs, replicas and compaction included.",
+    ),
+    Metric(
+        key="disk_read_per_operation_bytes",
+        label="Disk read per operation",
+        unit="bytes",
+        better="lower",
+        meaning="Bytes that all data hosts read from disks over ok operations of the steady phase.",
+    ),
+    Metric(
+        key="network_per_operation_bytes",
+        label="Network per operation",
+        unit="bytes",
+        better="lower",
+        meaning="Bytes that all data hosts sent and received over ok operations of the steady "
+        "phase; what members say to each other is counted at both ends.",
+    ),
+    Metric(
+        key="cost_per_million",
+        label="Cost of a million operations",
+        unit="currency",
+        better="lower",
+        meaning="What all hosts of the testbed cost in the time of a million ok operations, at the "
+        "steady phase's rate and the price that the testbed names (hour_price).",
+    ),
 )
 
 _BY_KEY = {one.key: one for one in METRICS}

@@ -19,6 +19,7 @@ from soakbed.records.spec import RunSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.records.verdict import Verdict
+from soakbed.report.samples import HostSeries, MarkedEvent, events_of, host_series_of
 
 __all__ = ["MeasuredRun", "ReportedRun", "load_claims", "read_run"]
 
@@ -27,13 +28,15 @@ _CLAIMS = Path(__file__).parent / "claims.json"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """One target that was pressed: its records."""
+    """One target that was pressed: its records. `hosts` is empty where none was sampled."""
 
     name: str
     ready: ReadyTarget
     numbers: Numbers
     verdict: Verdict
     summary: MeasuredTarget
+    hosts: tuple[HostSeries, ...] = ()
+    events: tuple[MarkedEvent, ...] = ()
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -82,7 +85,12 @@ def read_run(run_folder: Path) -> ReportedRun:
             )
         numbers = run.read(f"{name}/numbers", Numbers)
         verdict = run.read(f"{name}/verdict", Verdict)
-        measured.append(MeasuredRun(name, ready, numbers, verdict, held))
+        folder = run_folder / name
+        measured.append(
+            MeasuredRun(
+                name, ready, numbers, verdict, held, host_series_of(folder), events_of(folder)
+            )
+        )
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),

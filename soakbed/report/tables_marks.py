@@ -9,9 +9,8 @@ from loadgen.contract.limits import LIMITS
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import MarkedSeconds, PhaseNumbers
 from soakbed.report import formats
-from soakbed.report.reading import ReportedRun
+from soakbed.report.contenders import Contender, Reported
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
-from soakbed.report.words import TARGET_WORDS
 
 __all__ = ["Stretch", "marked", "stretches"]
 
@@ -72,20 +71,23 @@ def stretches(marks: Sequence[MarkedSeconds]) -> list[Stretch]:
     return made
 
 
-def marked(run: ReportedRun) -> Table:
+def marked(reported: Reported) -> Table:
     """Every stretch, by target and phase; a sentence where there is none."""
     sections = []
-    for one in run.measured:
-        for phase, words in ((one.steady, "steady phase"), (one.capacity, "capacity phase")):
+    for entry in reported.contenders:
+        for phase, words in (
+            (entry.one.steady, "steady phase"),
+            (entry.one.capacity, "capacity phase"),
+        ):
             if phase is not None and phase.generator.marked:
-                label = TARGET_WORDS[one.name].label
-                rows = tuple(_rows(one.name, phase))
-                sections.append(Section(rows, title=f"{label}, {words}", note=_note(phase)))
+                rows = tuple(_rows(entry, phase))
+                title = f"{entry.label}, {words}"
+                sections.append(Section(rows, title=title, note=_note(phase)))
     limits = "; ".join(
         f"{limit.reason.replace('_', ' ')} {_value(limit.reason, limit.most)} ({limit.meaning})"
         for limit in LIMITS
     )
-    none = "" if sections else "There was none in this run. "
+    none = "" if sections else "There was none. "
     return Table(
         name="marked",
         caption=f"Seconds in which a load engine broke a limit of its own, or requests were "
@@ -108,7 +110,7 @@ def _note(phase: PhaseNumbers) -> str:
     return f"{told}; {left_out} further stretches are not shown" if left_out else told
 
 
-def _rows(target: str, phase: PhaseNumbers) -> Iterator[Row]:
+def _rows(entry: Contender, phase: PhaseNumbers) -> Iterator[Row]:
     for one in stretches(phase.generator.marked)[:MOST_ROWS]:
         broken = "; ".join(
             f"{reason.replace('_', ' ')} {_value(reason, value)}"
@@ -118,7 +120,7 @@ def _rows(target: str, phase: PhaseNumbers) -> Iterator[Row]:
         last_s = one.to_s - 1
         when = f"{one.from_s}" if last_s <= one.from_s else f"{one.from_s} to {last_s}"
         yield Row(
-            Head(when, target=target, meaning=metric("bound_s").meaning),
+            Head(when, key=entry.key, meaning=metric("bound_s").meaning),
             (
                 Cell(str(one.worker)),
                 Cell(broken or "none", word="" if broken else "empty"),
