@@ -97,6 +97,10 @@ def _rate(key: str, label: str, better: Better, meaning: str) -> Metric:
     return Metric(key=key, label=label, unit="ops/s", better=better, meaning=meaning)
 
 
+def _used(key: str, label: str, unit: str, meaning: str) -> Metric:
+    return Metric(key=key, label=label, unit=unit, better="lower", meaning=meaning)
+
+
 METRICS: tuple[Metric, ...] = (
     _rate(
         "capacity_per_s",
@@ -267,52 +271,74 @@ METRICS: tuple[Metric, ...] = (
         meaning="Open loop: ok operations over what the schedule asked for, in the steady phase; "
         "Poisson arrivals make single seconds scatter around 1.",
     ),
-    Metric(
-        key="cpu_busy_cores",
-        label="CPU busy",
-        unit="cores",
-        better="lower",
-        meaning="Cores' worth of CPU time that a host used, mean of the steady phase; in brackets "
-        "the busiest sample.",
+    _used(
+        "cpu_cores",
+        "CPU busy",
+        "cores",
+        "Cores that were busy on a host, mean of the phase; waiting for a disk is not busy.",
     ),
-    Metric(
-        key="cpu_per_operation_us",
-        label="CPU per operation",
-        unit="µs",
-        better="lower",
-        meaning="CPU time of all data hosts over ok operations of the steady phase, idle work of "
-        "the hosts included; load hosts are not in it.",
+    _used("cpu_cores_max", "CPU busy, busiest sample", "cores", "The same in its busiest sample."),
+    _used(
+        "memory_max_bytes",
+        "Memory in use, greatest",
+        "bytes",
+        "Total less available, of a container resident memory; page cache is not in it.",
     ),
-    Metric(
-        key="memory_used_bytes",
-        label="Memory used",
-        unit="bytes",
-        better="lower",
-        meaning="Memory that a host cannot give away without writing or forgetting, the greatest "
-        "of the steady phase; page cache is not in it.",
+    _used(
+        "disk_busy_share",
+        "Disk busy",
+        "share of the time",
+        "Part of the phase in which the disk of the data folder had any request.",
     ),
-    Metric(
-        key="disk_written_per_operation_bytes",
-        label="Disk written per operation",
-        unit="bytes",
-        better="lower",
-        meaning="Bytes that all data hosts wrote to disks over ok operations (reads and writes) of "
-        "the steady phase: logs, replicas and compaction included.",
+    _used(
+        "cpu_s_per_million",
+        "CPU of the target per million operations",
+        "s",
+        "CPU seconds of all its members on all data hosts over ok operations of the phase.",
     ),
-    Metric(
-        key="disk_read_per_operation_bytes",
-        label="Disk read per operation",
-        unit="bytes",
-        better="lower",
-        meaning="Bytes that all data hosts read from disks over ok operations of the steady phase.",
+    _used(
+        "load_cpu_s_per_million",
+        "CPU of the generator per million operations",
+        "s",
+        "CPU seconds of the load generator's own units over ok operations of the phase.",
     ),
-    Metric(
-        key="network_per_operation_bytes",
-        label="Network per operation",
-        unit="bytes",
-        better="lower",
-        meaning="Bytes that all data hosts sent and received over ok operations of the steady "
-        "phase; what members say to each other is counted at both ends.",
+    _used(
+        "disk_written_bytes_per_operation",
+        "Disk written per operation",
+        "bytes",
+        "Bytes that all members gave to disks over all ok operations, reads too: logs, replicas "
+        "and compaction included.",
+    ),
+    _used(
+        "disk_written_bytes_per_write",
+        "Disk written per write",
+        "bytes",
+        "The same bytes over ok writes alone.",
+    ),
+    _used(
+        "write_amplification",
+        "Write amplification",
+        "times",
+        "Bytes that all members gave to disks over bytes of the values that were written.",
+    ),
+    _used(
+        "disk_read_bytes_per_operation",
+        "Disk read per operation",
+        "bytes",
+        "Bytes that all members read from disks over all ok operations.",
+    ),
+    _used(
+        "client_network_bytes_per_operation",
+        "Network of the clients per operation",
+        "bytes",
+        "Bytes that the load hosts sent and received over ok operations.",
+    ),
+    _used(
+        "data_network_bytes_per_operation",
+        "Network of the data hosts per operation",
+        "bytes",
+        "Bytes that all data hosts sent and received over ok operations; what members say to each "
+        "other counts at both ends.",
     ),
     Metric(
         key="cost_per_million",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from soakbed.report.contenders import Contender
@@ -136,8 +137,14 @@ def vertical(name: str, x: float, *, dash: str = "solid") -> Shape:
     }
 
 
-def figure(traces: Sequence[dict[str, Any]], *, x: Axis, y: Axis, **layout: Any) -> str:
-    """A figure as JSON, without a colour in it."""
+def figure(
+    traces: Sequence[dict[str, Any]],
+    *,
+    x: Axis,
+    y: Axis,
+    layout: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """A figure as JSON, without a colour in it. `layout`: shapes, annotations, meta."""
     plain = {"showlegend": False, "hovermode": "closest", "xaxis": x, "yaxis": y}
     kept = {key: value for key, value in layout.items() if value}
     return json.dumps({"data": list(traces), "layout": plain | kept}, allow_nan=False)

@@ -113,7 +113,7 @@ def beside(reported: Reported) -> list[Plot]:
                     traces,
                     x=log_axis("ms", values),
                     y={"type": "category", "autorange": "reversed"},
-                    meta={"table": "y"},
+                    layout={"meta": {"table": "y"}},
                 ),
                 group=f"beside-{operation}",
                 rows=len(traces),
@@ -145,8 +145,9 @@ def subject(one: Difference) -> str:
 def forests(comparison: Comparison | None) -> list[Plot]:
     """Every ratio with its interval, a plot per pair; the words as marks and colours."""
     made: list[Plot] = []
-    for index, (baseline, contender) in enumerate(comparison.pairs if comparison else ()):
-        assert comparison is not None  # noqa: S101  (for the type checker)
+    if comparison is None:
+        return made
+    for index, (baseline, contender) in enumerate(comparison.pairs):
         held = [one for one in comparison.of_pair(contender, baseline) if one.ratio]
         if not held:
             continue
@@ -169,11 +170,13 @@ def forests(comparison: Comparison | None) -> list[Plot]:
                         "categoryorder": "array",
                         "categoryarray": [subject(one) for one in held],
                     },
-                    shapes=[
-                        band("muted", (1 / (1 + margin), 1 + margin), shade=0.2),
-                        vertical("muted", 1.0),
-                    ],
-                    meta={"table": "y"},
+                    layout={
+                        "shapes": [
+                            band("muted", (1 / (1 + margin), 1 + margin), shade=0.2),
+                            vertical("muted", 1.0),
+                        ],
+                        "meta": {"table": "y"},
+                    },
                 ),
                 group=f"forest-{index}",
                 rows=len(held),

@@ -14,6 +14,7 @@ from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
+from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.summary import MeasuredTarget, Summary
@@ -28,13 +29,14 @@ _CLAIMS = Path(__file__).parent / "claims.json"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """One target that was pressed: its records. `hosts` is empty where none was sampled."""
+    """One target that was pressed: its records. `used` and `hosts` are empty without samples."""
 
     name: str
     ready: ReadyTarget
     numbers: Numbers
     verdict: Verdict
     summary: MeasuredTarget
+    used: Resources
     hosts: tuple[HostSeries, ...] = ()
     events: tuple[MarkedEvent, ...] = ()
 
@@ -73,6 +75,8 @@ def read_run(run_folder: Path) -> ReportedRun:
     """Read every record of a run. Raises ArchiveError naming the file and the command to run."""
     run = RunFolder(run_folder)
     summary = run.read("summary", Summary)
+    testbed = run.read("testbed", Testbed)
+    duties = {name: host.duty for name, host in testbed.hosts.items()}
     measured = []
     for name, held in summary.targets.items():
         if not isinstance(held, MeasuredTarget):
@@ -85,16 +89,16 @@ def read_run(run_folder: Path) -> ReportedRun:
             )
         numbers = run.read(f"{name}/numbers", Numbers)
         verdict = run.read(f"{name}/verdict", Verdict)
-        folder = run_folder / name
-        measured.append(
-            MeasuredRun(
-                name, ready, numbers, verdict, held, host_series_of(folder), events_of(folder)
-            )
-        )
+        used = Resources(target=name)
+        if run.has(f"{name}/resources"):
+            used = run.read(f"{name}/resources", Resources)
+        hosts = host_series_of(run_folder / name, duties)
+        events = events_of(run_folder / name)
+        measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events))
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),
-        testbed=run.read("testbed", Testbed),
+        testbed=testbed,
         manifest=_plain(run_folder / "manifest.json"),
         preflight=_plain(run_folder / "preflight.json"),
         host_facts=_host_facts(run_folder, [one.name for one in measured]),

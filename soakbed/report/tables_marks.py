@@ -12,7 +12,7 @@ from soakbed.report import formats
 from soakbed.report.contenders import Contender, Reported
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 
-__all__ = ["Stretch", "marked", "stretches"]
+__all__ = ["Stretch", "events", "marked", "stretches"]
 
 # Further stretches say nothing new; numbers.json has up to 500 windows of each phase.
 MOST_ROWS = 40
@@ -133,3 +133,43 @@ def _rows(entry: Contender, phase: PhaseNumbers) -> Iterator[Row]:
 
 def _value(reason: str, value: float) -> str:
     return f"{formats.ms(value)} ms" if _UNITS.get(reason) == "us" else formats.share(value)
+
+
+def events(reported: Reported) -> Table | None:
+    """What happened while contenders were pressed: faults, alarms, damages; None if nothing did."""
+    sections = []
+    for entry in reported.contenders:
+        rows = tuple(
+            Row(
+                Head(_since(event.at_s, entry.began_s), key=entry.key),
+                (
+                    Cell(formats.duration(event.until_s - event.at_s)),
+                    Cell(event.host),
+                    Cell(event.kind.replace("_", " ")),
+                    Cell(event.severity),
+                    Cell(event.text, word="prose"),
+                ),
+            )
+            for event in entry.one.events[:MOST_ROWS]
+        )
+        if rows:
+            left_out = len(entry.one.events) - len(rows)
+            note = f"{left_out} further ones are not shown" if left_out else ""
+            sections.append(Section(rows, title=entry.label, note=note))
+    if not sections:
+        return None
+    return Table(
+        name="events",
+        caption="Flags in the plots. The time is that since the steady phase began; severity says "
+        "what of the run an event spoils: nothing (note), its window, its phase, or the run.",
+        corner="When",
+        columns=tuple(
+            Column(label) for label in ("lasted", "host", "what", "severity", "in words")
+        ),
+        sections=tuple(sections),
+    )
+
+
+def _since(at_s: float, began_s: float) -> str:
+    seconds = at_s - began_s
+    return f"{'−' if seconds < 0 else ''}{formats.duration(abs(seconds))}"

@@ -13,6 +13,7 @@ __all__ = [
     "CONSEQUENCES",
     "DIFFERENCES",
     "INKS",
+    "MARK_PATHS",
     "MODES",
     "OPERATIONS",
     "SYMBOLS",
@@ -62,7 +63,17 @@ INKS = (
     Ink("#c08422", "#e59919"),
     Ink("#103e51", "#7397a7"),
 )
-SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "star", "triangle-down")
+# Marks by plotly's names, as paths in a box of 12 by 12 for legends and tables.
+MARK_PATHS = {
+    "circle": "M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
+    "square": "M1.5 1.5h9v9h-9z",
+    "triangle-up": "M6 .8 11.4 10.6H.6z",
+    "diamond": "M6 .3 11.2 6 6 11.7.8 6z",
+    "cross": "M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2z",
+    "star": "M6 .4 7.5 4.4l4.2.2-3.3 2.6 1.1 4.1L6 8.9 2.5 11.3l1.1-4.1L.3 4.6l4.2-.2z",
+    "triangle-down": "M6 11.2.6 1.4h10.8z",
+}
+SYMBOLS = tuple(MARK_PATHS)
 
 
 @dataclass(frozen=True, slots=True)
