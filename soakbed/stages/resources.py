@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 
 from loadgen.contract.plan import Plan
-from soakbed.archive.data.samples import (
-    SAMPLES_FILE,
-    HostSamples,
-    read_samples,
-)
+from soakbed.archive.data.samples import SAMPLES_FILE, HostSamples, read_samples
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import PhaseResources, Resources
@@ -42,14 +38,14 @@ def resources_of(run_folder: Path, target: str, numbers: Numbers) -> Resources:
     }
     hosts = _joined([one.hosts for one in read.values()])
     units = _joined([one.units for one in read.values()])
-    phases = tuple(
-        _phase(hosts, units, duties, session, phase, folder) if hosts else None
+    phases = (
+        _phase(hosts, units, duties, session, phase, folder)
         for session, held in numbers.sessions.items()
         for phase in held.phases.values()
     )
     return Resources(
         target=target,
-        phases=tuple(phase for phase in phases if phase and phase.hosts),
+        phases=tuple(phase for phase in phases if phase.hosts),
         notes=tuple(_notes(read)),
     )
 
@@ -94,12 +90,9 @@ def _span(numbers: PhaseNumbers) -> tuple[float, float]:
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    said = [part for part in parts if part["at_s"].size]
-    return (
-        {column: np.concatenate([part[column] for part in said]) for column in said[0]}
-        if said
-        else {}
-    )
+    """All hosts' columns in one; hosts without samples have nothing to add."""
+    said = [part for part in parts if part["at_s"].size] or parts[:1]
+    return {column: np.concatenate([part[column] for part in said]) for column in said[0]}
 
 
 def _notes(read: Mapping[str, HostSamples]) -> Iterator[str]:

@@ -97,7 +97,8 @@ class ClockStep:
 class HostSamples:
     """What a file holds. `hosts` and `units` are columns of equal length, named as above.
 
-    `damages` counts what was left out, by cause; `gaps` are stretches (from, to) without samples.
+    `starts`: how often a sampler began. `damages` counts what was left out, by cause; `gaps` are
+    stretches (from, to) without samples.
     """
 
     hosts: dict[str, NDArray[Any]]
@@ -125,13 +126,11 @@ def read_samples(path: Path, *, host: str, duty: str) -> HostSamples:
 
     Never raises over what is in the file: whatever cannot be read is counted in `damages`.
     """
-    damages: dict[str, int] = {}
-    stretches = _stretches(_lines(path, damages), damages)
-    made = HostSamples({}, {}, damages=damages)
+    made = HostSamples({}, {})
+    stretches = _stretches(_lines(path, made.damages), made)
     host_parts: list[dict[str, NDArray[Any]]] = []
     unit_parts: list[dict[str, NDArray[Any]]] = []
     for stretch in stretches:
-        made.starts += 1
         made.samples += len(stretch.rows)
         made.sources = stretch.start["sources"]
         if len(stretch.rows) < 2:
@@ -173,21 +172,21 @@ def _lines(path: Path, damages: dict[str, int]) -> Iterator[Any]:
                 yield record
 
 
-def _stretches(records: Iterator[Any], damages: dict[str, int]) -> list[_Stretch]:
+def _stretches(records: Iterator[Any], made: HostSamples) -> list[_Stretch]:
     """Samples by boot and by meaning; what has no start that explains it is counted."""
+    damages = made.damages
     found: list[_Stretch] = []
     last_s = -np.inf
     known = False
     for record in records:
         if isinstance(record, dict):
+            made.starts += 1
             known = record.get("schema") == SCHEMA
             if not known:
                 _count(damages, "starts of another schema")
             elif not found or _meaning(found[-1].start) != _meaning(record):
                 found.append(_Stretch(record))
                 last_s = -np.inf
-            else:
-                continue
         elif not known:
             _count(damages, "samples without a start that explains them")
         elif not _fits(record, found[-1].start):
