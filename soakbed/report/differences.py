@@ -22,7 +22,7 @@ _COLUMNS = (
     Column("change", meaning="Contender over baseline, less one."),
     Column("interval", meaning="Of the ratio, contender over baseline."),
     Column(
-        "least seen",
+        "could have seen",
         meaning="The smallest true change that data like this calls better or worse in 95 of 100 "
         "cases.",
     ),
@@ -39,9 +39,9 @@ def in_short(comparison: Comparison | None) -> tuple[str, ...]:
         held = comparison.of_pair(contender, baseline)
         counted = Counter(one.word for one in held)
         words = ", ".join(
-            f"{DIFFERENCES[word]} in {counted[word]}" for word in DIFFERENCES if counted[word]
+            f"{counted[word]} {DIFFERENCES[word]}" for word in DIFFERENCES if counted[word]
         )
-        told.append(f"{contender} against {baseline}: of {len(held)} figures {words}.")
+        told.append(f"{contender} against {baseline}: {words} (of {len(held)} figures).")
     return tuple(told)
 
 

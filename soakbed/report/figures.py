@@ -103,7 +103,7 @@ def value_axis(lines: Sequence[Line], unit: str) -> Axis:
     return {"title": {"text": unit}, "rangemode": "tozero", "tickformat": ",~f"}
 
 
-def band(name: str, span: tuple[float, float], *, top: float = 1.0, shade: float = 0.14) -> Shape:
+def band(name: str, span: tuple[float, float], *, top: float = 1.0, shade: float = 0.1) -> Shape:
     """A stretch of the x axis; `name` is the contender or colour that it takes."""
     return {
         "type": "rect",

@@ -47,9 +47,9 @@ def interval_ms(low_us: float, high_us: float) -> str:
     """An interval of microseconds in milliseconds.
 
     >>> interval_ms(7871, 8120)
-    '7.87 to 8.12'
+    '7.87–8.12'
     """
-    return f"{ms(low_us)} to {ms(high_us)}"
+    return f"{ms(low_us)}–{ms(high_us)}"
 
 
 def ratio(value: float | None) -> str:

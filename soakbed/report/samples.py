@@ -33,6 +33,10 @@ class HostSeries:
     seconds: Column
     columns: Mapping[str, Column]
 
+    def per_s(self, name: str) -> Column:
+        """A column of bytes or counts as a rate."""
+        return self.columns[name] / self.seconds
+
     def between(self, from_s: float, to_s: float) -> HostSeries:
         """The samples that end inside a stretch of time."""
         inside = (self.at_s > from_s) & (self.at_s <= to_s)
