@@ -37,7 +37,7 @@ def in_short(comparison: Comparison | None) -> tuple[str, ...]:
     told = [comparison.question] if comparison.question else []
     for baseline, contender in comparison.pairs:
         held = comparison.of_pair(contender, baseline)
-        counted = Counter(one.word for one in held)
+        counted: Counter[str] = Counter(one.word for one in held)
         words = ", ".join(
             f"{counted[word]} {DIFFERENCES[word]}" for word in DIFFERENCES if counted[word]
         )

@@ -30,7 +30,7 @@ def _lines(page: Page) -> Iterator[str]:
         yield from _table(page.runs_table)
     yield from ("## Was the measurement sound?", "")
     for card in page.cards:
-        told = "; ".join(f"{one.sentence} {one.remedy}".strip() for one in card.reasons)
+        told = "; ".join(f"{why.sentence} {why.remedy}".strip() for why in card.reasons)
         yield f"- **{_plain(card.label)}**: {card.word.replace('_', ' ')}. {_plain(told)}"
     yield ""
     yield from (f"- {_plain(told)}" for told in page.in_short)
@@ -40,8 +40,8 @@ def _lines(page: Page) -> Iterator[str]:
             yield from (f"## {heading}", "")
             yield from _table(held)
     yield from ("## What limits the meaning", "")
-    for note in page.caveats:
-        yield f"- **{_plain(note.subject)}** ({_plain(note.about)}): {_plain(note.sentence)}"
+    for one in page.caveats:
+        yield f"- **{_plain(one.subject)}** ({_plain(one.about)}): {_plain(one.sentence)}"
     yield from ("", "## How to repeat it", "")
     for fact in page.repeat:
         yield from (f"{_plain(fact.name)}, {_plain(fact.note)}:", "", f"    {fact.value}", "")

@@ -55,7 +55,6 @@ class Page:
     repeats: Table | None
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
-    capacity: Plot
     events: Table | None
     settled: Table | None
     achieved: Plot
@@ -115,8 +114,7 @@ def compose(shown: Reported) -> Page:
         differences=differences(shown),
         repeats=repeats(shown),
         curves=tuple(curves(shown)),
-        over_time=tuple(over_time(shown, clock)),
-        capacity=capacity(shown),
+        over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),
         settled=settled(shown),
         achieved=achieved(shown, clock),
