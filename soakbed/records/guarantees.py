@@ -1,7 +1,7 @@
 """What an acknowledged operation means, per target: said beside every figure that is compared.
 
-From the targets' own documents, for the configuration that soakbed deploys (facts.md, design.md D8).
-Two guarantees that read alike are alike; anything else is unlike and is said, never ranked.
+From the targets' own documents, for the configuration that soakbed deploys (design.md D8). Two
+guarantees that read alike are alike; anything else is unlike and is said, never ranked.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Readings = dict[str, Value]
 
 # Groups of a host's facts that hold settings; each becomes one key per setting.
 _SETTINGS = ("sysctl", "thp", "scheduler", "governor", "limits", "mounts")
-# Told by members beside their configuration: where leaders happened to be, and what has its own key.
+# Told beside the configuration: where leaders happened to be, and what has a key of its own.
 _NOT_CONFIGURATION = ("soakbed.", "version")
 _SHA_SHOWN = 12
 
@@ -131,9 +131,7 @@ def _named(value: str, hosts: Mapping[str, Host]) -> str:
 
 def _tls(one: Pressed) -> Readings:
     """What the engines' connections really spoke, by their own account at the end."""
-    notes = [
-        worker.notes for held in one.numbers.sessions.values() for worker in held.workers
-    ]
+    notes = [worker.notes for held in one.numbers.sessions.values() for worker in held.workers]
     version = _lines(note["tls_version"] for note in notes if note.get("tls_version"))
     cipher = _lines(note["tls_cipher"] for note in notes if note.get("tls_cipher"))
     return {
@@ -189,10 +187,10 @@ def _hosts(one: Pressed) -> Readings:
 
 
 def _facts_of(one: Pressed, host: str) -> Facts:
-    """Facts before the load; what an older run measured only in its preflight stands in."""
+    """Facts before the load; what only the preflight measured beside them."""
     held = one.evidence.hosts.get(host)
     before = held.before if held else {}
-    return before or _renamed(one.evidence.preflight.get(host) or {})
+    return {**_renamed(one.evidence.preflight.get(host) or {}), **before}
 
 
 def _renamed(preflight: Facts) -> Facts:
@@ -219,7 +217,7 @@ def _of_all(facts: list[Facts], path: tuple[str, ...]) -> Value:
 def _at_end(facts: Facts, path: tuple[str, ...]) -> str | float | None:
     for found, value in leaves(facts):
         if found[-len(path) :] == path and isinstance(value, str | int | float):
-            return value
+            return None if value == "" else value
     return None
 
 

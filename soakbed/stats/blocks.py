@@ -101,9 +101,7 @@ def _of(length: int, short: float, count: int, variance: float) -> Dependence:
     """
     kept = (1 - short) * (1 - length / max(count, length + 1))
     freedom = max(1.0, min(count - 1.0, 1.5 * count / length - 1))
-    return Dependence(
-        length=length, narrowing=1 - sqrt(kept), freedom=freedom, variance=variance
-    )
+    return Dependence(length=length, narrowing=1 - sqrt(kept), freedom=freedom, variance=variance)
 
 
 @lru_cache(maxsize=8)
