@@ -5,7 +5,6 @@ Every stage leaves a record; a second call resumes at the first record that is m
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -31,21 +30,24 @@ from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
-from soakbed.report.page import write_report
+from soakbed.reporting import judge_and_report
 from soakbed.stages.calibrate import KEPT, known_calibration, machines_of, warning_of
 from soakbed.stages.client_check import broken_promise
 from soakbed.stages.collect import collect, host_facts
-from soakbed.stages.configure import configure_target, prepare_hosts, verify_target, wipe_target
-from soakbed.stages.evidence import evidence_of
+from soakbed.stages.configure import (
+    configure_target,
+    preparation_of,
+    prepare_hosts,
+    verify_target,
+    wipe_target,
+)
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
-from soakbed.stages.judge import judge
 from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
-from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
-from soakbed.stages.summarise import assemble_summary
+from soakbed.stages.samples import sampled, samples_name
 
-__all__ = ["Bench", "Stopwatch", "Tools", "fetch", "judge_and_report", "prepare"]
+__all__ = ["Bench", "Stopwatch", "Tools", "fetch", "prepare"]
 
 Progress = Callable[[str], None]
 
@@ -157,16 +159,6 @@ def prepare(
     return came_up.testbed
 
 
-def preparation_of(places: Places, profile: str) -> dict[str, str]:
-    """What a preparation depends on: the profile, and every file that reaches the hosts by it."""
-    digest = hashlib.sha256()
-    for root in (places.playbooks, places.project / "loadgen", places.project / "requirements"):
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(str(path.relative_to(places.project)).encode() + path.read_bytes())
-    return {"profile": profile, "files": digest.hexdigest()}
-
-
 @dataclass(frozen=True, slots=True)
 class Bench:
     """One run: press every target of the spec in turn, each alone on the hosts (design D11)."""
@@ -196,7 +188,7 @@ class Bench:
             for target in self.spec.targets:
                 self._press(target, testbed, shell)
         self._keep_manifest(command)
-        summary = judge_and_report(self.run, watch=self.watch)
+        summary = judge_and_report(self.run, stage=self.watch.stage)
         self._keep_manifest(command)
         self.run.finish()
         return summary
@@ -249,9 +241,11 @@ class Bench:
         if not self.run.has(f"{target}/collected"):
             self._keep_facts(testbed, shell, target, "before")
             capacity_per_s = 0.0
-            for session in sessions_of(self.spec, testbed):
-                outcome = self._load(ready, testbed, shell, session, capacity_per_s)
-                capacity_per_s = outcome.capacity_per_s
+            name = samples_name(self.run.run_id, target)
+            with sampled(name, self.spec, testbed, shell=shell, progress=self.tools.progress):
+                for session in sessions_of(self.spec, testbed):
+                    outcome = self._load(ready, testbed, shell, session, capacity_per_s)
+                    capacity_per_s = outcome.capacity_per_s
             self.collect(target, testbed, shell)
         with self.watch.stage(f"{target}: stop and wipe"):
             wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
@@ -386,19 +380,3 @@ class Bench:
         ):
             if source.exists() and not copy.exists():
                 shutil.copyfile(source, copy)
-
-
-def judge_and_report(run: RunFolder, *, watch: Stopwatch) -> Summary:
-    """Numbers, verdicts, summary and page from the archive alone; repeatable on old runs."""
-    with watch.stage("judge"):
-        for target in run.spec().targets:
-            if not run.has(f"{target}/collected"):
-                continue
-            numbers = measure(run.path / target)
-            run.write(f"{target}/numbers", numbers)
-            run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
-        summary = assemble_summary(run.path)
-        run.write("summary", summary)
-    with watch.stage("report"):
-        write_report(run.path)
-    return summary

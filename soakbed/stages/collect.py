@@ -19,6 +19,7 @@ from soakbed.adapters.ssh import Shell
 from soakbed.records.collected import CollectInventory
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages.load_session import SESSIONS
+from soakbed.stages.samples import fetch_samples, remove_samples, samples_name
 from soakbed.units import MIB
 
 __all__ = ["collect", "host_facts", "secrets_of", "strike_out"]
@@ -27,6 +28,7 @@ Answer = TypeVar("Answer")
 
 PROBES = Path(__file__).with_name("probes")
 MOST_BYTES_PER_FILE = 20 * MIB
+SAMPLES = "samples.*"
 MACHINE = "this machine"  # beside the hosts' names, where they are containers on it
 _SCRATCH = "/var/tmp/soakbed-evidence"
 _TIMEOUT_S = 300
@@ -68,7 +70,9 @@ def collect(
         into = folder / "hosts" / host.name
         notes = _fetch(host, target, into, shell=shell, since_s=since_s)
         notes += strike_out(_evidence_in(into), secrets)
-        sizes = {str(file.relative_to(into)): file.stat().st_size for file in _evidence_in(into)}
+        notes += fetch_samples(host, samples_name(folder.parent.name, target), into, shell=shell)
+        brought = [*_evidence_in(into), *into.glob(SAMPLES)]
+        sizes = {str(file.relative_to(into)): file.stat().st_size for file in brought}
         return sizes, [f"{host.name}: {note}" for note in notes]
 
     done = _on_all(testbed, fetched)
@@ -134,7 +138,9 @@ def _fetch(host: Host, target: str, into: Path, *, shell: Shell, since_s: float)
 
 
 def _remove_sessions(testbed: Testbed, target: str, *, shell: Shell, folder: Path) -> None:
-    """Free the load hosts of sessions whose every operation is accounted for here."""
+    """Free the hosts of sessions whose every operation is accounted for here, and of samples."""
+    for host in testbed.hosts.values():
+        remove_samples(host, samples_name(folder.parent.name, target), shell=shell)
     for record in sorted(folder.glob("load/*.json")):
         session = f"{SESSIONS}/{folder.parent.name}-{target}-{record.stem}"
         for host in testbed.of_duty("load"):
@@ -159,9 +165,9 @@ def _python(script: str, *arguments: str) -> list[str]:
 
 
 def _evidence_in(folder: Path) -> Iterator[Path]:
-    """Files that collecting brought; the facts beside them are records, kept by the pipeline."""
+    """Text that collecting brought; the facts beside it are records, kept by the pipeline."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("facts-"):
+        if path.is_file() and not path.name.startswith("facts-") and not path.match(SAMPLES):
             yield path
 
 

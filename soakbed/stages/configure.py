@@ -7,6 +7,7 @@ own runs (D11). Every function may be called again after an interruption anywher
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from soakbed.stages.load_plan import PREFIX
 __all__ = [
     "HostsReady",
     "configure_target",
+    "preparation_of",
     "prepare_hosts",
     "verify_target",
     "wipe_target",
@@ -61,6 +63,16 @@ class HostsReady(Frozen):
     changed: int
     facts: dict[str, dict[str, Any]]
     not_applied: tuple[str, ...]
+
+
+def preparation_of(places: Places, profile: str) -> dict[str, str]:
+    """What a preparation depends on: the profile, and every file that reaches the hosts by it."""
+    digest = hashlib.sha256()
+    for root in (places.playbooks, places.project / "loadgen", places.project / "requirements"):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(places.project)).encode() + path.read_bytes())
+    return {"profile": profile, "files": digest.hexdigest()}
 
 
 def prepare_hosts(

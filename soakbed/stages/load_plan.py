@@ -21,6 +21,7 @@ __all__ = [
     "CLIENT_TLS",
     "PKI",
     "PREFIX",
+    "load_limit_s",
     "plan_session",
     "ranks_by_host",
     "session_id",
@@ -102,8 +103,7 @@ def _phases(
     spec: RunSpec, target: str, session: str, capacity_per_s: float, *, fills_apart: bool
 ) -> tuple[Phase, ...]:
     work, lasts = spec.workload, spec.workload.phases
-    fill_s = _FILL_GRACE_S + math.ceil(work.keys / _LEAST_FILL_PER_S)
-    fill = Phase("fill", "fill", fill_s)
+    fill = Phase("fill", "fill", _fill_limit_s(spec))
     if session == "fill":
         phases = [fill]
     elif session == "capacity":
@@ -135,6 +135,17 @@ def session_id(plan: Plan) -> str:
 def session_limit_s(plan: Plan) -> int:
     """How long the session can last if nothing is wrong."""
     return sum(phase.duration_s for phase in plan.phases) + _SESSION_GRACE_S
+
+
+def load_limit_s(spec: RunSpec) -> int:
+    """How long all sessions of one target can last, one after the other, if nothing is wrong."""
+    lasts = spec.workload.phases
+    phases_s = lasts.warmup_s + lasts.capacity_s + lasts.settle_s + lasts.steady_s
+    return phases_s + _fill_limit_s(spec) + 3 * _SESSION_GRACE_S
+
+
+def _fill_limit_s(spec: RunSpec) -> int:
+    return _FILL_GRACE_S + math.ceil(spec.workload.keys / _LEAST_FILL_PER_S)
 
 
 def workers_of(testbed: Testbed, *, at_most: int) -> int:

@@ -1,0 +1,1 @@
+"""A target's evidence as tables: spools, counters, host samples and events in columns."""

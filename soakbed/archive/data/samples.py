@@ -1,0 +1,303 @@
+"""Samples of one host, as its sampler wrote them, -> columns of the tables `hosts` and `units`.
+
+The file holds counters as they stood; the columns hold what was used between one sample and the
+next. Nothing is made up: a line that was cut or damaged is counted and left out, which makes the
+next sample's stretch longer; over a reboot no difference is taken, for counters begin anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "HOSTS_COLUMNS",
+    "SAMPLES_FILE",
+    "UNITS_COLUMNS",
+    "ClockStep",
+    "HostSamples",
+    "read_samples",
+]
+
+SAMPLES_FILE = "samples.jsonl.gz"
+SCHEMA = 1
+# A step moves windows of one host against those of another; the judge allows as much offset.
+LEAST_CLOCK_STEP_S = 0.05
+# A longer stretch than so many planned ones is a gap.
+GAP_INTERVALS = 3
+
+# name -> meaning, unit included; `results/README.md` lists them.
+HOSTS_COLUMNS: Mapping[str, str] = {
+    "at_s": "unix time of the sample, by the host's own clock; sums are over the seconds before it",
+    "seconds": "time since the sample before, by a clock that nobody sets",
+    "host": "name of the host",
+    "duty": "data or load",
+    "cores": "CPU cores that the host may use",
+    "cpu_busy": "cores that were busy on average; waiting for a disk is not busy",
+    "cpu_steal": "cores that the hypervisor took away on average",
+    "memory_used_bytes": "memory in use: total less available; of a container, resident memory",
+    "disk_read_bytes": "bytes read from the disk of the data folder; of a container, by processes",
+    "disk_written_bytes": "bytes written to it, likewise",
+    "disk_reads": "requests to read that the disk of the data folder finished",
+    "disk_writes": "requests to write that it finished",
+    "disk_busy_share": "part of the time (0-1) in which it had any request",
+    "net_received_bytes": "bytes received over the network, loopback left out",
+    "net_sent_bytes": "bytes sent over the network, loopback left out",
+    "cpu_scope": "of whom cpu_busy speaks: host, or the machine that local hosts share",
+    "cpu_steal_scope": "the same for cpu_steal",
+    "memory_scope": "the same for memory_used_bytes",
+    "disk_bytes_scope": "the same for disk_read_bytes and disk_written_bytes",
+    "disk_operations_scope": "the same for disk_reads, disk_writes and disk_busy_share",
+    "network_scope": "the same for net_received_bytes and net_sent_bytes",
+}
+UNITS_COLUMNS: Mapping[str, str] = {
+    "at_s": "unix time of the sample, as in hosts",
+    "seconds": "time since the sample before, as in hosts",
+    "host": "name of the host",
+    "unit": "systemd unit: a member, a worker of the load, or the sampler itself",
+    "cpu_s": "CPU seconds used in these seconds, by all processes of the unit",
+    "memory_bytes": "resident memory of its processes",
+    "read_bytes": "bytes that they read from disks",
+    "written_bytes": "bytes that they gave to be written to disks; a page counts once per writing",
+    "restarted": "whether the unit had begun anew since the sample before",
+}
+# What the sampler counts -> the column that its difference goes into.
+_COUNTERS = {
+    "disk_read_bytes": "disk_read_bytes",
+    "disk_written_bytes": "disk_written_bytes",
+    "disk_reads": "disk_reads",
+    "disk_writes": "disk_writes",
+    "net_received_bytes": "net_received_bytes",
+    "net_sent_bytes": "net_sent_bytes",
+}
+_RATES = {"cpu_busy_s": "cpu_busy", "cpu_steal_s": "cpu_steal", "disk_busy_s": "disk_busy_share"}
+_UNIT_COUNTERS = ("cpu_s", "read_bytes", "written_bytes")
+_SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The host's clock was set: by `step_s` forward (or back), somewhere before `at_s`."""
+
+    at_s: float
+    step_s: float
+
+
+@dataclass(slots=True)
+class HostSamples:
+    """What a file holds. `hosts` and `units` are columns of equal length, named as above.
+
+    `starts`: how often a sampler began. `damages` counts what was left out, by cause; `gaps` are
+    stretches (from, to) without samples.
+    """
+
+    hosts: dict[str, NDArray[Any]]
+    units: dict[str, NDArray[Any]]
+    samples: int = 0
+    starts: int = 0
+    damages: dict[str, int] = field(default_factory=dict)
+    clock_steps: list[ClockStep] = field(default_factory=list)
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+    restarts: list[tuple[float, str]] = field(default_factory=list)  # (found at, unit)
+    sources: dict[str, list[str]] = field(default_factory=dict)  # of the last start
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Samples of one boot, in order, taken in one way: differences between them mean something."""
+
+    start: dict[str, Any]
+    rows: list[list[float]] = field(default_factory=list)
+    units: list[dict[str, list[float]]] = field(default_factory=list)
+
+
+def read_samples(path: Path, *, host: str, duty: str) -> HostSamples:
+    """Columns of a host's samples, `path` plain or gzip; a file that is not there has none.
+
+    Never raises over what is in the file: whatever cannot be read is counted in `damages`.
+    """
+    made = HostSamples({}, {})
+    stretches = _stretches(_lines(path, made.damages), made)
+    host_parts: list[dict[str, NDArray[Any]]] = []
+    unit_parts: list[dict[str, NDArray[Any]]] = []
+    for stretch in stretches:
+        made.samples += len(stretch.rows)
+        made.sources = stretch.start["sources"]
+        if len(stretch.rows) < 2:
+            continue
+        values = np.array(stretch.rows, dtype=np.float64)
+        raw = dict(zip(stretch.start["columns"], values.T, strict=True))
+        host_parts.append(_host_columns(raw, stretch.start, host, duty))
+        unit_parts += _unit_columns(stretch, raw, host, made.restarts)
+        _look_at_clocks(raw, float(stretch.start["interval_s"]), made)
+    made.hosts = _joined(host_parts, HOSTS_COLUMNS)
+    made.units = _joined(unit_parts, UNITS_COLUMNS)
+    return made
+
+
+def _lines(path: Path, damages: dict[str, int]) -> Iterator[Any]:
+    """What each whole line says; others are counted."""
+    if not path.is_file():
+        return
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        while True:
+            try:
+                line = file.readline()
+            except (EOFError, OSError, zlib.error):
+                _count(damages, "the packed file is cut or damaged")
+                return
+            if not line:
+                return
+            check, _, said = line.rstrip(b"\n").partition(b" ")
+            if not said and not check:
+                continue  # where a sampler was started again
+            try:
+                whole = int(check, 16) == zlib.crc32(said) and line.endswith(b"\n")
+                record = json.loads(said) if whole else None
+            except ValueError:
+                record = None
+            if record is None:
+                _count(damages, "lines cut or damaged")
+            else:
+                yield record
+
+
+def _stretches(records: Iterator[Any], made: HostSamples) -> list[_Stretch]:
+    """Samples by boot and by meaning; what has no start that explains it is counted."""
+    damages = made.damages
+    found: list[_Stretch] = []
+    last_s = -np.inf
+    known = False
+    for record in records:
+        if isinstance(record, dict):
+            made.starts += 1
+            known = record.get("schema") == SCHEMA
+            if not known:
+                _count(damages, "starts of another schema")
+            elif not found or _meaning(found[-1].start) != _meaning(record):
+                found.append(_Stretch(record))
+                last_s = -np.inf
+        elif not known:
+            _count(damages, "samples without a start that explains them")
+        elif not _fits(record, found[-1].start):
+            _count(damages, "samples of the wrong form")
+        elif record[1] <= last_s:
+            _count(damages, "samples out of order")
+        else:
+            last_s = record[1]
+            found[-1].rows.append(record[:-1])
+            found[-1].units.append(record[-1])
+    return found
+
+
+def _meaning(start: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(start.get(key) for key in ("boot", "columns", "unit_columns", "sources", "cores"))
+
+
+def _fits(record: object, start: Mapping[str, Any]) -> bool:
+    if not isinstance(record, list) or len(record) != len(start["columns"]) + 1:
+        return False
+    *numbers, units = record
+    width = len(start["unit_columns"])
+    return (
+        all(number is None or isinstance(number, int | float) for number in numbers)
+        and None not in numbers[:2]
+        and isinstance(units, dict)
+        and all(isinstance(one, list) and len(one) == width for one in units.values())
+    )
+
+
+def _host_columns(
+    raw: Mapping[str, Floats], start: Mapping[str, Any], host: str, duty: str
+) -> dict[str, NDArray[Any]]:
+    seconds = np.diff(raw["mono_s"])
+    rows = seconds.size
+    made: dict[str, NDArray[Any]] = {
+        "at_s": raw["at_s"][1:],
+        "seconds": seconds,
+        "host": np.full(rows, host),
+        "duty": np.full(rows, duty),
+        "cores": np.full(rows, int(start["cores"])),
+        "memory_used_bytes": raw["memory_used_bytes"][1:],
+    }
+    for counter, column in _COUNTERS.items():
+        made[column] = _rises(raw[counter])
+    for counter, column in _RATES.items():
+        made[column] = _rises(raw[counter]) / seconds
+    for group in _SCOPES:
+        source = start["sources"].get(group)
+        made[f"{group}_scope"] = np.full(rows, source[0] if source else "unknown")
+    return made
+
+
+def _rises(counter: Floats) -> Floats:
+    """What was added between samples; NaN where a counter fell, as it then began anew."""
+    rises = np.diff(counter)
+    return np.where(rises >= 0, rises, np.nan)
+
+
+def _unit_columns(
+    stretch: _Stretch, raw: Mapping[str, Floats], host: str, restarts: list[tuple[float, str]]
+) -> Iterator[dict[str, NDArray[Any]]]:
+    seconds = np.diff(raw["mono_s"], prepend=np.nan)
+    names = {name for units in stretch.units for name in units}
+    for unit in sorted(names):
+        rows = np.array([at for at, units in enumerate(stretch.units) if unit in units])
+        values = np.array([stretch.units[at][unit] for at in rows], dtype=np.float64)
+        said = dict(zip(stretch.start["unit_columns"], values.T, strict=True))
+        # Of a unit that was not there in the sample before, all that it has used is new.
+        went_on = np.zeros(rows.size, dtype=bool)
+        went_on[1:] = (np.diff(rows) == 1) & (np.diff(said["began_s"]) == 0)
+        anew = ~went_on
+        anew[0] = False
+        restarts += [(float(raw["at_s"][at]), unit) for at in rows[anew]]
+        made: dict[str, NDArray[Any]] = {
+            "at_s": raw["at_s"][rows],
+            "seconds": seconds[rows],
+            "host": np.full(rows.size, host),
+            "unit": np.full(rows.size, unit),
+            "memory_bytes": said["memory_bytes"],
+            "restarted": anew,
+        }
+        for counter in _UNIT_COUNTERS:
+            rises = np.diff(said[counter], prepend=0.0)
+            rises = np.where(went_on, rises, said[counter])
+            made[counter] = np.where(rises >= 0, rises, np.nan)
+        later = rows > 0  # what came before the first sample is nobody's
+        yield {column: one[later] for column, one in made.items()}
+
+
+def _look_at_clocks(raw: Mapping[str, Floats], interval_s: float, made: HostSamples) -> None:
+    """Steps of the host's clock, and stretches without samples."""
+    mono = np.diff(raw["mono_s"])
+    steps = np.diff(raw["at_s"]) - mono
+    made.clock_steps += [
+        ClockStep(float(raw["at_s"][at + 1]), round(float(steps[at]), 3))
+        for at in np.flatnonzero(np.abs(steps) >= LEAST_CLOCK_STEP_S)
+    ]
+    made.gaps += [
+        (float(raw["at_s"][at]), float(raw["at_s"][at + 1]))
+        for at in np.flatnonzero(mono > GAP_INTERVALS * interval_s)
+    ]
+
+
+def _joined(
+    parts: list[dict[str, NDArray[Any]]], columns: Mapping[str, str]
+) -> dict[str, NDArray[Any]]:
+    if not parts:
+        return {column: np.array([]) for column in columns}
+    return {column: np.concatenate([part[column] for part in parts]) for column in columns}
+
+
+def _count(damages: dict[str, int], what: str) -> None:
+    damages[what] = damages.get(what, 0) + 1

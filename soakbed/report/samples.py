@@ -1,0 +1,97 @@
+"""What hosts used while they were pressed, and what happened meanwhile, as plots need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soakbed.archive.data.samples import SAMPLES_FILE, read_samples
+
+__all__ = ["HostSeries", "MarkedEvent", "events_of", "host_series_of"]
+
+Column = NDArray[np.float64]
+
+# As many points per line as a wide screen has room for.
+MOST_POINTS = 480
+
+
+@dataclass(frozen=True, slots=True)
+class HostSeries:
+    """Samples of one host in order of time; NaN where a sample could not be taken.
+
+    `at_s`: unix time at a sample's end, `seconds`: what it covers. `columns` by name, as in the
+    archive's table `hosts`: bytes are those of the sample, not sums since boot.
+    """
+
+    host: str
+    duty: str
+    at_s: Column
+    seconds: Column
+    columns: Mapping[str, Column]
+
+    def per_s(self, name: str) -> Column:
+        """A column of bytes or counts as a rate."""
+        return self.columns[name] / self.seconds
+
+    def between(self, from_s: float, to_s: float) -> HostSeries:
+        """The samples that end inside a stretch of time."""
+        inside = (self.at_s > from_s) & (self.at_s <= to_s)
+        kept = {name: column[inside] for name, column in self.columns.items()}
+        return HostSeries(self.host, self.duty, self.at_s[inside], self.seconds[inside], kept)
+
+    def thinned(self) -> HostSeries:
+        """Neighbours merged until there are at most MOST_POINTS: bytes added, states averaged."""
+        step = -(-self.at_s.size // MOST_POINTS)
+        if step <= 1:
+            return self
+        starts = np.arange(0, self.at_s.size, step)
+        sizes = np.diff(np.append(starts, self.at_s.size))
+        kept = {
+            name: np.add.reduceat(column, starts) / (1 if name.endswith("_bytes") else sizes)
+            for name, column in self.columns.items()
+        }
+        if "memory_used_bytes" in kept:  # a state, although its unit is that of a sum
+            kept["memory_used_bytes"] = kept["memory_used_bytes"] / sizes
+        ends = np.minimum(starts + step, self.at_s.size) - 1
+        seconds = np.add.reduceat(self.seconds, starts)
+        return HostSeries(self.host, self.duty, self.at_s[ends], seconds, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedEvent:
+    """Something that happened: a fault, an alarm, a damage. `until_s` equals `at_s` for a moment.
+
+    Times are unix seconds; `severity`: note, window, phase or run (what of it is invalid).
+    """
+
+    at_s: float
+    until_s: float
+    host: str
+    source: str
+    kind: str
+    severity: str
+    text: str
+
+
+def host_series_of(target_folder: Path, duties: Mapping[str, str]) -> tuple[HostSeries, ...]:
+    """Samples of every host, by name, while this target was pressed; () where none was taken."""
+    found = []
+    for host, duty in sorted(duties.items()):
+        read = read_samples(target_folder / "hosts" / host / SAMPLES_FILE, host=host, duty=duty)
+        rows = {
+            name: column.astype(np.float64)
+            for name, column in read.hosts.items()
+            if np.issubdtype(column.dtype, np.number)
+        }
+        if rows and rows["at_s"].size:
+            found.append(HostSeries(host, duty, rows.pop("at_s"), rows.pop("seconds"), rows))
+    return tuple(found)
+
+
+def events_of(target_folder: Path) -> tuple[MarkedEvent, ...]:
+    """What happened while this target was pressed, in order of time."""
+    return ()

@@ -1,0 +1,67 @@
+"""Made-up samples of hosts, in the form of the sampler's own files. Nothing here was measured."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from soakbed.stages.probes.samples import COLUMNS, HOST, MACHINE, SCHEMA, UNIT_COLUMNS
+
+MIB = 2**20
+_SOURCES = {
+    "cpu": [HOST, "cgroup"],
+    "cpu_steal": [MACHINE, "/proc/stat"],
+    "memory": [HOST, "resident memory of processes"],
+    "disk_bytes": [HOST, "/proc/PID/io of processes"],
+    "disk_operations": [MACHINE, "/proc/diskstats vda"],
+    "network": [HOST, "links host0"],
+}
+
+
+def write_samples(
+    path: Path, *, from_s: float, to_s: float, unit: str, cores: float = 0.6, every_s: int = 1
+) -> None:
+    """A host that is busy all the time, and busier as time goes on."""
+    random = np.random.default_rng([int(from_s), len(unit)])
+    start = {
+        "schema": SCHEMA,
+        "interval_s": every_s,
+        "boot": "one",
+        "cores": 2,
+        "sources": _SOURCES,
+        "columns": COLUMNS,
+        "unit_columns": UNIT_COLUMNS,
+    }
+    lines = [_line(start)]
+    used = dict.fromkeys(COLUMNS, 0.0)
+    for step in range(int((to_s - from_s) / every_s) + 1):
+        at = float(step * every_s)
+        used |= {"at_s": from_s + at, "mono_s": 100 + at}
+        used["memory_used_bytes"] = 180 * MIB + 1.5 * MIB * at
+        if step:
+            jitter = 1 + float(random.uniform(-0.1, 0.1))
+            for column, per_s in (
+                ("cpu_busy_s", cores),
+                ("cpu_steal_s", 0.02),
+                ("disk_written_bytes", 9 * MIB),
+                ("disk_read_bytes", 0.2 * MIB),
+                ("disk_reads", 4.0),
+                ("disk_writes", 220.0),
+                ("disk_busy_s", 0.31),
+                ("net_received_bytes", 6 * MIB),
+                ("net_sent_bytes", 7 * MIB),
+            ):
+                used[column] += per_s * every_s * jitter
+        own = [100.0, 0.9 * used["cpu_busy_s"], 150 * MIB, 0.0, 0.95 * used["disk_written_bytes"]]
+        lines.append(_line([*(round(used[column], 6) for column in COLUMNS), {unit: own}]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(b"".join(lines), mtime=0))
+
+
+def _line(record: object) -> bytes:
+    said = json.dumps(record).encode()
+    return b"%08x %s\n" % (zlib.crc32(said), said)
