@@ -16,7 +16,7 @@ from soakbed.records.guarantees import guarantees
 from soakbed.records.testbed import Host
 from soakbed.stages.contenders import Pressed
 
-__all__ = ["Readings", "Value", "readings"]
+__all__ = ["Readings", "Value", "appendfsync_of", "readings"]
 
 Value = str | float | bool | None
 Readings = dict[str, Value]
@@ -68,7 +68,7 @@ def _workload(one: Pressed) -> Readings:
 
 def _deployed(one: Pressed) -> Readings:
     spec, ready = one.evidence.spec, one.ready
-    promised = guarantees(one.target, _appendfsync(one))
+    promised = guarantees(one.target, appendfsync_of(one))
     return {
         "version": ready.version,
         "profile": spec.profile,
@@ -83,7 +83,7 @@ def _deployed(one: Pressed) -> Readings:
     }
 
 
-def _appendfsync(one: Pressed) -> str:
+def appendfsync_of(one: Pressed) -> str:
     """As the members of Redis say themselves; as the spec asked where they do not."""
     told = {held["appendfsync"] for held in one.ready.effective.values() if "appendfsync" in held}
     return _lines(told) or one.evidence.spec.appendfsync
