@@ -20,8 +20,8 @@ from soakbed.adapters.artifacts import Artifacts
 from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
-from soakbed.adapters.wheels import load_host_variables, loadgen_build
-from soakbed.archive.manifest import manifest
+from soakbed.adapters.wheels import engine_of, load_host_variables, loadgen_build
+from soakbed.archive.manifest import manifest, with_engine
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ConfigureError, LoadError, Unavailable
 from soakbed.records.calibration import RunCalibration
@@ -222,7 +222,14 @@ class Bench:
         made["earlier_commits"] = [
             commit for commit in commits if commit not in (None, made["commit"])
         ]
+        made["engines"] = before.get("engines", {})
         self.run.write("manifest", made)
+
+    def _note_engine(self, target: str) -> None:
+        """Which engine presses a target; more than one where a resumed run brought another."""
+        held = self.run.read("manifest", dict[str, Any])
+        engines = with_engine(held.get("engines", {}), target, engine_of(self.places))
+        self.run.write("manifest", {**held, "engines": engines})
 
     def _press(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """One target from configuration to wiped hosts."""
@@ -306,6 +313,7 @@ class Bench:
             held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
             if warning := warning_of(held, ready.target, plan.phases[-1].rate_per_s):
                 self.tools.progress(warning)
+            self._note_engine(ready.target)
             outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(

@@ -164,10 +164,10 @@ class Steadiness(Frozen):
     `cross_check_s` is the warm-up by a second method, None where it found none or could not say.
     """
 
-    metric: str
-    phase: str
-    operation: str
-    contender: str
+    metric: str = ""
+    phase: str = ""
+    operation: str = ""
+    contender: str = ""
     steady: bool
     steady_from_s: float | None
     variation: float | None
@@ -184,10 +184,10 @@ class Drift(Frozen):
     about how many independent values the series is worth.
     """
 
-    metric: str
-    phase: str
-    operation: str
-    contender: str
+    metric: str = ""
+    phase: str = ""
+    operation: str = ""
+    contender: str = ""
     word: DriftWord
     slope_per_hour: float | None
     low_per_hour: float | None
@@ -209,10 +209,10 @@ class RepeatedValue(Frozen):
     deviation over the mean (0-1).
     """
 
-    metric: str
-    phase: str
-    operation: str
-    contender: str
+    metric: str = ""
+    phase: str = ""
+    operation: str = ""
+    contender: str = ""
     runs: int
     values: tuple[float, ...]
     value: float
