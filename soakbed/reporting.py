@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.records.comparison import Comparison
-from soakbed.records.summary import Summary
+from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.report.as_json import as_json
 from soakbed.report.contenders import Reported, reported
 from soakbed.report.markdown import markdown
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render, write_report
 from soakbed.report.reading import load_claims, read_run
+from soakbed.stages.compare import compare_runs
 from soakbed.stages.evidence import evidence_of
 from soakbed.stages.judge import judge
 from soakbed.stages.measure import measure
@@ -91,8 +92,14 @@ def page_place(results: Path, runs: Sequence[RunFolder]) -> Path:
 
 
 def _compared(runs: Sequence[RunFolder]) -> Comparison | None:
-    """What the runs, or the targets inside one, differ in; None where there is nothing to."""
-    return None
+    """What the runs, or the targets inside one, differ in; None where nothing was measured."""
+    folders = [run.path for run in runs if _measured(run)]
+    return compare_runs(folders) if folders else None
+
+
+def _measured(run: RunFolder) -> bool:
+    held = run.read("summary", Summary).targets.values()
+    return any(isinstance(one, MeasuredTarget) for one in held)
 
 
 def _page(shown: Reported) -> str:
