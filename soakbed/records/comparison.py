@@ -34,7 +34,8 @@ __all__ = [
 
 DifferenceWord = Literal["better", "worse", "same", "cannot_tell", "not_comparable"]
 DriftWord = Literal["rising", "falling", "none", "cannot_tell"]
-Consequence = Literal["not_comparable", "caveat", "same"]
+# "noted": unlike, but this is what is asked, or follows from it, or does not touch the figures.
+Consequence = Literal["not_comparable", "caveat", "noted", "same"]
 
 
 class IntervalUs(Frozen):
@@ -103,7 +104,8 @@ class Difference(Frozen):
 class ManifestDifference(Frozen):
     """One thing that is not alike between contenders, or that was asked and is ("same").
 
-    `values` by contender label; `sentence` says what follows for the comparison.
+    `values` by contender label, "not recorded" where a run does not say (then never "same");
+    `sentence` says what follows for the comparison. `consequence` is the gravest over all pairs.
     """
 
     key: str  # "profile", "hosts.kernel", "tls", "durability.write", ...
@@ -248,11 +250,15 @@ class Comparison(Frozen):
     """Everything that is said about contenders side by side.
 
     `alpha` is the chance, over all `differences` of one pair together, of calling any of them
-    better or worse although the truth lies within the margin.
+    better or worse although the truth lies within the margin. `question` says what the contenders
+    have unlike: what is being compared. Every difference names its own baseline: with several
+    targets in several runs, a target is compared with itself across runs, and with the others
+    inside a run.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     baseline: str  # label
+    question: str = ""
     contenders: tuple[Contender, ...]
     manifest: tuple[ManifestDifference, ...] = ()
     differences: tuple[Difference, ...] = ()
@@ -263,9 +269,19 @@ class Comparison(Frozen):
     correction: str = "Holm 1979, over the metrics of a pair"
     caveats: tuple[str, ...] = ()
 
-    def of_pair(self, contender: str) -> tuple[Difference, ...]:
-        """The differences of one contender, by label, against the baseline."""
-        return tuple(one for one in self.differences if one.contender == contender)
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(baseline, contender) of every pair that was compared, in order."""
+        return tuple(dict.fromkeys((one.baseline, one.contender) for one in self.differences))
+
+    def of_pair(self, contender: str, baseline: str = "") -> tuple[Difference, ...]:
+        """The differences of one contender, by label, against `baseline` ("" for the first)."""
+        against = baseline or self.baseline
+        return tuple(
+            one
+            for one in self.differences
+            if one.contender == contender and one.baseline == against
+        )
 
     def contender(self, label: str) -> Contender:
         """The contender with this label. Raises KeyError when there is none."""
