@@ -20,6 +20,7 @@ from soakbed.report.markdown import markdown
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render, write_report
 from soakbed.report.reading import load_claims, read_run
+from soakbed.stages.compare import compare_runs
 from soakbed.stages.evidence import evidence_of
 from soakbed.stages.judge import judge
 from soakbed.stages.measure import measure
@@ -92,7 +93,12 @@ def page_place(results: Path, runs: Sequence[RunFolder]) -> Path:
 
 def _compared(runs: Sequence[RunFolder]) -> Comparison | None:
     """What the runs, or the targets inside one, differ in; None where there is nothing to."""
-    return None
+    return compare_runs([run.path for run in runs]) if _anything(runs) else None
+
+
+def _anything(runs: Sequence[RunFolder]) -> bool:
+    """Whether any target of any run was measured."""
+    return any(run.has(f"{target}/verdict") for run in runs for target in run.spec().targets)
 
 
 def _page(shown: Reported) -> str:
