@@ -157,7 +157,7 @@ def _levels(trend: Trend, scale: _Scale) -> tuple[_Level, ...]:
     heights = [trend.change_points[0].before, *(one.after for one in trend.change_points)]
     return tuple(
         _Level(scale.x(left - 0.4), scale.x(right - 0.6), scale.y(height))
-        for left, right, height in zip(edges, edges[1:], heights, strict=True)
+        for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True)
     )
 
 
