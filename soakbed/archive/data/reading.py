@@ -5,7 +5,7 @@ Files are read one at a time, so memory does not grow with the length of a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,10 +135,10 @@ class TargetPhase:
 
     def total(self, operation: str, kind: str, *, worker: int | None = None) -> Counts:
         """The whole phase of one operation and kind; operation "", kind "late": own delay."""
-        source = "windows" if worker is None else "workers"
-        keys = {"operation": operation, "kind": kind}
         made = Counts()
-        for table in self._parts(source, _HISTOGRAM[2:], **keys, worker=worker):
+        keys = {"operation": operation, "kind": kind, "worker": worker}
+        # Ten minutes of all workers are a row for each: a fiftieth of the same by the second.
+        for table in self._parts("workers", _HISTOGRAM[3:], **keys):
             buckets, counts = _entries(table)
             made.buckets += np.bincount(buckets, counts, BUCKETS).astype(np.int64)
             made.sum_us += int(pc.sum(table.column("sum_us")).as_py() or 0)
@@ -149,11 +149,35 @@ class TargetPhase:
     def _parts(self, table: str, columns: Sequence[str], **equal: Any) -> Iterator[pa.Table]:  # noqa: ANN401
         """Rows of this phase, file by file, where each column of `equal` that is not None is so."""
         wanted = {"phase": self.phase, "mode": self.mode, **equal}
-        held = [(name, "==", value) for name, value in wanted.items() if value is not None]
+        wanted = {name: value for name, value in wanted.items() if value is not None}
         for path in self._files[table]:
-            part = pq.read_table(path, columns=list(columns), filters=held, partitioning=None)
+            part = _rows(path, columns, wanted)
             if part.num_rows:
                 yield part
+
+
+def _rows(path: Path, columns: Sequence[str], wanted: Mapping[str, Any]) -> pa.Table:
+    """Rows of one file in which the columns of `wanted` have these values.
+
+    By the statistics of the row groups, of which `tables` writes one per phase, operation and
+    kind: that reads a tenth of the file, where a filter of Arrow's reads all of the key's columns.
+    """
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        places = {file.metadata.schema.column(i).path: i for i in range(file.metadata.num_columns)}
+        groups, mixed = [], set()
+        for index in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(index)
+            held = {name: group.column(places[name]).statistics for name in wanted}
+            known = {name: one for name, one in held.items() if one and one.has_min_max}
+            if all(one.min <= wanted[name] <= one.max for name, one in known.items()):
+                groups.append(index)
+                mixed |= {n for n in wanted if n not in known or known[n].min != known[n].max}
+        asked = [name for name in names if name in columns or name in mixed]
+        found = file.read_row_groups(groups, columns=asked)
+    for name in mixed:
+        found = found.filter(pc.equal(found.column(name), pa.scalar(wanted[name])))
+    return found
 
 
 class _Gathered:
@@ -162,37 +186,40 @@ class _Gathered:
     def __init__(self, block_s: int) -> None:
         self._block_s = block_s
         self._counts: dict[int, NDArray[np.int64]] = {}
-        self._scalars: dict[int, list[int]] = {}  # sum_us, max_us, clamped, cut, windows_s
+        self._scalars: dict[int, list[int]] = {}  # sum_us, clamped, cut, windows_s, max_us
 
     def take(self, table: pa.Table) -> None:
+        """Add rows. They come in order of time, so a stretch is a slice of them; where a clock was
+        set back it is several.
+        """
         keys = _numbers(table, "start_s") // self._block_s
-        found, inverse = np.unique(keys, return_inverse=True)
+        begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
         lengths = pc.list_value_length(table.column("buckets")).to_numpy()
+        entries = np.append(0, np.cumsum(lengths, dtype=np.int64))
+        edges = np.append(entries[begins], entries[-1]).tolist()
         buckets, counts = _entries(table)
-        flat = np.repeat(inverse, lengths) * BUCKETS + buckets
-        # Sums of doubles are exact here: no stretch has 2^53 operations.
-        dense = np.bincount(flat, counts, len(found) * BUCKETS).astype(np.int64)
-        longest_us = np.zeros(len(found), dtype=np.int64)
-        np.maximum.at(longest_us, inverse, _numbers(table, "max_us"))
-        scalars = [
-            _added(inverse, _numbers(table, "sum_us"), len(found)),
-            longest_us,
-            _added(inverse, _numbers(table, "clamped"), len(found)),
-            _added(inverse, ~_numbers(table, "complete"), len(found)),
-            _added(inverse, _numbers(table, "length_s"), len(found)),
+        sums = [
+            _numbers(table, "sum_us"),
+            _numbers(table, "clamped"),
+            (~_numbers(table, "complete")).astype(np.int64),
+            _numbers(table, "length_s"),
         ]
-        rows = zip(found.tolist(), dense.reshape(-1, BUCKETS), np.stack(scalars, 1), strict=True)
-        for key, row, told in rows:
-            if key not in self._counts:
-                self._counts[key], self._scalars[key] = row.copy(), told.tolist()
-                continue
-            self._counts[key] += row
-            held, more = self._scalars[key], told.tolist()
-            longest = max(held[1], more[1])
-            self._scalars[key] = [one + other for one, other in zip(held, more, strict=True)]
-            self._scalars[key][1] = longest
+        scalars = [np.add.reduceat(one, begins) for one in sums]
+        scalars.append(np.maximum.reduceat(_numbers(table, "max_us"), begins))
+        for index, key in enumerate(keys[begins].tolist()):
+            part = slice(edges[index], edges[index + 1])
+            # Sums of doubles are exact here: no stretch has 2^53 operations.
+            row = np.bincount(buckets[part], counts[part], BUCKETS).astype(np.int64)
+            told = [int(one[index]) for one in scalars]
+            if key in self._counts:
+                row += self._counts[key]
+                before = self._scalars[key]
+                sums_of_both = [one + other for one, other in zip(before, told, strict=True)]
+                told = [*sums_of_both[:-1], max(before[-1], told[-1])]
+            self._counts[key], self._scalars[key] = row, told
 
     def blocks(self) -> Blocks:
+        """All that was added."""
         keys = sorted(self._counts)
         scalars = np.array([self._scalars[key] for key in keys], dtype=np.int64).reshape(-1, 5)
         counts = np.array([self._counts[key] for key in keys], dtype=np.int64)
@@ -200,23 +227,18 @@ class _Gathered:
             starts_s=np.array(keys, dtype=np.int64) * self._block_s,
             counts=counts.reshape(-1, BUCKETS),
             sum_us=scalars[:, 0],
-            max_us=scalars[:, 1],
-            clamped=scalars[:, 2],
-            complete=scalars[:, 3] == 0,
-            windows_s=scalars[:, 4],
+            max_us=scalars[:, 4],
+            clamped=scalars[:, 1],
+            complete=scalars[:, 2] == 0,
+            windows_s=scalars[:, 3],
         )
 
 
-def _added(inverse: NDArray[np.intp], values: NDArray[Any], size: int) -> NDArray[np.int64]:
-    made = np.zeros(size, dtype=np.int64)
-    np.add.at(made, inverse, values.astype(np.int64))
-    return made
-
-
-def _entries(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _entries(table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
     """Buckets and counts of all rows, one behind the other."""
-    flat = (pc.list_flatten(table.column(name)).to_numpy() for name in ("buckets", "counts"))
-    buckets, counts = (one.astype(np.int64) for one in flat)
+    buckets, counts = (
+        pc.list_flatten(table.column(name)).to_numpy() for name in ("buckets", "counts")
+    )
     return buckets, counts
 
 
