@@ -13,14 +13,14 @@ import pyarrow as pa
 from loadgen.contract.window import CAUSES
 from soakbed.archive.data.samples import HOSTS_COLUMNS, UNITS_COLUMNS
 
-__all__ = ["HISTOGRAM_STEP_S", "SCHEMA", "TABLES", "TableOf", "schema_of"]
+__all__ = ["HISTOGRAM_STEP_S", "SCHEMA", "TABLES", "TYPES", "TableOf", "schema_of"]
 
 SCHEMA = 1
 # Histograms of single workers are added over stretches of this length.
 HISTOGRAM_STEP_S = 600
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
-_TYPES: Mapping[str, pa.DataType] = {
+TYPES: Mapping[str, pa.DataType] = {
     "i8": pa.int8(),
     "i16": pa.int16(),
     "i32": pa.int32(),
@@ -33,7 +33,7 @@ _TYPES: Mapping[str, pa.DataType] = {
     "u32s": pa.list_(pa.field("element", pa.uint32(), nullable=False)),
 }
 
-_Columns = Mapping[str, tuple[str, str]]  # name -> (type, meaning)
+_Columns = dict[str, tuple[str, str]]  # name -> (type, meaning)
 
 _WHOSE: _Columns = {
     "session": ("word", "session of load: fill, capacity or steady"),
@@ -147,5 +147,5 @@ TABLES: Mapping[str, TableOf] = {
 
 def schema_of(table: str) -> pa.Schema:
     """Arrow's schema of a table, with the version of ours in its metadata."""
-    fields = [pa.field(name, _TYPES[kind]) for name, (kind, _) in TABLES[table].columns.items()]
+    fields = [pa.field(name, TYPES[kind]) for name, (kind, _) in TABLES[table].columns.items()]
     return pa.schema(fields, metadata={"soakbed_schema": str(SCHEMA)})
