@@ -19,12 +19,16 @@ from loadgen.contract.window import CAUSES
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.stats.percentiles import HIGH_US
 
-__all__ = ["Rows", "Stretch"]
+__all__ = ["CountsDiffer", "Rows", "Stretch"]
 
 Key = tuple[str, str, str, str]  # phase, mode, operation, kind
 Rows = dict[str, Any]  # column -> array or list; buckets and counts flat, `entries` per row
 
 _NO_CAUSES = (0,) * len(CAUSES)
+
+
+class CountsDiffer(ValueError):
+    """Counts of some windows are not what the windows say that they add up to."""
 
 
 class _Histograms:
@@ -84,7 +88,7 @@ class _Histograms:
         dense = self.counts[held, : max(self.width, 1)]
         totals = np.array(self.totals)[held]
         if (dense.sum(axis=1) != totals).any():
-            raise ValueError("counts of windows do not add up to their totals")
+            raise CountsDiffer("counts of windows do not add up to their totals")
         where, buckets = np.nonzero(dense)
         return {
             "row": held,
@@ -112,10 +116,12 @@ class Stretch:
         self.generator: list[tuple[Any, ...]] = []
 
     def take(self, window: dict[str, Any]) -> None:
-        """Add one window, as `frames.window_of` gives it."""
+        """Add one window, as `frames.window_of` gives it. With a key `again` it is of seconds that
+        its worker has claimed before, and they are not complete.
+        """
         phase, mode, rank = window["phase"], window["mode"], window["worker"]
         row = window["start_s"] - self.start_s
-        length_s, complete = window["length_s"], window["complete"]
+        length_s, complete = window["length_s"], window["complete"] and "again" not in window
         own = self._workers.setdefault((rank, phase, mode), {})
         for (holder, kind), operation in zip(holders(window), _operations(window), strict=True):
             told = holder[kind]

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soakbed.archive.data.adding import Stretch
-from soakbed.archive.data.frames import FrameDamaged, Frames, window_of
+from loadgen.contract.spool import HEAD
+from soakbed.archive.data.adding import CountsDiffer, Stretch
+from soakbed.archive.data.frames import FrameDamaged, Frames, ask_counts, window_of
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
-from soakbed.archive.data.tables import TableWriter
+from soakbed.archive.data.tables import TableWriter, began_s
 from soakbed.records.collated import Damage, SpoolEnd
 
 __all__ = ["Chunk", "ChunkDone", "SpoolPart", "do_chunk"]
@@ -57,11 +58,15 @@ class ChunkDone:
 class _Reader:
     """Windows of one part, in the order of the file."""
 
-    def __init__(self, chunk: Chunk, part: SpoolPart) -> None:
+    def __init__(self, chunk: Chunk, part: SpoolPart, *, asking_each: bool) -> None:
         self._part = part
+        self._asking_each = asking_each
+        self._until_s: dict[str, int] = {}  # phase -> end of the latest window so far
+        self._at_s: int | None = None  # end of the window read last
         self._session = chunk.session
+        self._began_s = began_s(chunk.hour)
         self._seen = set(chunk.left_out.get(part.worker, ()))
-        self._bad: dict[str, list[str]] = {}
+        self._bad: dict[str, list[tuple[str, int | None]]] = {}
         self._twice: list[dict[str, Any]] = []
         self.ends: list[SpoolEnd] = []
         self._windows = self._read()
@@ -87,15 +92,27 @@ class _Reader:
             at = start - starts[0]
             try:
                 plain = window_of(content[at : at + size], checksum)
+                if self._asking_each:
+                    ask_counts(plain)
                 if plain["kind"] == "end":
                     self._end(plain)
                 elif plain["seq"] in self._seen:
                     self._twice.append(plain)
                 else:
                     self._seen.add(plain["seq"])
+                    self._note_time(plain)
                     yield plain
             except FrameDamaged as error:
-                self._bad.setdefault(error.kind, []).append(f"frame at byte {start - 8} {error}")
+                told = f"frame at byte {start - HEAD.size} {error}"
+                self._bad.setdefault(error.kind, []).append((told, self._at_s))
+
+    def _note_time(self, window: dict[str, Any]) -> None:
+        """Mark a window of seconds that lie behind: the clock was set back."""
+        phase, start_s = window["phase"], window["start_s"]
+        if start_s < self._until_s.get(phase, self._began_s):
+            window["again"] = True
+        self._at_s = start_s + window["length_s"]
+        self._until_s[phase] = max(self._at_s, self._until_s.get(phase, 0))
 
     def _end(self, plain: dict[str, Any]) -> None:
         told = {name: plain[name] for name in ("outcome", "reason", "sent", "ok", "failed")}
@@ -112,9 +129,10 @@ class _Reader:
 
     def damages(self) -> Iterator[Damage]:
         """What was left out, after all was read."""
-        for kind, sentences in self._bad.items():
-            more = f", and {len(sentences) - 1} more" if len(sentences) > 1 else ""
-            yield self._damage(kind, len(sentences), sentences[0] + more)
+        for kind, told in self._bad.items():
+            more = f", and {len(told) - 1} more" if len(told) > 1 else ""
+            times = {} if told[0][1] is None else {"from_s": told[0][1], "until_s": told[-1][1]}
+            yield self._damage(kind, len(told), told[0][0] + more, **times)
         if self._twice:
             first = self._twice[0]
             yield self._damage(
@@ -125,7 +143,7 @@ class _Reader:
                 until_s=self._twice[-1]["start_s"] + self._twice[-1]["length_s"],
             )
 
-    def _damage(self, kind: Any, count: int, sentence: str, **times: float) -> Damage:  # noqa: ANN401
+    def _damage(self, kind: Any, count: int, sentence: str, **times: float | None) -> Damage:  # noqa: ANN401
         return Damage(
             session=self._session,
             worker=self._part.worker,
@@ -137,8 +155,19 @@ class _Reader:
 
 
 def do_chunk(chunk: Chunk) -> ChunkDone:
-    """Read, add, write. The files stand under their names when it returns."""
-    readers = [_Reader(chunk, part) for part in chunk.parts]
+    """Read, add, write. The files stand under their names when it returns.
+
+    Whether counts are what their windows say is asked of the sums; only where they are not is every
+    window asked, and the wrong ones are left out.
+    """
+    try:
+        return _done(chunk, asking_each=False)
+    except CountsDiffer:
+        return _done(chunk, asking_each=True)
+
+
+def _done(chunk: Chunk, *, asking_each: bool) -> ChunkDone:
+    readers = [_Reader(chunk, part, asking_each=asking_each) for part in chunk.parts]
     writer = TableWriter(chunk.data, f"{chunk.session}-{chunk.hour}", chunk.session)
     strays: dict[int, Stretch] = {}
     while waiting := [one.next["start_s"] for one in readers if one.next is not None]:

@@ -196,7 +196,7 @@ class _Session:
         made = CollatedSession(
             session=self._name, phases=order.phases, workers=tuple(workers), chunks=tuple(chunks)
         )
-        return made, damages
+        return made, [order.placed(damage) for damage in damages]
 
     def _order(self) -> Order:
         files = {hour: one.files for hour, one in self._made.items()}

@@ -21,7 +21,7 @@ from loadgen.contract.packed_window import holders, split
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED
 from loadgen.contract.window import SCHEMA
 
-__all__ = ["FrameDamaged", "Frames", "scan", "window_of"]
+__all__ = ["FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
 
 _DTYPES = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
@@ -103,6 +103,15 @@ def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
         told = {key: plain.get(key) for key in ("kind", "schema")}
         raise FrameDamaged("schema", f"is no window of schema {SCHEMA}: {told}")
     return plain
+
+
+def ask_counts(plain: dict[str, Any]) -> None:
+    """Raises FrameDamaged when a window's counts are not what it says that they add up to."""
+    if plain["kind"] != "window":
+        return
+    for holder, name in holders(plain):
+        if int(holder[name]["dense"].sum()) != holder[name]["total"]:
+            raise FrameDamaged("content", f"cannot be read: {name} does not add up to its total")
 
 
 def _packed(content: bytes) -> dict[str, Any]:

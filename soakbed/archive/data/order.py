@@ -27,13 +27,27 @@ _Ints = NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class Order:
     """`phases`: (phase, mode) in order. `windows`: worker -> (windows, missing numbers). `twice`:
-    hour of a chunk -> worker -> numbers of windows that an earlier chunk has too.
+    hour of a chunk -> worker -> numbers of windows that an earlier chunk has too. `spans`: worker
+    -> (first begin, last end) of its windows, unix time.
     """
 
     phases: tuple[tuple[str, str], ...]
     windows: dict[int, tuple[int, int]]
     twice: dict[str, dict[int, tuple[int, ...]]]
     damages: tuple[Damage, ...]
+    spans: dict[int, tuple[int, int]]
+
+    def placed(self, damage: Damage) -> Damage:
+        """With a time, if it has none: a spool's end is where what it lacks begins; a worker that
+        left no window lacks them all.
+        """
+        if damage.from_s is not None or not self.spans:
+            return damage
+        began_s = min(first for first, _ in self.spans.values())
+        ended_s = max(last for _, last in self.spans.values())
+        _, from_s = self.spans.get(damage.worker, (began_s, began_s))
+        times = {"from_s": float(from_s), "until_s": float(max(from_s, ended_s))}
+        return damage.model_copy(update=times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,7 @@ def order_of(session: str, data: Path, files: Mapping[str, Sequence[str]]) -> Or
         for name in files[hour]:
             if name.startswith("generator/"):
                 _take(data / name, index, first, parts)
-    windows, damages = {}, []
+    windows, spans, damages = {}, {}, []
     twice: dict[str, dict[int, tuple[int, ...]]] = {}
     for rank, held in sorted(parts.items()):
         rows = _sorted(held)
@@ -65,9 +79,10 @@ def order_of(session: str, data: Path, files: Mapping[str, Sequence[str]]) -> Or
             twice.setdefault(hours[index], {})[rank] = tuple(numbers.tolist())
         lost = int(rows.seq[-1] - rows.seq[0]) + 1 - len(np.unique(rows.seq))
         windows[rank] = (len(rows.seq), lost)
+        spans[rank] = (int(rows.start_s.min()), int((rows.start_s + rows.length_s).max()))
         damages += list(_damages(session, rank, rows))
     phases = tuple(sorted(first, key=lambda key: first[key]))
-    return Order(phases, windows, twice, tuple(damages))
+    return Order(phases, windows, twice, tuple(damages), spans)
 
 
 def _take(

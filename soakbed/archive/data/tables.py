@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from soakbed.archive.data.adding import Rows, Stretch
 from soakbed.archive.data.schema import TABLES, schema_of
 
-__all__ = ["TableWriter", "hour_of", "write_table"]
+__all__ = ["TableWriter", "began_s", "hour_of", "write_table"]
 
 _COMPRESSION = "zstd"
 _LEVEL = 3
@@ -34,6 +34,15 @@ def hour_of(at_s: float) -> str:
     '1970-01-01T00'
     """
     return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H")
+
+
+def began_s(hour: str) -> int:
+    """Unix time at which a partition's hour begins.
+
+    >>> began_s("1970-01-01T01")
+    3600
+    """
+    return int(dt.datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=dt.UTC).timestamp())
 
 
 def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
