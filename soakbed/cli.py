@@ -13,10 +13,11 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from soakbed import cli_artifacts, commands
+from soakbed import cli_artifacts, cli_compare, commands
 from soakbed.commands import Session
 from soakbed.environment import PROJECT, archive_of_runs, places_of
 from soakbed.errors import SoakbedError
+from soakbed.reporting import Format
 from soakbed.stages.specs import load_run_spec, load_testbed_spec, load_workload_spec
 
 __all__ = ["app", "main"]
@@ -41,6 +42,8 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_artifacts.app, name="artifacts")
+app.command()(cli_compare.compare)
+app.command()(cli_compare.trend)
 
 TestbedOption = Annotated[
     Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")
@@ -184,16 +187,32 @@ def judge(run: RunArgument = "latest") -> None:
 
     Example: `soakbed judge latest`
     """
-    commands.report(run, archive_of_runs(), Console(), strict=True)
+    commands.judge(run, archive_of_runs(), Console())
 
 
 @app.command()
-def report(run: RunArgument = "latest") -> None:
-    """Judge an archived run again and write its page again; needs no hosts.
+def report(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run ids, or `latest` (the default).")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="A page, or text for programs and chats.")
+    ] = "html",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="A file; text goes to standard output else.")
+    ] = None,
+) -> None:
+    """Judge archived runs again and write their page again; needs no hosts.
 
-    Example: `soakbed report latest`
+    One run: its targets beside each other, in `report/index.html` of its folder. Several: each
+    against the first, in `results/comparisons/`.
+
+    Examples: `soakbed report latest`
+
+    `soakbed report 20260102T030405Z-quick-local-4x latest --format md`
     """
-    commands.report(run, archive_of_runs(), Console(), strict=False)
+    console = Console(stderr=form != "html" and output is None)
+    commands.report(runs or ["latest"], archive_of_runs(), console, form=form, output=output)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from soakbed.adapters.wheels import loadgen_build
 from soakbed.archive.lock import held_alone
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ArchiveError, Interrupted, InvalidRun
-from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, judge_and_report, prepare
+from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, prepare
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
@@ -30,6 +30,7 @@ from soakbed.records.spec import RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.text import calibration_text, summary_text
+from soakbed.reporting import Format, compare_and_report, judge_again, judge_and_report, page_place
 from soakbed.stages.calibrate import KEPT
 from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
@@ -42,6 +43,7 @@ __all__ = [
     "calibrate",
     "collect_again",
     "configure",
+    "judge",
     "provision",
     "report",
     "resume",
@@ -269,13 +271,41 @@ def collect_again(session: Session) -> None:
             pressed.collect(up[0], testbed, shell)
 
 
-def report(run_id: str, results: Path, console: Console, *, strict: bool) -> None:
-    """Verdicts and page from the archive alone."""
+def judge(run_id: str, results: Path, console: Console) -> None:
+    """Verdicts and page of one run from the archive alone; exit code 7 when one is invalid."""
     run = RunFolder.open(results, run_id)
     display = Display(console)
     with display.shown():
-        summary = judge_and_report(run, watch=Stopwatch(display))
-    _conclude(console, run, summary, strict=strict)
+        summary = judge_and_report(run, stage=Stopwatch(display).stage)
+    _conclude(console, run, summary, strict=True)
+
+
+def report(
+    run_ids: Sequence[str], results: Path, console: Console, *, form: Format, output: Path | None
+) -> None:
+    """One run or several, judged again, as a page or as text.
+
+    A page goes to its place or to `output`; text goes to `output` or to standard output.
+    """
+    runs = [RunFolder.open(results, run_id) for run_id in run_ids]
+    runs = list({run.path: run for run in runs}.values())  # "latest" may be named as well
+    display = Display(console)
+    stage = Stopwatch(display).stage
+    with display.shown():
+        if form == "html" and output is None and len(runs) == 1:
+            summary = judge_and_report(runs[0], stage=stage)
+        else:
+            if form == "html" and output is None:
+                output = page_place(results, runs)
+            summaries = [judge_again(run, stage=stage) for run in runs]
+            summary = summaries[0]
+            text = compare_and_report(runs, form=form, output=output, stage=stage)
+    if form == "html" and output is None:
+        _conclude(console, runs[0], summary, strict=False)
+    elif output is None:
+        print(text, end="")
+    else:
+        console.print(f"{form}: {output}", highlight=False, soft_wrap=True)
 
 
 def teardown(session: Session) -> None:

@@ -20,8 +20,8 @@ from soakbed.adapters.artifacts import Artifacts
 from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
-from soakbed.adapters.wheels import load_host_variables, loadgen_build
-from soakbed.archive.manifest import manifest
+from soakbed.adapters.wheels import engine_of, load_host_variables, loadgen_build
+from soakbed.archive.manifest import manifest, with_engine
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ConfigureError, LoadError, Unavailable
 from soakbed.records.calibration import RunCalibration
@@ -30,7 +30,7 @@ from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
-from soakbed.report.page import write_report
+from soakbed.reporting import judge_and_report
 from soakbed.stages.calibrate import KEPT, known_calibration, machines_of, warning_of
 from soakbed.stages.client_check import broken_promise
 from soakbed.stages.collect import collect, host_facts
@@ -41,18 +41,13 @@ from soakbed.stages.configure import (
     verify_target,
     wipe_target,
 )
-from soakbed.stages.evidence import evidence_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
-from soakbed.stages.judge import judge
 from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
-from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
-from soakbed.stages.resources import resources_of
 from soakbed.stages.samples import sampled, samples_name
-from soakbed.stages.summarise import assemble_summary
 
-__all__ = ["Bench", "Stopwatch", "Tools", "fetch", "judge_and_report", "prepare"]
+__all__ = ["Bench", "Stopwatch", "Tools", "fetch", "prepare"]
 
 Progress = Callable[[str], None]
 
@@ -193,7 +188,7 @@ class Bench:
             for target in self.spec.targets:
                 self._press(target, testbed, shell)
         self._keep_manifest(command)
-        summary = judge_and_report(self.run, watch=self.watch)
+        summary = judge_and_report(self.run, stage=self.watch.stage)
         self._keep_manifest(command)
         self.run.finish()
         return summary
@@ -227,7 +222,14 @@ class Bench:
         made["earlier_commits"] = [
             commit for commit in commits if commit not in (None, made["commit"])
         ]
+        made["engines"] = before.get("engines", {})
         self.run.write("manifest", made)
+
+    def _note_engine(self, target: str) -> None:
+        """Which engine presses a target; more than one where a resumed run brought another."""
+        held = self.run.read("manifest", dict[str, Any])
+        engines = with_engine(held.get("engines", {}), target, engine_of(self.places))
+        self.run.write("manifest", {**held, "engines": engines})
 
     def _press(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """One target from configuration to wiped hosts."""
@@ -311,6 +313,7 @@ class Bench:
             held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
             if warning := warning_of(held, ready.target, plan.phases[-1].rate_per_s):
                 self.tools.progress(warning)
+            self._note_engine(ready.target)
             outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(
@@ -377,20 +380,3 @@ class Bench:
         ):
             if source.exists() and not copy.exists():
                 shutil.copyfile(source, copy)
-
-
-def judge_and_report(run: RunFolder, *, watch: Stopwatch) -> Summary:
-    """Numbers, verdicts, summary and page from the archive alone; repeatable on old runs."""
-    with watch.stage("judge"):
-        for target in run.spec().targets:
-            if not run.has(f"{target}/collected"):
-                continue
-            numbers = measure(run.path / target)
-            run.write(f"{target}/numbers", numbers)
-            run.write(f"{target}/resources", resources_of(run.path, target, numbers))
-            run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
-        summary = assemble_summary(run.path)
-        run.write("summary", summary)
-    with watch.stage("report"):
-        write_report(run.path)
-    return summary

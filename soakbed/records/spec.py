@@ -17,6 +17,7 @@ from soakbed.records.testbed import Duty
 __all__ = [
     "TARGETS",
     "HostSpec",
+    "HourPrice",
     "Phases",
     "PopularitySpec",
     "RunSpec",
@@ -62,6 +63,13 @@ def _short_and_plain(value: str) -> str:
 PlainName = Annotated[str, AfterValidator(_short_and_plain)]
 
 
+class HourPrice(Frozen):
+    """What all hosts of a testbed cost per hour, as its user says: `currency` is a word, EUR."""
+
+    amount: Annotated[float, Field(ge=0)]
+    currency: Annotated[str, Field(min_length=1, max_length=12)]
+
+
 class TestbedSpec(Frozen):
     """One cluster shape: a file in `infra/testbeds/`."""
 
@@ -70,6 +78,7 @@ class TestbedSpec(Frozen):
     provider: Literal["local", "static"]
     network_cidr: str = ""  # local only: the bridge gets the first address
     hosts: dict[str, HostSpec]
+    hour_price: HourPrice | None = None  # the page then says what a million operations cost
 
     @field_validator("hosts")
     @classmethod

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import leaves
 from soakbed.report import formats
+from soakbed.report.contenders import Reported
 from soakbed.report.reading import ReportedRun
+from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 from soakbed.report.words import TARGET_WORDS
 
-__all__ = ["Fact", "identity", "lede", "repeat", "title"]
+__all__ = ["Fact", "identity", "lede", "repeat", "runs_table", "title"]
 
 _UNKNOWN = "not recorded"
 _PROVIDERS = {
@@ -28,16 +30,30 @@ class Fact:
     note: str = ""
 
 
-def title(run: ReportedRun) -> str:
-    """Which targets, in words."""
-    names = [TARGET_WORDS[name].label for name in run.summary.targets]
+def title(reported: Reported) -> str:
+    """Which targets, and in how many runs."""
+    names = [
+        TARGET_WORDS[name].label
+        for name in dict.fromkeys(name for run in reported.runs for name in run.summary.targets)
+    ]
+    runs = len(reported.runs)
     if len(names) == 1:
-        return f"{names[0]} under load"
-    return f"{', '.join(names[:-1])} and {names[-1]} under one load"
+        return f"{names[0]} in {runs} runs" if runs > 1 else f"{names[0]} under load"
+    together = f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{together} in {runs} runs" if runs > 1 else f"{together} under one load"
 
 
-def lede(run: ReportedRun) -> str:
-    """The experiment in a sentence or two."""
+def lede(reported: Reported) -> str:
+    """The experiment in a sentence or two; of several runs, what they have unlike."""
+    if len(reported.runs) == 1:
+        return _experiment(reported.runs[0])
+    told = list(dict.fromkeys(_experiment(run) for run in reported.runs))
+    if len(told) == 1:
+        return told[0]
+    return "The runs did not ask the same of their targets: see what is not alike."
+
+
+def _experiment(run: ReportedRun) -> str:
     workload = run.spec.workload
     data, load = (len(run.testbed.of_duty(duty)) for duty in ("data", "load"))
     return (
@@ -45,6 +61,26 @@ def lede(run: ReportedRun) -> str:
         f"{workload.keys:,} keys ({_popularity(run)}), {workload.connections} connections; mutual "
         f"TLS on every connection. {data} data hosts and {load} load host"
         f"{'s' if load > 1 else ''}; targets ran one after another, each alone."
+    )
+
+
+def runs_table(reported: Reported) -> Table | None:
+    """Identity of several runs side by side, a column per run; what differs is marked."""
+    if len(reported.runs) == 1:
+        return None
+    held = [identity(run) for run in reported.runs]
+    rows = []
+    for facts in zip(*held, strict=True):
+        cells = tuple(Cell(fact.value, note=fact.note, word="prose") for fact in facts)
+        unlike = len({(fact.value, fact.note) for fact in facts}) > 1
+        rows.append(Row(Head(facts[0].name), cells, kind="unlike" if unlike else "alike"))
+    return Table(
+        name="runs",
+        caption="Rows that differ between runs are marked; what follows from it stands under "
+        "What is not alike.",
+        corner="Run",
+        columns=tuple(Column(tag) for tag in reported.tags),
+        sections=(Section(tuple(rows)),),
     )
 
 
@@ -134,14 +170,20 @@ def _cores(run: ReportedRun) -> str:
     return f"{told} cores, shared by all hosts" if shared else f"{told} cores per host"
 
 
-def repeat(run: ReportedRun) -> list[Fact]:
+def repeat(reported: Reported) -> list[Fact]:
     """What to type to do it again, or to judge the same evidence again."""
-    command = str(run.manifest.get("command", "")) or "soakbed bench"
-    return [
-        Fact("The same run", command, "at the commit named above; spec.json holds every choice"),
+    told = []
+    for tag, run in zip(reported.tags, reported.runs, strict=True):
+        command = str(run.manifest.get("command", "")) or "soakbed bench"
+        commit = str(run.manifest.get("commit", _UNKNOWN))[:12]
+        name = f"Run {tag} again" if tag else "The same run"
+        told.append(Fact(name, command, f"at commit {commit}; spec.json holds every choice"))
+    ids = " ".join(run.run_id for run in reported.runs)
+    told.append(
         Fact(
             "The same evidence, judged again",
-            f"soakbed report {run.run_id}",
-            "needs the run folder alone, no hosts",
-        ),
-    ]
+            f"soakbed report {ids}",
+            "needs the run folders alone, no hosts",
+        )
+    )
+    return told

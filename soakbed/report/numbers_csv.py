@@ -1,18 +1,26 @@
-"""Every number of a run in one long table, for spreadsheets and scripts: `report/numbers.csv`."""
+"""Every number of a page in one long table, for spreadsheets and scripts: `report/numbers.csv`.
+
+A row is a figure of one contender, or a difference: a ratio `against` a baseline, with its word.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterator
+from typing import Any
 
+from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import metric
-from soakbed.records.numbers import PhaseNumbers
-from soakbed.report.reading import MeasuredRun, ReportedRun
+from soakbed.records.numbers import Latency, PhaseNumbers
+from soakbed.report.contenders import Contender, Reported
+from soakbed.report.tables import printed_us
 
 __all__ = ["numbers_csv"]
 
-_HEADER = (
+HEADER = (
+    "run",
+    "contender",
     "target",
     "version",
     "verdict",
@@ -22,53 +30,107 @@ _HEADER = (
     "operation",
     "metric",
     "unit",
+    "value",
+    "low",
+    "high",
+    "against",
+    "word",
 )
 _COUNTS = ("ok", "failed", "unknown", "dropped")
-_STEPS = ("p50", "p90", "p95", "p99", "p99_9", "p99_99", "max", "mean")
+_STEPS = ("p50", "p90", "p95", "p99", "p99_9", "p99_99")
+_WHOLE = ("max", "mean")
 _STATES = ("cpu_share", "bound_s", "dropping_s", "wait_share_max", "nic_share_max")
 _RATES = ("offered_per_s", "sent_per_s", "throughput_per_s")
 
+_Row = dict[str, Any]
 
-def numbers_csv(run: ReportedRun) -> str:
+
+def numbers_csv(reported: Reported) -> str:
     """One row per number; what a sample cannot carry is left out, not zero."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_HEADER, "value"))
-    for one in run.measured:
-        named = (one.name, one.summary.version, one.verdict.verdict)
-        for row in _rows(one):
-            writer.writerow((*named, *row))
+    writer = csv.DictWriter(text, HEADER, restval="", lineterminator="\n")
+    writer.writeheader()
+    for entry in reported.contenders:
+        named = {
+            "run": entry.run.run_id,
+            "contender": entry.label,
+            "target": entry.one.name,
+            "version": entry.one.summary.version,
+            "verdict": entry.one.verdict.verdict,
+        }
+        for row in _rows(entry):
+            writer.writerow(named | row)
+    if reported.comparison is not None:
+        writer.writerows(_differences(reported.comparison))
     return text.getvalue()
 
 
-def _rows(one: MeasuredRun) -> Iterator[tuple[str | float, ...]]:
-    capacity = one.capacity
+def _rows(entry: Contender) -> Iterator[_Row]:
+    capacity = entry.one.capacity
     if capacity:
-        known = metric("capacity_per_s")
-        named = ("capacity", capacity.phase, capacity.mode, "all")
-        yield (*named, known.key, known.unit, capacity.throughput_per_s)
-    for session in one.numbers.sessions.values():
+        where = {"session": "capacity", "phase": capacity.phase, "mode": capacity.mode}
+        yield where | _figure("capacity_per_s", "all", capacity.throughput_per_s)
+    for session in entry.one.numbers.sessions.values():
         for phase in session.phases.values():
-            where = (session.session, phase.phase, phase.mode)
-            for key, unit, operation, value in _phase(phase):
-                yield (*where, operation, key, unit, value)
+            where = {"session": session.session, "phase": phase.phase, "mode": phase.mode}
+            for row in _phase(phase):
+                yield where | row
+    for used in entry.one.used.phases:
+        where = {"session": used.session, "phase": used.phase}
+        for key, value in used.costs:
+            if value is not None:
+                yield where | _figure(key, "all", value)
 
 
-def _phase(phase: PhaseNumbers) -> Iterator[tuple[str, str, str, float]]:
+def _figure(key: str, operation: str, value: float) -> _Row:
+    return {"operation": operation, "metric": key, "unit": metric(key).unit, "value": value}
+
+
+def _phase(phase: PhaseNumbers) -> Iterator[_Row]:
     for key in _RATES:
         if key == "offered_per_s" and phase.mode != "open":
             continue
-        yield key, metric(key).unit, "all", getattr(phase, key)
+        yield _figure(key, "all", getattr(phase, key))
     for key in _STATES:
         if (state := getattr(phase.generator, key)) is not None:
-            yield key, metric(key).unit, "all", state
+            yield _figure(key, "all", state)
     for name, operation in phase.operations.items():
         for key in _COUNTS:
-            yield key, metric(key).unit, name, getattr(operation, key)
+            yield _figure(key, name, getattr(operation, key))
         for kind in ("response", "service", "lag"):
-            latency = getattr(operation, kind)
-            for step in _STEPS:
-                key = f"{kind}_{step}_us"
-                value = getattr(latency, f"{step}_us")
-                if value is not None:
-                    yield key, metric(key).unit, name, value
+            yield from _latency(name, kind, getattr(operation, kind))
+
+
+def _latency(operation: str, kind: str, held: Latency) -> Iterator[_Row]:
+    for step in _STEPS:
+        value = printed_us(held, kind, step)
+        if value is None:
+            continue
+        row = _figure(f"{kind}_{step}_us", operation, value)
+        if step == "p99" and held.p99_interval:
+            row |= {"low": held.p99_interval.low_us, "high": held.p99_interval.high_us}
+        yield row
+    for step in _WHOLE:
+        yield _figure(f"{kind}_{step}_us", operation, getattr(held, f"{step}_us"))
+
+
+def _differences(comparison: Comparison) -> Iterator[_Row]:
+    for one in comparison.differences:
+        held = comparison.contender(one.contender)
+        ratio = one.ratio
+        yield {
+            "run": " ".join(held.run_ids),
+            "contender": one.contender,
+            "target": held.target,
+            "version": held.version,
+            "verdict": held.verdict,
+            "phase": one.phase,
+            "operation": one.operation or "all",
+            "metric": one.metric,
+            "unit": "ratio",
+            "value": ratio.ratio if ratio else "",
+            "low": ratio.low if ratio else "",
+            "high": ratio.high if ratio else "",
+            "against": one.baseline,
+            "word": one.word,
+        }

@@ -1,15 +1,13 @@
-"""Records of a run -> one HTML file that opens from disk, and the same numbers as CSV.
+"""Records of one run or of several -> one HTML file that opens from disk.
 
-Everything on the page is composed here as data; templates only print it. `compose` takes one run;
-a comparison of several will compose the same parts from several.
+Everything on the page is composed here as data; templates only print it. The comparison comes
+from outside (`stages.compare`): the page shows differences, it makes none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,105 +15,123 @@ from plotly.offline import get_plotlyjs
 
 from soakbed.archive.run_folder import write_whole
 from soakbed.records.claims import Claims
+from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import METRICS, Metric
-from soakbed.records.summary import UnmeasuredTarget
-from soakbed.records.verdict import Finding, Verdict
-from soakbed.report.identity import Fact, identity, lede, repeat, title
+from soakbed.report.cards import Card, Note, Promise, cards, caveats, promises
+from soakbed.report.contenders import Contender, Reported, reported
+from soakbed.report.differences import differences, in_short, manifest, repeats, settled
+from soakbed.report.figures import Plot
+from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, title
 from soakbed.report.numbers_csv import numbers_csv
-from soakbed.report.plots import Plot, curves, over_time
-from soakbed.report.reading import ReportedRun, load_claims, read_run
+from soakbed.report.plots import beside, curves, forests
+from soakbed.report.reading import load_claims, read_run
+from soakbed.report.resources import host_plots, per_host, per_operation
 from soakbed.report.tables import Table, glance
-from soakbed.report.tables_detail import errors, hosts, instrument, percentiles
-from soakbed.report.tables_marks import marked
-from soakbed.report.words import TARGET_WORDS, TargetWords, promise
+from soakbed.report.tables_detail import errors, hosts, instrument, offered, percentiles
+from soakbed.report.tables_marks import events, marked
+from soakbed.report.timelines import Clock, achieved, capacity, over_time
+from soakbed.report.words import CONSEQUENCES, DIFFERENCES, MARK_PATHS
 
 __all__ = ["Page", "compose", "render", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a verdict is what it is, and what to do about it."""
-
-    sentence: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetCard:
-    """One target among the verdicts: judged, or why it was not measured."""
-
-    name: str
-    words: TargetWords
-    version: str
-    word: str
-    reasons: tuple[Reason, ...]
-    findings: tuple[Finding, ...]
-    promise: str
-    settings: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A caveat: whom it concerns, in a word what, and the sentence."""
-
-    about: str
-    subject: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
-    """Everything on the page, ready to print."""
+    """Everything on the page, ready to print, in the order of the page."""
 
     title: str
     lede: str
+    runs: int
     identity: tuple[Fact, ...]
-    targets: tuple[TargetCard, ...]
+    runs_table: Table | None
+    cards: tuple[Card, ...]
+    in_short: tuple[str, ...]
+    contenders: tuple[Contender, ...]
     glance: Table
     claims: Claims | None
+    promises: tuple[Promise, ...]
+    forests: tuple[Plot, ...]
+    differences: Table | None
+    repeats: Table | None
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
+    events: Table | None
+    settled: Table | None
+    achieved: Plot
+    offered: Table
+    beside: tuple[Plot, ...]
     percentiles: Table
+    host_plots: tuple[Plot, ...]
+    per_operation: Table
+    per_host: Table
     errors: Table
     instrument: Table
     marked: Table
     hosts: Table
     caveats: tuple[Note, ...]
+    unlike: Table | None
+    alike: Table | None
     repeat: tuple[Fact, ...]
     metrics: tuple[Metric, ...]
 
 
-def write_report(run_folder: Path, *, claims: Claims | None = None) -> Path:
+def write_report(
+    run_folder: Path, *, comparison: Comparison | None = None, claims: Claims | None = None
+) -> Path:
     """Write `report/index.html` and `report/numbers.csv` of a judged run; the page's path.
 
     `claims` are published figures to show beside ours; None shows those that come with soakbed.
     Raises ArchiveError when a record is missing.
     """
-    run = read_run(run_folder)
+    shown = reported(
+        [read_run(run_folder)],
+        comparison=comparison,
+        claims=claims if claims is not None else load_claims(),
+    )
     page = run_folder / "report" / "index.html"
-    write_whole(page, render(compose(run, claims if claims is not None else load_claims())))
-    write_whole(run_folder / "report" / "numbers.csv", numbers_csv(run))
+    write_whole(page, render(compose(shown)))
+    write_whole(run_folder / "report" / "numbers.csv", numbers_csv(shown))
     return page
 
 
-def compose(run: ReportedRun, claims: Claims | None) -> Page:
-    """One run as a page."""
+def compose(shown: Reported) -> Page:
+    """One run, or several, as a page."""
+    clock = Clock.of(shown)
+    unlike, alike = manifest(shown)
     return Page(
-        title=title(run),
-        lede=lede(run),
-        identity=tuple(identity(run)),
-        targets=tuple(_cards(run)),
-        glance=glance(run, claims),
-        claims=claims,
-        curves=tuple(curves(run)),
-        over_time=tuple(over_time(run)),
-        percentiles=percentiles(run),
-        errors=errors(run),
-        instrument=instrument(run),
-        marked=marked(run),
-        hosts=hosts(run),
-        caveats=tuple(_caveats(run)),
-        repeat=tuple(repeat(run)),
+        title=title(shown),
+        lede=lede(shown),
+        runs=len(shown.runs),
+        identity=tuple(identity(shown.runs[0])),
+        runs_table=runs_table(shown),
+        cards=tuple(cards(shown)),
+        in_short=in_short(shown.comparison),
+        contenders=shown.contenders,
+        glance=glance(shown),
+        claims=shown.claims,
+        promises=tuple(promises(shown)),
+        forests=tuple(forests(shown.comparison)),
+        differences=differences(shown),
+        repeats=repeats(shown),
+        curves=tuple(curves(shown)),
+        over_time=(*over_time(shown, clock), capacity(shown)),
+        events=events(shown),
+        settled=settled(shown),
+        achieved=achieved(shown, clock),
+        offered=offered(shown),
+        beside=tuple(beside(shown)),
+        percentiles=percentiles(shown),
+        host_plots=tuple(host_plots(shown, clock)),
+        per_operation=per_operation(shown),
+        per_host=per_host(shown),
+        errors=errors(shown),
+        instrument=instrument(shown),
+        marked=marked(shown),
+        hosts=hosts(shown),
+        caveats=tuple(caveats(shown)),
+        unlike=unlike,
+        alike=alike,
+        repeat=tuple(repeat(shown)),
         metrics=METRICS,
     )
 
@@ -132,92 +148,9 @@ def render(page: Page, *, script: str | None = None) -> str:
     # Both are ours, not the user's; a figure's "<" is escaped so that no tag ends the script.
     environment.filters["figure"] = lambda text: Markup(text.replace("<", "\\u003c"))
     library = Markup(get_plotlyjs() if script is None else script)
+    # Page-wide words, so that macros need no argument for them.
+    environment.globals["by_key"] = {one.key: one for one in page.contenders}
+    environment.globals["mark_paths"] = MARK_PATHS
+    environment.globals["words_of"] = {**CONSEQUENCES, **DIFFERENCES}
     template = environment.get_template("page.html.j2")
-    return template.render(page=page, plotly=library, colours=_colours(page)) + "\n"
-
-
-def _colours(page: Page) -> Mapping[str, TargetWords]:
-    return {card.name: card.words for card in page.targets}
-
-
-def _cards(run: ReportedRun) -> list[TargetCard]:
-    measured = {one.name: one for one in run.measured}
-    made = []
-    for name, held in run.summary.targets.items():
-        plain: dict[str, Any] = {
-            "name": name,
-            "words": TARGET_WORDS[name],
-            "promise": promise(name, run.spec),
-        }
-        if isinstance(held, UnmeasuredTarget):
-            remedy = f"Remedy: {held.remedy}" if held.remedy else ""
-            plain |= {"version": "", "word": "not_measured", "findings": (), "settings": ()}
-            made.append(TargetCard(**plain, reasons=(Reason(held.reason, remedy),)))
-            continue
-        one = measured[name]
-        made.append(
-            TargetCard(
-                **plain,
-                version=held.version,
-                word=held.verdict,
-                reasons=tuple(_reasons(one.verdict)),
-                findings=one.verdict.findings,
-                settings=tuple(_settings(one.ready.effective)),
-            )
-        )
-    return made
-
-
-def _reasons(verdict: Verdict) -> list[Reason]:
-    """Findings against the run, each with its remedy; or that all is well."""
-    against = [one for one in verdict.findings if one.verdict in ("invalid", "incomplete")]
-    if against:
-        return [Reason(one.sentence, one.remedy) for one in against]
-    return [Reason(sentence) for sentence in verdict.reasons]
-
-
-def _settings(effective: Mapping[str, Mapping[str, str]]) -> list[Fact]:
-    """Settings read back from the members; where members differ, each value with its members.
-
-    Members of another kind (of PD, beside TiKV) that none has the setting are not asked for it.
-    """
-    keys = sorted({key for held in effective.values() for key in held})
-    made = []
-    for key in keys:
-        by_value: dict[str, list[str]] = {}
-        kinds = {_kind_of(member) for member, held in effective.items() if key in held}
-        for member in sorted(one for one in effective if _kind_of(one) in kinds):
-            by_value.setdefault(effective[member].get(key, "not set"), []).append(member)
-        if len(by_value) == 1:
-            made.append(Fact(key, next(iter(by_value))))
-        else:
-            told = "; ".join(f"{value} ({', '.join(held)})" for value, held in by_value.items())
-            made.append(Fact(key, told))
-    return made
-
-
-def _kind_of(member: str) -> str:
-    """Which program a member runs, where a target has several: "d1-pd" and "d1-tikv"."""
-    return next((kind for kind in ("pd", "tikv") if member.endswith(f"-{kind}")), "")
-
-
-def _caveats(run: ReportedRun) -> list[Note]:
-    """Caveats of all targets; one that they share is told once."""
-    about: dict[tuple[str, str], list[str]] = {}
-    for one in run.measured:
-        for caveat in one.verdict.caveats:
-            label = TARGET_WORDS[one.name].label
-            about.setdefault((caveat.subject, caveat.sentence), []).append(label)
-    notes = [
-        Note("every target" if len(who) == len(run.measured) > 1 else ", ".join(who), *told)
-        for told, who in about.items()
-    ]
-    notes.append(
-        Note(
-            "every target",
-            "one run",
-            "Each target was measured once. Intervals speak of this run alone; how much another "
-            "run would differ is not known from it.",
-        )
-    )
-    return notes
+    return template.render(page=page, plotly=library) + "\n"

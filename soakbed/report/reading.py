@@ -12,13 +12,16 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ArchiveError
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
+from soakbed.records.events import Event
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
+from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.records.verdict import Verdict
+from soakbed.report.samples import HostSeries, used_and_happened
 
 __all__ = ["MeasuredRun", "ReportedRun", "load_claims", "read_run"]
 
@@ -27,13 +30,16 @@ _CLAIMS = Path(__file__).parent / "claims.json"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """One target that was pressed: its records."""
+    """One target that was pressed: its records. `used` and `hosts` are empty without samples."""
 
     name: str
     ready: ReadyTarget
     numbers: Numbers
     verdict: Verdict
     summary: MeasuredTarget
+    used: Resources
+    hosts: tuple[HostSeries, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -70,6 +76,8 @@ def read_run(run_folder: Path) -> ReportedRun:
     """Read every record of a run. Raises ArchiveError naming the file and the command to run."""
     run = RunFolder(run_folder)
     summary = run.read("summary", Summary)
+    testbed = run.read("testbed", Testbed)
+    duties = {name: host.duty for name, host in testbed.hosts.items()}
     measured = []
     for name, held in summary.targets.items():
         if not isinstance(held, MeasuredTarget):
@@ -82,11 +90,15 @@ def read_run(run_folder: Path) -> ReportedRun:
             )
         numbers = run.read(f"{name}/numbers", Numbers)
         verdict = run.read(f"{name}/verdict", Verdict)
-        measured.append(MeasuredRun(name, ready, numbers, verdict, held))
+        used = Resources(target=name)
+        if run.has(f"{name}/resources"):
+            used = run.read(f"{name}/resources", Resources)
+        hosts, events = used_and_happened(run_folder / name, duties)
+        measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events))
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),
-        testbed=run.read("testbed", Testbed),
+        testbed=testbed,
         manifest=_plain(run_folder / "manifest.json"),
         preflight=_plain(run_folder / "preflight.json"),
         host_facts=_host_facts(run_folder, [one.name for one in measured]),

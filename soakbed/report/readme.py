@@ -19,9 +19,13 @@ END = "<!-- end of metrics -->"
 
 def metrics_section() -> str:
     """Every metric in one sentence, as a Markdown table."""
-    rows = ["| metric | key | unit | direction | meaning |", "|---|---|---|---|---|"]
+    rows = [
+        "| metric | key | unit | direction | smallest sample | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
     rows += [
-        f"| {one.label} | `{one.key}` | {one.unit} | {one.direction} | {one.meaning} |"
+        f"| {one.label} | `{one.key}` | {one.unit} | {one.direction} | {one.smallest_sample:,} "
+        f"| {one.meaning} |"
         for one in METRICS
     ]
     return "\n".join(rows)

@@ -7,14 +7,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from soakbed.records.claims import Claim, Claims
+from soakbed.records.claims import Claim
 from soakbed.records.metrics import metric
-from soakbed.records.summary import OperationSummary, UnmeasuredTarget
+from soakbed.records.numbers import Latency
 from soakbed.report import formats
-from soakbed.report.reading import MeasuredRun, ReportedRun
+from soakbed.report.contenders import Absent, Contender, Reported
 from soakbed.report.words import MODES, OPERATIONS, TARGET_WORDS
 
-__all__ = ["Cell", "Column", "Head", "Row", "Section", "Table", "glance"]
+__all__ = [
+    "Cell",
+    "Column",
+    "Head",
+    "Row",
+    "Section",
+    "Table",
+    "columns_of",
+    "glance",
+    "latency_cell",
+    "printed_us",
+]
 
 CLAIMED = "claimed, not measured by us"
 
@@ -29,6 +40,7 @@ class Cell:
     note: str = ""
     span: int = 1
     word: str = ""  # a class for the page's style
+    badge: str = ""  # a word of a verdict or difference, shown before the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class Column:
     group_note: str = ""
     unit: str = ""
     meaning: str = ""
-    target: str = ""
+    key: str = ""  # of the contender whose colour it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +61,14 @@ class Head:
 
     text: str
     sub: str = ""
-    target: str = ""
+    key: str = ""  # of the contender whose colour it takes
     meaning: str = ""
     word: str = ""  # a verdict, shown as a badge
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; `kind` is measured, claimed or absent."""
+    """One row; `kind` (measured, claimed, absent, or a word of a difference) is its style."""
 
     head: Head
     cells: tuple[Cell, ...]
@@ -95,31 +107,60 @@ class Table:
 
 
 _STEPS = (("p50", "P50"), ("p99", "P99"), ("p99_9", "P99.9"))
-_KINDS = ("response", "service")
+_WIDTH = 3 + len(OPERATIONS) * len(_STEPS) + 2
 
 
-def glance(run: ReportedRun, claims: Claims | None) -> Table:
-    """The headline: one row per target, and what was claimed of it elsewhere right below."""
-    measured = {one.name: one for one in run.measured}
+def columns_of(reported: Reported) -> tuple[Column, ...]:
+    """A column per contender, for tables that are read downwards."""
+    return tuple(
+        Column(label=one.label, meaning=one.words.short_promise, key=one.key)
+        for one in reported.contenders
+    )
+
+
+def printed_us(latency: Latency, kind: str, step: str) -> int | None:
+    """A percentile as far as its sample carries it: the metric says how many values it needs."""
+    value: int | None = getattr(latency, f"{step}_us")
+    return value if metric(f"{kind}_{step}_us").carried_by(latency.count) else None
+
+
+def latency_cell(latency: Latency, kind: str, step: str, *, stem: str) -> Cell:
+    """One percentile with its raw value; under the P99 of the response time its interval."""
+    key = f"{stem}.{kind}_{step}_us"
+    value = printed_us(latency, kind, step)
+    if value is None:
+        return Cell("–", key=key, word="empty")
+    note = ""
+    if kind == "response" and step == "p99" and latency.p99_interval:
+        note = formats.interval_ms(latency.p99_interval.low_us, latency.p99_interval.high_us)
+    return Cell(formats.ms(value), raw=str(value), key=key, note=note)
+
+
+def glance(reported: Reported) -> Table:
+    """The headline: one row per contender, and what was claimed of its target elsewhere."""
     rows: list[Row] = []
-    for name, held in run.summary.targets.items():
-        claim = claims.targets.get(name) if claims else None
-        if isinstance(held, UnmeasuredTarget):
-            rows.append(_absent(name, held))
-        else:
-            rows.append(_measured(measured[name]))
-        if claim is not None:
-            rows.append(_claimed(name, claim))
+    claims = reported.claims.targets if reported.claims else {}
+    alone = len(reported.runs) == 1
+    for entry in reported.entries:
+        rows.append(_absent(entry) if isinstance(entry, Absent) else _measured(entry))
+        target = entry.target if isinstance(entry, Absent) else entry.one.name
+        if alone and target in claims:
+            rows.append(_claimed(target, claims[target]))
+    sections = [Section(tuple(rows))]
+    if not alone:
+        shown = dict.fromkeys(one.one.name for one in reported.contenders)
+        told = tuple(_claimed(name, claims[name]) for name in shown if name in claims)
+        sections += [Section(told, title="Claimed elsewhere")] if told else []
     return Table(
         name="glance",
-        caption="Capacity: closed loop. All else: open loop, steady phase; latencies of ok "
-        "operations in milliseconds, “–” where the sample is too small for the percentile. ≥ reads "
-        "at least: the load generator, not the target, was the limit. The targets do not promise "
-        "the same (see each row), so a smaller figure in a column is not by itself a better "
-        "target.",
+        caption="Capacity: closed loop. All else: open loop, steady phase; response times of ok "
+        "operations in milliseconds, under each P99 its 99 % interval within the run; “–” where "
+        "the sample is too small for the percentile. ≥ reads at least: the load generator, not "
+        "the target, was the limit. The targets do not promise the same (see each row), so a "
+        "smaller figure in a column is not by itself a better target.",
         corner="Target and its promise",
         columns=tuple(_columns()),
-        sections=(Section(tuple(rows)),),
+        sections=tuple(sections),
     )
 
 
@@ -130,10 +171,9 @@ def _columns() -> Iterable[Column]:
     yield _column("offered_per_s", loop, MODES["open"])
     yield _column("throughput_per_s", loop, MODES["open"], label="Achieved")
     for label in OPERATIONS.values():
-        for kind in _KINDS:
-            group = f"{label} {kind}, open loop, ms, lower is better"
-            for step, text in _STEPS:
-                yield _column(f"{kind}_{step}_us", group, MODES["open"], label=text)
+        group = f"{label} response time, open loop, ms, lower is better"
+        for step, text in _STEPS:
+            yield _column(f"response_{step}_us", group, MODES["open"], label=text)
     for key in ("failed", "unknown"):
         yield _column(key, "Errors, open loop, should be zero", MODES["open"])
 
@@ -148,63 +188,57 @@ def _column(key: str, group: str, group_note: str, *, label: str = "") -> Column
     )
 
 
-def _measured(one: MeasuredRun) -> Row:
-    words, held = TARGET_WORDS[one.name], one.summary
+def _measured(entry: Contender) -> Row:
+    held, stem = entry.one.summary, entry.stem
     least = held.capacity_is_at_least
     cells = [
         Cell(
             f"{'≥ ' if least else ''}{formats.rate(held.capacity_per_s)}",
             raw=str(held.capacity_per_s),
-            key=f"{one.name}.capacity_per_s",
+            key=f"{stem}.capacity_per_s",
             note="at least" if least else "",
         ),
-        _rate(one.name, "offered_per_s", held.offered_per_s),
-        _rate(one.name, "throughput_per_s", held.throughput_per_s),
+        _rate(stem, "offered_per_s", held.offered_per_s),
+        _rate(stem, "throughput_per_s", held.throughput_per_s),
     ]
+    steady = entry.one.steady
     for operation in OPERATIONS:
-        summary: OperationSummary = getattr(held, operation)
+        found = steady.operations.get(operation) if steady else None
         cells += [
-            _latency(f"{one.name}.{operation}", f"{kind}_{step}_us", summary)
-            for kind in _KINDS
+            latency_cell(found.response, "response", step, stem=f"{stem}.{operation}")
+            if found
+            else Cell("–", key=f"{stem}.{operation}.response_{step}_us", word="empty")
             for step, _ in _STEPS
         ]
     for key in ("failed", "unknown"):
         total = getattr(held.read, key) + getattr(held.write, key)
-        cells.append(Cell(formats.count(total), raw=str(total), key=f"{one.name}.{key}"))
-    name = f"{words.label} {held.version}{' (substituted)' if held.substituted else ''}"
-    return Row(Head(name, words.short_promise, one.name, word=held.verdict), tuple(cells))
+        cells.append(Cell(formats.count(total), raw=str(total), key=f"{stem}.{key}"))
+    name = f"{entry.label}{' (substituted)' if held.substituted else ''}"
+    head = Head(name, entry.words.short_promise, entry.key, word=held.verdict)
+    return Row(head, tuple(cells))
 
 
-def _rate(target: str, key: str, value: float) -> Cell:
-    return Cell(formats.rate(value), raw=str(value), key=f"{target}.{key}")
+def _rate(stem: str, key: str, value: float) -> Cell:
+    return Cell(formats.rate(value), raw=str(value), key=f"{stem}.{key}")
 
 
-def _latency(stem: str, key: str, summary: OperationSummary) -> Cell:
-    value: int | None = getattr(summary, key)
-    if value is None:
-        return Cell("–", key=f"{stem}.{key}", word="empty")
-    return Cell(formats.ms(value), raw=str(value), key=f"{stem}.{key}")
-
-
-def _absent(name: str, held: UnmeasuredTarget) -> Row:
-    words = TARGET_WORDS[name]
-    remedy = f"Remedy: {held.remedy}" if held.remedy else ""
+def _absent(entry: Absent) -> Row:
+    remedy = f"Remedy: {entry.held.remedy}" if entry.held.remedy else ""
     reason = Cell(
-        held.reason,
-        raw=held.reason,
-        key=f"{name}.reason",
+        entry.held.reason,
+        raw=entry.held.reason,
+        key=f"{entry.stem}.reason",
         note=remedy,
-        span=len(tuple(_columns())),
+        span=_WIDTH,
         word="reason",
     )
-    head = Head(words.label, words.short_promise, name, word="not_measured")
+    head = Head(entry.label, entry.words.short_promise, word="not_measured")
     return Row(head, (reason,), kind="absent")
 
 
 def _claimed(name: str, claim: Claim) -> Row:
     """What was claimed: throughput, and a P99 that does not say which time it means."""
     empty = Cell("", word="empty")
-    width = len(_STEPS)
     rate = Cell(
         formats.rate(claim.throughput_per_s),
         raw=str(claim.throughput_per_s),
@@ -213,8 +247,7 @@ def _claimed(name: str, claim: Claim) -> Row:
     cells = [empty, empty, rate]
     for operation, value in (("read", claim.read_p99_us), ("write", claim.write_p99_us)):
         key = f"{name}.claimed.{operation}_p99_us"
-        told = Cell(formats.ms(value), raw=str(value), key=key)
-        cells += [empty, told, empty, *(empty,) * width]
+        cells += [empty, Cell(formats.ms(value), raw=str(value), key=key), empty]
     cells += [empty, empty]
-    head = Head(f"{TARGET_WORDS[name].label} {claim.version}", CLAIMED, name)
+    head = Head(f"{TARGET_WORDS[name].label} {claim.version}", CLAIMED)
     return Row(head, tuple(cells), kind="claimed")

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts, found, leaves
 from soakbed.records.metrics import metric
-from soakbed.records.numbers import Latency, OperationNumbers, PhaseNumbers
+from soakbed.records.numbers import OperationNumbers, PhaseNumbers
 from soakbed.report import formats
-from soakbed.report.reading import MeasuredRun, ReportedRun
-from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
-from soakbed.report.words import OPERATIONS, TARGET_WORDS
+from soakbed.report.contenders import Contender, Reported
+from soakbed.report.reading import ReportedRun
+from soakbed.report.tables import Cell, Column, Head, Row, Section, Table, columns_of, latency_cell
+from soakbed.report.words import OPERATIONS
 
-__all__ = ["errors", "hosts", "instrument", "percentiles"]
+__all__ = ["errors", "hosts", "instrument", "offered", "percentiles"]
 
 _KINDS = (("response", "response time"), ("service", "service time"), ("lag", "lag"))
 _STEPS = ("p50", "p90", "p95", "p99", "p99_9", "p99_99", "max")
-
-
-def _columns(run: ReportedRun) -> tuple[Column, ...]:
-    return tuple(
-        Column(
-            label=f"{TARGET_WORDS[one.name].label} {one.summary.version}",
-            meaning=TARGET_WORDS[one.name].short_promise,
-            target=one.name,
-        )
-        for one in run.measured
-    )
 
 
 def _head(key: str, *, unit: str | None = None) -> Head:
@@ -36,11 +25,11 @@ def _head(key: str, *, unit: str | None = None) -> Head:
     return Head(known.label, f"{shown}, {known.direction}", meaning=known.meaning)
 
 
-def percentiles(run: ReportedRun) -> Table:
-    """Response, service and lag of reads and writes, as far as each sample carries."""
+def percentiles(reported: Reported) -> Table:
+    """Response, service and lag of reads and writes side by side, as far as each sample carries."""
     sections = [
         Section(
-            rows=tuple(_percentile_row(one, operation, kind) for one in run.measured),
+            rows=tuple(_percentile_row(one, operation, kind) for one in reported.contenders),
             title=f"{label} {words}",
             note="open loop, steady phase, ms; lower is better",
         )
@@ -51,36 +40,29 @@ def percentiles(run: ReportedRun) -> Table:
     columns = [Column(one.label.removeprefix("Response time ")) for one in named]
     return Table(
         name="percentiles",
-        caption="“–”: fewer than ten values lie above this percentile. Under the "
-        "P99 of the response time: its 99 % interval within this run.",
+        caption="Response: from when an operation was due. Service: from when it was sent. Lag: "
+        "between the two. “–”: fewer than ten values lie above this percentile. Under the P99 of "
+        "the response time: its 99 % interval within the run.",
         corner="Target",
         columns=(*columns, Column("values")),
         sections=tuple(sections),
     )
 
 
-def _percentile_row(one: MeasuredRun, operation: str, kind: str) -> Row:
-    cells = [_percentile(one, operation, kind, step) for step in _STEPS]
-    cells.append(_of(one.steady, operation, _counted("ok")))
-    words = TARGET_WORDS[one.name]
-    meaning = metric(f"{kind}_p99_us").meaning
-    return Row(Head(f"{words.label} {one.summary.version}", "", one.name, meaning), tuple(cells))
-
-
-def _percentile(one: MeasuredRun, operation: str, kind: str, step: str) -> Cell:
-    def cell(held: OperationNumbers) -> Cell:
-        latency: Latency = getattr(held, kind)
-        value: int | None = getattr(latency, f"{step}_us")
-        if value is None:
-            return Cell("–", word="empty")
-        note = ""
-        if kind == "response" and step == "p99" and latency.p99_interval:
-            interval = latency.p99_interval
-            note = f"{formats.ms(interval.low_us)} to {formats.ms(interval.high_us)}"
-        key = f"detail.{one.name}.{operation}.{kind}_{step}_us"
-        return Cell(formats.ms(value), raw=str(value), key=key, note=note)
-
-    return _of(one.steady, operation, cell)
+def _percentile_row(entry: Contender, operation: str, kind: str) -> Row:
+    stem = f"detail.{entry.stem}.{operation}"
+    cells = [
+        _of(
+            entry.one.steady,
+            operation,
+            lambda held, step=step: latency_cell(  # type: ignore[misc]
+                getattr(held, kind), kind, step, stem=stem
+            ),
+        )
+        for step in _STEPS
+    ]
+    cells.append(_of(entry.one.steady, operation, _counted("ok")))
+    return Row(Head(entry.label, "", entry.key, metric(f"{kind}_p99_us").meaning), tuple(cells))
 
 
 def _of(
@@ -91,25 +73,49 @@ def _of(
     return cell(phase.operations[operation])
 
 
-def errors(run: ReportedRun) -> Table:
+def offered(reported: Reported) -> Table:
+    """What the schedule asked for beside what was sent and what was done."""
+    cells: dict[str, Callable[[PhaseNumbers], Cell]] = {
+        "offered_per_s": lambda one: Cell(formats.rate(one.offered_per_s)),
+        "sent_per_s": lambda one: Cell(formats.rate(one.sent_per_s)),
+        "throughput_per_s": lambda one: Cell(formats.rate(one.throughput_per_s)),
+        "achieved_share": lambda one: Cell(
+            formats.share(one.throughput_per_s / one.offered_per_s if one.offered_per_s else None)
+        ),
+        "dropped": lambda one: Cell(formats.count(one.total("dropped"))),
+    }
+    phases = [one.one.steady for one in reported.contenders]
+    rows = tuple(Row(_head(key), _cells(phases, cell)) for key, cell in cells.items())
+    return Table(
+        name="offered",
+        caption="Open loop, steady phase. Requests are sent when they are due, whether or not "
+        "earlier replies have come; what a target does not manage shows here and in the response "
+        "time, not in the service time.",
+        corner="Rate",
+        columns=columns_of(reported),
+        sections=(Section(rows),),
+    )
+
+
+def errors(reported: Reported) -> Table:
     """What became of every operation of the steady phase, and why some failed."""
     sections = []
     for operation, label in OPERATIONS.items():
         rows = [
             Row(
                 _head(key),
-                tuple(_of(one.steady, operation, _counted(key)) for one in run.measured),
+                tuple(_of(one.one.steady, operation, _counted(key)) for one in reported.contenders),
             )
             for key in ("ok", "failed", "unknown", "dropped")
         ]
-        rows += _cause_rows(run, operation)
+        rows += _cause_rows(reported, operation)
         sections.append(Section(tuple(rows), title=label, note="open loop, steady phase"))
     return Table(
         name="errors",
         caption="Failed: surely not applied. Unknown: may or may not have been applied. Neither "
         "is in any latency. Causes are a fixed set.",
         corner="Operations",
-        columns=_columns(run),
+        columns=columns_of(reported),
         sections=tuple(sections),
     )
 
@@ -122,8 +128,8 @@ def _counted(key: str) -> Callable[[OperationNumbers], Cell]:
     return cell
 
 
-def _cause_rows(run: ReportedRun, operation: str) -> list[Row]:
-    steady = [one.steady for one in run.measured]
+def _cause_rows(reported: Reported, operation: str) -> list[Row]:
+    steady = [one.one.steady for one in reported.contenders]
     held = [phase.operations.get(operation) if phase else None for phase in steady]
     causes = sorted({cause for one in held if one for cause in one.causes})
     return [
@@ -135,12 +141,12 @@ def _cause_rows(run: ReportedRun, operation: str) -> list[Row]:
     ]
 
 
-def instrument(run: ReportedRun) -> Table:
+def instrument(reported: Reported) -> Table:
     """How the load generator fared: whether its figures are the target's or its own."""
     sections = []
     for title, note, phases in (
-        ("Steady phase", "open loop", [one.steady for one in run.measured]),
-        ("Capacity phase", "closed loop", [one.capacity for one in run.measured]),
+        ("Steady phase", "open loop", [one.one.steady for one in reported.contenders]),
+        ("Capacity phase", "closed loop", [one.one.capacity for one in reported.contenders]),
     ):
         rows = [
             Row(_head("bound_s"), _cells(phases, _seconds("bound_s"))),
@@ -158,7 +164,7 @@ def instrument(run: ReportedRun) -> Table:
             Row(_head("redirects"), _cells(phases, _state("redirects"))),
         ]
         if note == "open loop":
-            cells = tuple(_of_ceiling(run.calibration, one) for one in run.measured)
+            cells = tuple(_of_ceiling(one) for one in reported.contenders)
             rows.insert(0, Row(_head("offered_share_of_ceiling"), cells))
         sections.append(Section(tuple(rows), title=title, note=note))
     return Table(
@@ -166,7 +172,7 @@ def instrument(run: ReportedRun) -> Table:
         caption="The generator's own state, the worst of its workers; “–” where it cannot be "
         "known.",
         corner="Load generator",
-        columns=_columns(run),
+        columns=columns_of(reported),
         sections=tuple(sections),
     )
 
@@ -199,7 +205,8 @@ def _worst(name: str) -> Callable[[PhaseNumbers], Cell]:
     return cell
 
 
-def _of_ceiling(calibration: RunCalibration, one: MeasuredRun) -> Cell:
+def _of_ceiling(entry: Contender) -> Cell:
+    calibration, one = entry.run.calibration, entry.one
     ceiling = calibration.ceiling(one.name)
     share = calibration.offered_share(one.name, one.steady.offered_per_s) if one.steady else None
     if ceiling is None or share is None:
@@ -227,7 +234,7 @@ def _state(name: str) -> Callable[[PhaseNumbers], Cell]:
     return lambda phase: Cell(formats.count(getattr(phase.generator, name)))
 
 
-def hosts(run: ReportedRun) -> Table:
+def hosts(reported: Reported) -> Table:
     """What preflight measured on each host before anything was put on it."""
     columns = (
         Column("cores"),
@@ -237,18 +244,26 @@ def hosts(run: ReportedRun) -> Table:
         Column("slowest round trip", unit="ms", meaning="TCP handshake with the furthest host."),
         Column("clock offset", unit="ms", meaning="Against the controller's clock."),
     )
-    rows = []
-    for name, host in run.testbed.hosts.items():
-        facts = run.preflight.get(name)
-        bound = f", CPU {', '.join(map(str, host.cpus))}" if host.cpus else ""
-        rows.append(Row(Head(name, f"{host.duty}{bound}"), _measured(facts if facts else {})))
+    sections = [
+        Section(tuple(_host_rows(run)), title=f"{tag} · {run.run_id}" if tag else "")
+        for tag, run in zip(reported.tags, reported.runs, strict=True)
+    ]
     return Table(
         name="hosts",
         caption="Measured before anything was put on the hosts; “–” where it was not recorded.",
         corner="Host",
         columns=columns,
-        sections=(Section(tuple(rows)),),
+        sections=tuple(sections),
     )
+
+
+def _host_rows(run: ReportedRun) -> list[Row]:
+    rows = []
+    for name, host in run.testbed.hosts.items():
+        facts = run.preflight.get(name)
+        bound = f", CPU {', '.join(map(str, host.cpus))}" if host.cpus else ""
+        rows.append(Row(Head(name, f"{host.duty}{bound}"), _measured(facts if facts else {})))
+    return rows
 
 
 def _measured(facts: Facts) -> tuple[Cell, ...]:

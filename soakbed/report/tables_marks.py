@@ -9,11 +9,10 @@ from loadgen.contract.limits import LIMITS
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import MarkedSeconds, PhaseNumbers
 from soakbed.report import formats
-from soakbed.report.reading import ReportedRun
+from soakbed.report.contenders import Contender, Reported
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
-from soakbed.report.words import TARGET_WORDS
 
-__all__ = ["Stretch", "marked", "stretches"]
+__all__ = ["Stretch", "events", "marked", "stretches"]
 
 # Further stretches say nothing new; numbers.json has up to 500 windows of each phase.
 MOST_ROWS = 40
@@ -72,20 +71,23 @@ def stretches(marks: Sequence[MarkedSeconds]) -> list[Stretch]:
     return made
 
 
-def marked(run: ReportedRun) -> Table:
+def marked(reported: Reported) -> Table:
     """Every stretch, by target and phase; a sentence where there is none."""
     sections = []
-    for one in run.measured:
-        for phase, words in ((one.steady, "steady phase"), (one.capacity, "capacity phase")):
+    for entry in reported.contenders:
+        for phase, words in (
+            (entry.one.steady, "steady phase"),
+            (entry.one.capacity, "capacity phase"),
+        ):
             if phase is not None and phase.generator.marked:
-                label = TARGET_WORDS[one.name].label
-                rows = tuple(_rows(one.name, phase))
-                sections.append(Section(rows, title=f"{label}, {words}", note=_note(phase)))
+                rows = tuple(_rows(entry, phase))
+                title = f"{entry.label}, {words}"
+                sections.append(Section(rows, title=title, note=_note(phase)))
     limits = "; ".join(
         f"{limit.reason.replace('_', ' ')} {_value(limit.reason, limit.most)} ({limit.meaning})"
         for limit in LIMITS
     )
-    none = "" if sections else "There was none in this run. "
+    none = "" if sections else "There was none. "
     return Table(
         name="marked",
         caption=f"Seconds in which a load engine broke a limit of its own, or requests were "
@@ -108,7 +110,7 @@ def _note(phase: PhaseNumbers) -> str:
     return f"{told}; {left_out} further stretches are not shown" if left_out else told
 
 
-def _rows(target: str, phase: PhaseNumbers) -> Iterator[Row]:
+def _rows(entry: Contender, phase: PhaseNumbers) -> Iterator[Row]:
     for one in stretches(phase.generator.marked)[:MOST_ROWS]:
         broken = "; ".join(
             f"{reason.replace('_', ' ')} {_value(reason, value)}"
@@ -118,7 +120,7 @@ def _rows(target: str, phase: PhaseNumbers) -> Iterator[Row]:
         last_s = one.to_s - 1
         when = f"{one.from_s}" if last_s <= one.from_s else f"{one.from_s} to {last_s}"
         yield Row(
-            Head(when, target=target, meaning=metric("bound_s").meaning),
+            Head(when, key=entry.key, meaning=metric("bound_s").meaning),
             (
                 Cell(str(one.worker)),
                 Cell(broken or "none", word="" if broken else "empty"),
@@ -131,3 +133,43 @@ def _rows(target: str, phase: PhaseNumbers) -> Iterator[Row]:
 
 def _value(reason: str, value: float) -> str:
     return f"{formats.ms(value)} ms" if _UNITS.get(reason) == "us" else formats.share(value)
+
+
+def events(reported: Reported) -> Table | None:
+    """What happened while contenders were pressed: faults, alarms, damages; None if nothing did."""
+    sections = []
+    for entry in reported.contenders:
+        rows = tuple(
+            Row(
+                Head(_since(event.at_s, entry.began_s), key=entry.key),
+                (
+                    Cell(formats.duration(event.until_s - event.at_s)),
+                    Cell(event.host),
+                    Cell(event.kind.replace("_", " ")),
+                    Cell(event.severity),
+                    Cell(event.text, word="prose"),
+                ),
+            )
+            for event in entry.one.events[:MOST_ROWS]
+        )
+        if rows:
+            left_out = len(entry.one.events) - len(rows)
+            note = f"{left_out} further ones are not shown" if left_out else ""
+            sections.append(Section(rows, title=entry.label, note=note))
+    if not sections:
+        return None
+    return Table(
+        name="events",
+        caption="Flags in the plots. The time is that since the steady phase began; severity says "
+        "what of the run an event spoils: nothing (note), its window, its phase, or the run.",
+        corner="When",
+        columns=tuple(
+            Column(label) for label in ("lasted", "host", "what", "severity", "in words")
+        ),
+        sections=tuple(sections),
+    )
+
+
+def _since(at_s: float, began_s: float) -> str:
+    seconds = at_s - began_s
+    return f"{'−' if seconds < 0 else ''}{formats.duration(abs(seconds))}"

@@ -9,24 +9,81 @@ from dataclasses import dataclass
 
 from soakbed.records.spec import RunSpec
 
-__all__ = ["MODES", "OPERATIONS", "TARGET_WORDS", "TargetWords", "promise"]
+__all__ = [
+    "CONSEQUENCES",
+    "DIFFERENCES",
+    "INKS",
+    "MARK_PATHS",
+    "MODES",
+    "OPERATIONS",
+    "SYMBOLS",
+    "TARGET_WORDS",
+    "Ink",
+    "TargetWords",
+    "promise",
+]
 
 OPERATIONS = {"read": "Read", "write": "Write"}
 MODES = {
     "open": "open loop: sent when due, whether or not earlier replies had come",
     "closed": "closed loop: each connection sends when its last reply has come",
 }
+# The word of a difference, as it is said of the contender.
+DIFFERENCES = {
+    "better": "better",
+    "worse": "worse",
+    "same": "same within noise",
+    "cannot_tell": "cannot tell",
+    "not_comparable": "not comparable",
+}
+CONSEQUENCES = {
+    "not_comparable": "not comparable",
+    "caveat": "caveat",
+    "noted": "noted",
+    "same": "the same",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """One colour, on light and on dark paper."""
+
+    light: str
+    dark: str
+
+
+# Found by search for the greatest least distance (OKLab) between any two as seen with full colour
+# vision and with protan-, deuter- and tritanopia (Machado 2009), each 3:1 against its paper; a test
+# keeps both. Where there are more contenders than colours, the marks tell them apart.
+INKS = (
+    Ink("#4c6ca5", "#73bbfb"),
+    Ink("#b2331f", "#bd5b3a"),
+    Ink("#33a285", "#a9f4c2"),
+    Ink("#6e209c", "#a156d9"),
+    Ink("#c08422", "#e59919"),
+    Ink("#103e51", "#7397a7"),
+)
+# Marks by plotly's names, as paths in a box of 12 by 12 for legends and tables.
+MARK_PATHS = {
+    "circle": "M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
+    "square": "M1.5 1.5h9v9h-9z",
+    "triangle-up": "M6 .8 11.4 10.6H.6z",
+    "diamond": "M6 .3 11.2 6 6 11.7.8 6z",
+    "cross": "M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2z",
+    "star": "M6 .4 7.5 4.4l4.2.2-3.3 2.6 1.1 4.1L6 8.9 2.5 11.3l1.1-4.1L.3 4.6l4.2-.2z",
+    "triangle-down": "M6 11.2.6 1.4h10.8z",
+}
+SYMBOLS = tuple(MARK_PATHS)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetWords:
-    """How one target is written and drawn. Colours keep apart for colour-blind readers too."""
+    """How one target is written; `ink` is its colour where targets are what differs."""
 
     label: str
     short_promise: str
     promise: str
-    light: str
-    dark: str
+    ink: int
 
 
 TARGET_WORDS = {
@@ -36,8 +93,7 @@ TARGET_WORDS = {
         promise="Linearizable reads and writes (strict serializability). A write is acknowledged "
         "once a majority of members has it on disk; an acknowledged write survives the loss of "
         "any minority. One Raft group.",
-        light="#1f6fb2",
-        dark="#6cb2ee",
+        ink=0,
     ),
     "redis_cluster": TargetWords(
         label="Redis Cluster",
@@ -45,8 +101,7 @@ TARGET_WORDS = {
         promise="Asynchronous replication. A write is acknowledged by its master alone, so "
         "acknowledged writes may be lost at failover or in a partition; reads from masters. "
         "{appendfsync}",
-        light="#c4492b",
-        dark="#f58b6c",
+        ink=1,
     ),
     "tikv": TargetWords(
         label="TiKV",
@@ -56,8 +111,7 @@ TARGET_WORDS = {
         "majority of the region's Raft group has synced it to its Raft log; an acknowledged write "
         "survives the loss of any minority. Many Raft groups: raw operations promise nothing "
         "across keys. Transactions are not measured here.",
-        light="#23825b",
-        dark="#5fc79a",
+        ink=2,
     ),
 }
 

@@ -20,10 +20,9 @@ from loadgen.contract.window import SessionEnd
 from loadgen.recorder import Clock, Recorder
 from soakbed.records.numbers import Numbers
 from soakbed.report.numbers_csv import numbers_csv
-from soakbed.report.reading import read_run
 from soakbed.stages.measure import measure
 from tests.golden.make_run import BEGAN_S, SHORT, make_run
-from tests.golden.recorded import judged, page_of
+from tests.golden.recorded import judged, page_of, shown_of
 
 ALLOWED = 0.008
 SECOND = 1_000_000_000
@@ -187,7 +186,7 @@ def test_the_csv_beside_the_page_is_off_by_0_8_percent_at_most(known_run):
     run, known = known_run
     rows = {
         (row["target"], row["operation"], row["metric"]): float(row["value"])
-        for row in csv.DictReader(io.StringIO(numbers_csv(read_run(run))))
+        for row in csv.DictReader(io.StringIO(numbers_csv(shown_of(run))))
         if (row["session"], row["phase"]) == ("steady", "steady")
     }
     figures = 0

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.report.contenders import Reported, reported
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render
 from soakbed.report.reading import load_claims, read_run
@@ -28,9 +29,15 @@ def judged(folder: Path) -> RunFolder:
     return run
 
 
+def shown_of(*folders: Path, **changed: object) -> Reported:
+    """Runs as a page sees them, claims beside them unless told otherwise."""
+    kept = {"claims": load_claims(), **changed}
+    return reported([read_run(folder) for folder in folders], **kept)  # type: ignore[arg-type]
+
+
 def page_of(folder: Path) -> str:
     """The page without the drawing library, which is not ours to compare."""
-    return render(compose(read_run(folder), load_claims()), script=NO_LIBRARY)
+    return render(compose(shown_of(folder)), script=NO_LIBRARY)
 
 
 def renew(folder: Path) -> None:
@@ -38,7 +45,7 @@ def renew(folder: Path) -> None:
     judged(folder)
     (folder / "report").mkdir(exist_ok=True)
     (folder / "report" / "index.html").write_text(page_of(folder))
-    (folder / "report" / "numbers.csv").write_text(numbers_csv(read_run(folder)))
+    (folder / "report" / "numbers.csv").write_text(numbers_csv(shown_of(folder)))
 
 
 def plain(path: Path) -> object:

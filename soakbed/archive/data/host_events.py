@@ -75,7 +75,7 @@ def host_events(
     since_s = _since_s(target_folder, made)
     found: list[_Found] = []
     for folder in sorted(path for path in target_folder.glob("hosts/*") if path.is_dir()):
-        found += _of_journals(folder, made)
+        found += _of_journals(folder, target_folder.name, made)
         found += _of_kernel(folder / "kernel.log", folder.name, made)
         found += _of_samples(folder.name, (samples or {}).get(folder.name))
         found += _of_facts(folder, found, made)
@@ -86,9 +86,9 @@ def host_events(
     return made
 
 
-def _of_journals(folder: Path, made: HostEvents) -> Iterator[_Found]:
+def _of_journals(folder: Path, target: str, made: HostEvents) -> Iterator[_Found]:
     for path in sorted(folder.glob("journal/*.log")):
-        signs = signs_of(path.stem)
+        signs = signs_of(path.stem, target)
         if signs is None:
             continue
         single = list(_lines(path, signs, _JOURNAL, folder.name, "journal", made))
@@ -151,6 +151,7 @@ def _told(
     message = _MESSAGE.search(text)
     text = message[1] if message else text
     unit = path.stem if source == "journal" else ""
+    text = text.removeprefix(f"{unit}.service: ")
     event = Event(
         at_s=at_s,
         until_s=at_s,

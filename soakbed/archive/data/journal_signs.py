@@ -44,14 +44,14 @@ _OF_GO = (_sign("panic", "run", r"\]: (?:panic: |fatal error: )"),)
 _BY_UNIT: dict[str, tuple[Sign, ...]] = {
     "soakbed-etcd": (
         _sign("leader_change", "window", r"became leader at term (?P<term>\d+)", "term"),
-        _sign("leader_lost", "window", r"lost leader \w+ at term (?P<term>\d+)", "term"),
+        _sign("leader_lost", "window", r"lost leader (?P<leader>\w+) at term", "leader"),
         _sign("alarm", "run", r"\"msg\":\"alarm raised\".*\"alarm\":\"(?P<alarm>\w+)\"", "alarm"),
         _sign("panic", "run", r"\"level\":\"(?:panic|fatal)\""),
         *_OF_GO,
     ),
     "soakbed-redis": (
         _sign("leader_change", "window", r"Failover election won"),
-        _sign("cluster_down", "phase", r"Cluster state changed: fail"),
+        _sign("cluster_down", "phase", r"Cluster state changed: (?P<state>fail)", "state"),
         _sign("member_failing", "window", r"Marking node (?P<member>\w+) as failing", "member"),
         _sign("disk_stall", "window", r"AOF fsync is taking too long"),
         _sign("panic", "run", r"=== REDIS BUG REPORT START"),
@@ -65,7 +65,11 @@ _BY_UNIT: dict[str, tuple[Sign, ...]] = {
         _sign(REGION_LEADER, "note", r"became leader at term \d+"),
         _sign("panic", "run", r"\] \[FATAL\] "),
     ),
-    "soakbed-load": (),
+}
+_UNITS_OF = {
+    "etcd": ("soakbed-etcd",),
+    "redis_cluster": ("soakbed-redis",),
+    "tikv": ("soakbed-pd", "soakbed-tikv"),
 }
 KERNEL = (
     _sign("oom_kill", "run", r"Killed process \d+ \([^)]*\)"),
@@ -76,9 +80,14 @@ KERNEL = (
 )
 
 
-def signs_of(unit: str) -> tuple[Sign, ...] | None:
-    """Signs to look for in the journal of a unit; None: not one that could matter to a target."""
-    for prefix, signs in _BY_UNIT.items():
+def signs_of(unit: str, target: str) -> tuple[Sign, ...] | None:
+    """Signs to look for in the journal of a unit; None: it does not matter to this target.
+
+    Hosts keep the journals of what was measured before; its end is no event of this target.
+    """
+    if unit.startswith("soakbed-load-"):
+        return _OF_SYSTEMD if f"-{target}-" in unit else None
+    for prefix in _UNITS_OF.get(target, tuple(_BY_UNIT)):
         if unit.startswith(prefix):
-            return (*_OF_SYSTEMD, *signs)
+            return (*_OF_SYSTEMD, *_BY_UNIT[prefix])
     return None

@@ -14,8 +14,10 @@ AT = "2026-11-24T09:26:34.060240+0000"
 AT_S = 1795512394.06024
 
 
-def folder_of(tmp_path, files=None, *, sessions=((AT_S - 100, AT_S + 100),), since_s=0.0):
-    target = tmp_path / "etcd"
+def folder_of(
+    tmp_path, files=None, *, sessions=((AT_S - 100, AT_S + 100),), since_s=0.0, name="any"
+):
+    target = tmp_path / name
     (target / "load").mkdir(parents=True)
     (target / "collected.json").write_text(json.dumps({"since_s": since_s}))
     for number, (start_s, end_s) in enumerate(sessions):
@@ -81,14 +83,14 @@ def journal(unit: str, *said: str, at: str = AT, host="d1") -> dict[str, str]:
             "soakbed-etcd",
             "systemd[1]: soakbed-etcd.service: Scheduled restart job, restart counter is at 1.",
             "restart", "run",
-            "soakbed-etcd: soakbed-etcd.service: Scheduled restart job, restart counter is at 1.",
+            "soakbed-etcd: Scheduled restart job, restart counter is at 1.",
             id="restarted",
         ),
         pytest.param(
             "soakbed-tikv",
             "systemd[1]: soakbed-tikv.service: Main process exited, code=killed, status=9/KILL",
             "died", "run",
-            "soakbed-tikv: soakbed-tikv.service: Main process exited, code=killed, status=9/KILL",
+            "soakbed-tikv: Main process exited, code=killed, status=9/KILL",
             id="killed",
         ),
         pytest.param(
@@ -96,7 +98,7 @@ def journal(unit: str, *said: str, at: str = AT, host="d1") -> dict[str, str]:
             "systemd[1]: soakbed-etcd.service: A process of this unit has been killed by the OOM "
             "killer.",
             "oom_kill", "run",
-            "soakbed-etcd: soakbed-etcd.service: A process of this unit has been killed by the OOM "
+            "soakbed-etcd: A process of this unit has been killed by the OOM "
             "killer.", id="out of memory",
         ),
     ],
@@ -162,6 +164,33 @@ def test_what_several_members_tell_of_is_one_event_until_the_last_told_it(tmp_pa
     )
     (event,) = host_events(folder_of(tmp_path, files)).events
     assert (event.host, event.until_s - event.at_s) == ("d1", pytest.approx(1.0))
+
+
+def test_a_cluster_that_is_down_is_one_event_although_every_member_says_so(tmp_path):
+    said = "redis-server[1]: 1:M 24 Nov 2026 09:26:34.060 # Cluster state changed: fail"
+    files = {}
+    for host in ("d1", "d2", "d3"):
+        files |= journal("soakbed-redis-master", said, host=host)
+    assert len(host_events(folder_of(tmp_path, files)).events) == 1
+
+
+def test_the_end_of_a_target_that_was_measured_before_is_no_event_of_this_one(tmp_path):
+    died = "systemd[1]: x.service: Main process exited, code=killed, status=9/KILL"
+    worker = "soakbed-load-worker@run-{}-steady:0"
+    files = {}
+    for unit in (
+        "soakbed-etcd",
+        "soakbed-pd",
+        "soakbed-tikv",
+        *map(worker.format, ("etcd", "tikv")),
+    ):
+        files |= journal(unit, died)
+    found = host_events(folder_of(tmp_path, files, name="tikv"))
+    assert sorted(event.text.partition(": ")[0] for event in found.events) == [
+        "soakbed-load-worker@run-tikv-steady:0",
+        "soakbed-pd",
+        "soakbed-tikv",
+    ]
 
 
 def test_the_same_term_of_a_cluster_made_again_is_another_event(tmp_path):

@@ -12,14 +12,13 @@ from rich.console import Console
 
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.numbers import MarkedSeconds
-from soakbed.report.plots import over_time
-from soakbed.report.reading import read_run
 from soakbed.report.tables_marks import marked, stretches
 from soakbed.report.text import calibration_text
+from soakbed.report.timelines import Clock, capacity, over_time
 from tests.golden.ceilings import calibration
 from tests.golden.make_run import make_run
 from tests.golden.pretences import ETCD, REDIS
-from tests.golden.recorded import RECORDED, judged, page_of
+from tests.golden.recorded import RECORDED, judged, page_of, shown_of
 
 
 def mark(at_s: int, *, worker: int = 0, dropped: int = 0, **broken: float) -> MarkedSeconds:
@@ -58,10 +57,17 @@ def test_neighbouring_seconds_of_one_worker_and_reason_are_one_stretch_with_the_
     assert found[2].dropped == 3
 
 
+def drawn(folder: Path):
+    """Plots over time by name, with their figures."""
+    shown = shown_of(folder)
+    plots = [*over_time(shown, Clock.of(shown)), capacity(shown)]
+    return {plot.name: (plot, json.loads(plot.figure)) for plot in plots}
+
+
 def test_bound_seconds_are_shaded_and_seconds_with_drops_have_a_bar_at_the_foot(tmp_path):
     folder = make_run(tmp_path / "run", targets=(replace(ETCD, dropped=5), REDIS))
     judged(folder)
-    plots = {plot.name: (plot, json.loads(plot.figure)) for plot in over_time(read_run(folder))}
+    plots = drawn(folder)
     for name in ("time-throughput", "time-p99-read", "time-p99-write"):
         plot, figure = plots[name]
         bands = [one for one in figure["layout"]["shapes"] if one["name"] == "etcd"]
@@ -79,20 +85,21 @@ def test_a_run_without_such_a_second_says_so_and_has_no_shade(tmp_path):
     sound = (replace(ETCD, core_taken_at_s=-1),)
     folder = make_run(tmp_path / "run", targets=sound, with_tikv=False)
     judged(folder)
-    for plot in over_time(read_run(folder)):
-        assert "shapes" not in json.loads(plot.figure)["layout"]
+    for plot, figure in drawn(folder).values():
+        marks = [one for one in figure["layout"].get("shapes", ()) if one["name"] != "muted"]
+        assert marks == []
         assert "Shaded" not in plot.reading
-    assert "There was none in this run." in marked(read_run(folder)).caption
+    assert "There was none." in marked(shown_of(folder)).caption
 
 
 def test_the_table_lists_each_stretch_with_its_reason_and_worst_value():
-    table = marked(read_run(RECORDED))
+    table = marked(shown_of(RECORDED))
     rows = {
         section.title: [(row.head.text, row.cells[1].text) for row in section.rows]
         for section in table.sections
     }
-    assert rows["etcd, steady phase"] == [("4", "core taken 21 %")]
-    ((seconds, told),) = rows["Redis Cluster, capacity phase"]
+    assert rows["etcd 3.5.16, steady phase"] == [("4", "core taken 21 %")]
+    ((seconds, told),) = rows["Redis Cluster 7.0.15, capacity phase"]
     assert seconds == "0 to 5"
     assert told.startswith("cpu 9")
 

@@ -1,0 +1,117 @@
+"""From the archive alone to verdicts, summary, comparison and page: repeatable on old runs.
+
+Judging and comparing are stages, pages are the report's; only here do they meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+from soakbed.archive.run_folder import RunFolder, write_whole
+from soakbed.records.comparison import Comparison
+from soakbed.records.summary import Summary
+from soakbed.report.as_json import as_json
+from soakbed.report.contenders import Reported, reported
+from soakbed.report.markdown import markdown
+from soakbed.report.numbers_csv import numbers_csv
+from soakbed.report.page import compose, render, write_report
+from soakbed.report.reading import load_claims, read_run
+from soakbed.stages.compare import compare_runs
+from soakbed.stages.evidence import evidence_of
+from soakbed.stages.judge import judge
+from soakbed.stages.measure import measure
+from soakbed.stages.resources import resources_of
+from soakbed.stages.summarise import assemble_summary
+
+__all__ = ["Format", "Stage", "compare_and_report", "judge_and_report", "judge_again", "page_place"]
+
+Format = Literal["html", "md", "csv", "json"]
+Stage = Callable[[str], AbstractContextManager[Any]]
+
+
+def judge_and_report(run: RunFolder, *, stage: Stage) -> Summary:
+    """Numbers, verdicts, summary and page of one run, beside its evidence."""
+    summary = judge_again(run, stage=stage)
+    with stage("report"):
+        write_report(run.path, comparison=_compared([run]))
+    return summary
+
+
+def judge_again(run: RunFolder, *, stage: Stage) -> Summary:
+    """Numbers, what the hosts used, verdicts and summary, from the archive."""
+    with stage("judge"):
+        for target in run.spec().targets:
+            if not run.has(f"{target}/collected"):
+                continue
+            numbers = measure(run.path / target)
+            run.write(f"{target}/numbers", numbers)
+            run.write(f"{target}/resources", resources_of(run.path, target, numbers))
+            run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
+        summary = assemble_summary(run.path)
+        run.write("summary", summary)
+    return summary
+
+
+def compare_and_report(
+    runs: Sequence[RunFolder], *, form: Format, output: Path | None, stage: Stage
+) -> str:
+    """Judged runs in one form: written to `output`, or returned where there is none ("" else).
+
+    Beside a page of several runs goes the same as CSV and the comparison as JSON.
+    """
+    with stage("report"):
+        shown = reported(
+            [read_run(run.path) for run in runs],
+            comparison=_compared(runs),
+            claims=load_claims(),
+        )
+        text = _FORMS[form](shown)
+        if output is None:
+            return text
+        write_whole(output, text)
+        if form == "html" and len(runs) > 1:
+            write_whole(output.parent / "numbers.csv", numbers_csv(shown))
+            write_whole(output.parent / "comparison.json", as_json(shown))
+    return ""
+
+
+def page_place(results: Path, runs: Sequence[RunFolder]) -> Path:
+    """Where the page of these runs lies: the same for the same runs in the same order."""
+    if len(runs) == 1:
+        return runs[0].path / "report" / "index.html"
+    ids = [run.run_id for run in runs]
+    name = f"{ids[0]}-and-{ids[1]}"
+    if len(ids) > 2:
+        digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+        name = f"{ids[0]}-and-{len(ids) - 1}-more-{digest[:8]}"
+    return results / "comparisons" / name / "index.html"
+
+
+def _compared(runs: Sequence[RunFolder]) -> Comparison | None:
+    """What the runs, or the targets inside one, differ in; None where there is nothing to."""
+    return compare_runs([run.path for run in runs]) if _anything(runs) else None
+
+
+def _anything(runs: Sequence[RunFolder]) -> bool:
+    """Whether any target of any run was measured."""
+    return any(run.has(f"{target}/verdict") for run in runs for target in run.spec().targets)
+
+
+def _page(shown: Reported) -> str:
+    return render(compose(shown))
+
+
+def _markdown(shown: Reported) -> str:
+    return markdown(compose(shown))
+
+
+_FORMS: dict[Format, Callable[[Reported], str]] = {
+    "html": _page,
+    "md": _markdown,
+    "csv": numbers_csv,
+    "json": as_json,
+}
