@@ -217,7 +217,9 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
                 and one.unit == unit.removesuffix(".service")
                 for one in found
             )
-            if rise > known:
+            if rise > known and not {"at_s"} <= before.keys() & after.keys():
+                made.not_read(folder / "facts-after.json", f"{key} without a time")
+            elif rise > known:
                 text = f"{unit}: {key} rose by {rise}, and its journal tells of {known}"
                 span = (float(before["at_s"]), float(after["at_s"]))
                 event = Event(*span, folder.name, "facts", kind, "run", text)

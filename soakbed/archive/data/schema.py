@@ -33,7 +33,7 @@ _TYPES: Mapping[str, pa.DataType] = {
     "u32s": pa.list_(pa.field("element", pa.uint32(), nullable=False)),
 }
 
-_Columns = Mapping[str, tuple[str, str]]  # name -> (type, meaning)
+_Columns = dict[str, tuple[str, str]]  # name -> (type, meaning)
 
 _WHOSE: _Columns = {
     "session": ("word", "session of load: fill, capacity or steady"),
