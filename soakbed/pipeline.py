@@ -310,7 +310,9 @@ class Bench:
                 testbed=testbed,
             )
             held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
-            if warning := warning_of(held, ready.target, plan.phases[-1].rate_per_s):
+            if warning := warning_of(
+                held, ready.target, self.spec.workload, plan.phases[-1].rate_per_s
+            ):
                 self.tools.progress(warning)
             outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
             if session == "fill" and outcome.outcome != "finished":

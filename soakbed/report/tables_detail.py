@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts, found, leaves
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import Latency, OperationNumbers, PhaseNumbers
@@ -158,7 +157,7 @@ def instrument(run: ReportedRun) -> Table:
             Row(_head("redirects"), _cells(phases, _state("redirects"))),
         ]
         if note == "open loop":
-            cells = tuple(_of_ceiling(run.calibration, one) for one in run.measured)
+            cells = tuple(_of_ceiling(run, one) for one in run.measured)
             rows.insert(0, Row(_head("offered_share_of_ceiling"), cells))
         sections.append(Section(tuple(rows), title=title, note=note))
     return Table(
@@ -199,9 +198,12 @@ def _worst(name: str) -> Callable[[PhaseNumbers], Cell]:
     return cell
 
 
-def _of_ceiling(calibration: RunCalibration, one: MeasuredRun) -> Cell:
-    ceiling = calibration.ceiling(one.name)
-    share = calibration.offered_share(one.name, one.steady.offered_per_s) if one.steady else None
+def _of_ceiling(run: ReportedRun, one: MeasuredRun) -> Cell:
+    calibration, workload = run.calibration, run.spec.workload
+    ceiling = calibration.ceiling(one.name, workload)
+    share = None
+    if one.steady is not None:
+        share = calibration.offered_share(one.name, workload, one.steady.offered_per_s)
     if ceiling is None or share is None:
         return Cell("–", note="not calibrated", word="empty")
     least = "at least " if ceiling.at_least else ""

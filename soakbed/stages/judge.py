@@ -156,7 +156,7 @@ def _of_ceiling(evidence: Evidence) -> list[Caveat]:
     """The offered rate beside what the load hosts can do at most, where that is known."""
     held, target = evidence.calibration, evidence.numbers.target
     steady = evidence.numbers.phase("steady", "steady")
-    ceiling = held.ceiling(target)
+    ceiling = held.ceiling(target, evidence.spec.workload)
     if steady is None or ceiling is None or not ceiling.ops_per_s:
         return []
     made = []
