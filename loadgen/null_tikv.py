@@ -168,7 +168,7 @@ class _TikvConnection(GrpcConnection):
         head = len(fixed.key_head)
         if (len(message) - at) % (head + KEY_DIGITS):
             raise ValueError("keys that are none of the engine's")
-        made = []
+        made: list[bytes] = []
         for begin in range(at + head, len(message), head + KEY_DIGITS):
             digits = message[begin : begin + KEY_DIGITS]
             made += (fixed.pair, digits, fixed.value_head, digits, fixed.found_tail)
@@ -202,7 +202,8 @@ class _TikvConnection(GrpcConnection):
 
     def _answers(self, message: bytes, at: int, end: int) -> bytes:
         """Hot: a BatchCommandsResponse, in the order of the requests and with their numbers."""
-        fixed, made = self._fixed, []
+        fixed = self._fixed
+        made: list[bytes] = []
         while at < end:
             tag, size, at = message[at], message[at + 1], at + 2
             if size > 127:

@@ -134,8 +134,10 @@ def with_earlier(made: Calibration, kept: Path) -> Calibration:
         earlier = Calibration.model_validate_json(kept.read_bytes())
     except (FileNotFoundError, ValidationError):
         return made
-    now = {"engine_build": made.engine_build, "machines": made.machines}
-    if earlier.testbed != made.testbed or stale_reasons(earlier, shape=made.shape, **now):
+    stale = stale_reasons(
+        earlier, engine_build=made.engine_build, machines=made.machines, shape=made.shape
+    )
+    if stale or earlier.testbed != made.testbed:
         return made
     others = {
         name: one if one.at_s else one.model_copy(update={"at_s": earlier.at_s})

@@ -96,12 +96,14 @@ class EngineRun:
     def wait_for_window(self, phase: str) -> None:
         """Until the first window of the phase is on disk, so a second or two into it."""
         ends_s = time.monotonic() + 60
-        while not (
-            self.spool.exists() and phase in {f.get("phase") for f in read_spool(self.spool)}
-        ):
+        while not self.shows(phase):
             assert self.popen.poll() is None, "the engine ended before"
             assert time.monotonic() < ends_s, f"no window of {phase} within a minute"
             time.sleep(0.1)
+
+    def shows(self, phase: str) -> bool:
+        """Whether a window of the phase is on disk."""
+        return self.spool.exists() and phase in {f.get("phase") for f in read_spool(self.spool)}
 
     def stop(self) -> None:
         self.popen.send_signal(signal.SIGTERM)
