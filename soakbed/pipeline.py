@@ -42,6 +42,7 @@ from soakbed.stages.inventory import inventory
 from soakbed.stages.judge import judge
 from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
 from soakbed.stages.measure import measure
+from soakbed.stages.placement import placement_kept
 from soakbed.stages.provision import provision
 from soakbed.stages.summarise import assemble_summary
 
@@ -310,11 +311,11 @@ class Bench:
                 testbed=testbed,
             )
             held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
-            if warning := warning_of(
-                held, ready.target, self.spec.workload, plan.phases[-1].rate_per_s
-            ):
-                self.tools.progress(warning)
-            outcome = drive(plan, testbed, shell=shell, folder=folder, progress=self.tools.progress)
+            work, tell = self.spec.workload, self.tools.progress
+            if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
+                tell(warning)
+            with placement_kept(self.run, ready, session, testbed, shell=shell, progress=tell):
+                outcome = drive(plan, testbed, shell=shell, folder=folder, progress=tell)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(
                     f"{ready.target}: the key space was not filled: {outcome.reason}",
