@@ -305,18 +305,21 @@ def export(
             files[exported_name(bundle)] = bundle
         except Unavailable as error:
             lacking["load hosts"] = error
-        accounts = [_account(target, one, arch) for target, one in found.items()]
-        try:
-            write_archive(archive, files, targets=accounts)
-        except OSError as error:
-            problem, remedy = error.strerror or str(error), "name a place that you may write to"
-            mistake = Mistake("command line", "ARCHIVE", str(archive), problem, remedy)
-            raise SpecError([mistake]) from error
+        _write(archive, files, [_account(target, one, arch) for target, one in found.items()])
         for target, one in found.items():
             _say_found(target, one)
         size = bytes_text(archive.stat().st_size)
         Console().print(f"{archive}: {len(files)} files, {size}", markup=False, soft_wrap=True)
     _refuse_lacking(lacking)
+
+
+def _write(archive: Path, files: dict[str, Path], accounts: list[dict[str, object]]) -> None:
+    try:
+        write_archive(archive, files, targets=accounts)
+    except OSError as error:
+        problem, remedy = error.strerror or str(error), "name a place that you may write to"
+        mistake = Mistake("command line", "ARCHIVE", str(archive), problem, remedy)
+        raise SpecError([mistake]) from error
 
 
 def _exported_name(file: Path) -> str:

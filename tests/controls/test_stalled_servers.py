@@ -112,18 +112,7 @@ def runs(tmp_path_factory, throwaway_pki) -> Iterator[Runs]:
         rates = {"redis_cluster": (redis, 200), "etcd": (etcd, 100), "tikv": (tikv, 100)}
         phases = {name: open_loop(30, rate, "constant") for name, (_, rate) in rates.items()}
         engines = {
-            name: EngineRun(
-                folder / f"engine-{name}",
-                plan_for(
-                    name,
-                    [server.endpoint],
-                    throwaway_pki.tls(),
-                    FILL,
-                    phases[name],
-                    timeout_ms=5000,
-                    read_share=1.0,
-                ),
-            )
+            name: pressing(name, server.endpoint, folder, throwaway_pki, phases[name])
             for name, (server, _) in rates.items()
         }
         for name, engine in engines.items():
@@ -138,6 +127,11 @@ def runs(tmp_path_factory, throwaway_pki) -> Iterator[Runs]:
         for server in scripted:
             server.stop()
     yield Runs(controls, naive_us, real, phases, pauses)
+
+
+def pressing(name: str, endpoint: str, folder: Path, pki: Pki, phase: Phase) -> EngineRun:
+    plan = plan_for(name, [endpoint], pki.tls(), FILL, phase, timeout_ms=5000, read_share=1.0)
+    return EngineRun(folder / f"engine-{name}", plan)
 
 
 def run_scripted(

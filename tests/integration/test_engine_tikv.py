@@ -28,17 +28,24 @@ from tests.integration.engine_runs import (
     open_loop,
     plan_for,
     run_engine,
+    until,
+)
+from tests.integration.tikv_accounts import (
+    READS,
+    WRITES,
+    assert_it_is_what_the_double_saw,
+    happened,
+    more_calls,
+    refused,
 )
 from tests.tikv_double import Double, DoubleError
-from tests.tikv_double.counters import APPLIED, RECEIVED
+from tests.tikv_double.counters import RECEIVED
 
 pytestmark = pytest.mark.timeout(120)
 
 PREFIX, KEYS = "bench:", 600
 SPLITS = [key_bytes(PREFIX, number) for number in range(100, KEYS, 100)]
 WAYS = {"unary": {}, "batch": {"batch": 8}, "stream": {"batched_stream": True}}
-READS, WRITES = ("RawGet", "RawBatchGet"), ("RawPut", "RawBatchPut")
-WITHIN_S = 60.0  # far beyond what any condition takes
 
 
 @pytest.fixture
@@ -61,30 +68,6 @@ def plan(double: Double, throwaway_pki: Pki) -> Callable[..., Plan]:
     return made
 
 
-def batch(way: dict) -> int:
-    return way.get("batch", 1)
-
-
-def happened(double: Double, methods: tuple[str, ...], event: str) -> int:
-    return sum(double.count(method, event) for method in methods)
-
-
-def until(condition: Callable[[], bool], what: str, *, within_s: float = WITHIN_S) -> None:
-    """Wait for something to be so."""
-    ends_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < ends_s, f"within {within_s:.0f} s never: {what}"
-        time.sleep(0.01)
-
-
-def more_calls(
-    double: Double, count: int, event: str = APPLIED, *, within_s: float = WITHIN_S
-) -> None:
-    """Until the stores have had so many calls more."""
-    wanted, what = happened(double, READS + WRITES, event) + count, f"{count} calls {event}"
-    until(lambda: happened(double, READS + WRITES, event) >= wanted, what, within_s=within_s)
-
-
 def filled(double: Double) -> None:
     """Until every key is there, so that the next phase is about to begin."""
     until(lambda: double.command("keys") == KEYS, "all keys are there")
@@ -94,28 +77,6 @@ def pressed(double: Double) -> None:
     """Until the phase after the fill is well under way on every connection."""
     filled(double)
     more_calls(double, 50)
-
-
-def refused(double: Double) -> int:
-    """Requests that a store answered with a region error."""
-    return sum(
-        count
-        for methods in double.counters().values()
-        for events in methods.values()
-        for event, count in events.items()
-        if event.startswith("refused:")
-    )
-
-
-def assert_it_is_what_the_double_saw(spooled: Spooled, double: Double) -> None:
-    """Every `ok` write was applied once, no `failed` one ever, and nothing twice."""
-    assert_the_sum_is_right(spooled)
-    written = double.writes()
-    assert set(written.values()) <= {1}, "a write was applied twice"
-    whole = spooled.whole()["write"]
-    assert whole.ok <= len(written) <= whole.ok + whole.unknown
-    if not whole.unknown:
-        assert len(written) == whole.ok
 
 
 def test_it_is_filled_pressed_and_read_back_without_an_error(double, plan, tmp_path, way):
@@ -130,7 +91,9 @@ def test_it_is_filled_pressed_and_read_back_without_an_error(double, plan, tmp_p
     assert spooled.end.notes["regions"] == "6"
     assert len(spooled.end.notes["stores"].split()) == 3
     assert spooled.moved() == 0
-    assert max(window.generator.in_flight_max for window in spooled.windows) <= 24 * batch(way)
+    assert max(window.generator.in_flight_max for window in spooled.windows) <= 24 * way.get(
+        "batch", 1
+    )
 
 
 # What moves: nothing is lost, nothing is doubled, and each redirect is counted.
@@ -168,8 +131,7 @@ def test_after_a_merge_writes_to_what_is_gone_are_unknown_until_pd_is_asked(
     assert spooled.end.failed == 0
     assert spooled.end.unknown < 40
     assert spooled.moved() + spooled.end.unknown > 0
-    last = [window for window in spooled.windows if window.complete][-1]
-    assert last.operations["write"].unknown == 0
+    assert spooled.last_complete().operations["write"].unknown == 0
 
 
 def test_a_fill_goes_on_through_moves(double, plan, tmp_path, way):
@@ -287,8 +249,10 @@ def test_a_store_that_dies_costs_what_was_in_flight_and_its_keys_go_on(double, p
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
     assert set(spooled.causes()) <= {"connection", "cluster_down"}
-    assert spooled.end.failed + spooled.end.unknown <= 24 * batch(way), "what was in flight"
-    last = [window for window in spooled.windows if window.complete][-1]
+    assert spooled.end.failed + spooled.end.unknown <= 24 * way.get("batch", 1), (
+        "what was in flight"
+    )
+    last = spooled.last_complete()
     assert sum(operation.ok for operation in last.operations.values()) > 150
     assert last.operations["read"].failed + last.operations["write"].failed == 0
 
