@@ -12,7 +12,7 @@ from soakbed.report.plots import subject
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 from soakbed.report.words import CONSEQUENCES, DIFFERENCES
 
-__all__ = ["differences", "in_short", "manifest", "repeats", "settled"]
+__all__ = ["differences", "in_short", "manifest", "repeats", "settled", "settled_words"]
 
 
 _COLUMNS = (
@@ -171,6 +171,18 @@ def settled(reported: Reported) -> Table | None:
         columns=(Column("found"), Column("variation, or per day"), Column("in words")),
         sections=(Section(tuple(rows)),),
     )
+
+
+def settled_words(comparison: Comparison | None) -> str:
+    """How many series were steady and how many drifted, in a sentence."""
+    if comparison is None:
+        return ""
+    steady = sum(one.steady for one in comparison.steadiness)
+    told = f"{steady} of {len(comparison.steadiness)} series reached a steady state"
+    if comparison.drifts:
+        moved = sum(one.word in ("rising", "falling") for one in comparison.drifts)
+        told += f"; {moved} of {len(comparison.drifts)} drifted"
+    return told
 
 
 def _per_day(share: float | None) -> str:
