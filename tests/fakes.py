@@ -1,5 +1,6 @@
 """The only doubles: `FakeEngine` stands in for the load engine, `FakeLoadHost` for a load host,
-`FakeAnsible` for playbooks and `FakeArtifacts` for what is fetched.
+`FakeHosts` for hosts that only listen, `FakeAnsible` for playbooks, `FakeArtifacts` for what is
+fetched.
 """
 
 from __future__ import annotations
@@ -164,6 +165,35 @@ class FakeLoadHost:
 
     def local(self, folder: str) -> Path:
         return self.root / Path(folder).name
+
+
+class FakeHosts:
+    """A Shell that keeps what each host was asked and given, and raises for hosts in `away`.
+
+    `codes`: first word of a command -> how it ends; `trees`: what any folder of a host holds.
+    """
+
+    def __init__(self, *, trees: Mapping[str, bytes] | None = None, **codes: int) -> None:
+        self.trees, self.codes = trees or {}, codes
+        self.away: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+        self.given: dict[str, dict[str, str]] = {}
+
+    def run(self, host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True):
+        from soakbed.adapters.ssh import HostUnreachable, Result
+
+        self.asked.append((host.name, " ".join(command)))
+        if host.name in self.away:
+            raise HostUnreachable(f"{host.name} is away", remedy="wait")
+        return Result(self.codes.get(command[0], 0), "", "")
+
+    def put_texts(self, host, folder: str, texts: Mapping[str, str]) -> None:
+        self.given.setdefault(host.name, {}).update(texts)
+
+    def get_tree(self, host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
+        into.mkdir(parents=True, exist_ok=True)
+        for name, content in self.trees.items():
+            (into / name).write_bytes(content)
 
 
 class FakeAnsible:

@@ -20,7 +20,7 @@ Scope = Literal["host", "machine", "unknown"]
 
 
 class HostUse(Frozen):
-    """One host over one phase. Sums are over `covered_s`, the part of it that samples cover.
+    """One host over one phase. Sums are over `covered_s`, the samples that lie wholly inside.
 
     `cores` are what the host may use; `cpu_cores` is the mean number of them that were busy,
     `cpu_cores_max` that of its busiest sample; waiting for a disk is not busy. `disk_busy_share`
@@ -82,7 +82,10 @@ class OperationCosts(Frozen):
 
 
 class PhaseResources(Frozen):
-    """One phase of one session. `operations` and `writes` ended ok in it."""
+    """The whole windows of one phase: from `started_s`, `seconds` long.
+
+    `operations` and `writes` are those that ended ok in them.
+    """
 
     session: str
     phase: str

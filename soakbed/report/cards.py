@@ -151,7 +151,7 @@ def caveats(reported: Reported) -> list[Note]:
     ]
     held = reported.comparison
     notes += [Note("the comparison", "comparison", told) for told in (held.caveats if held else ())]
-    if held is None or not held.repeats:
+    if held is None:  # a comparison says itself how often each was measured
         notes.append(
             Note(
                 whole,

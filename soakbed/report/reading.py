@@ -12,6 +12,7 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ArchiveError
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
+from soakbed.records.events import Event
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import Resources
@@ -20,7 +21,7 @@ from soakbed.records.spec import RunSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.records.verdict import Verdict
-from soakbed.report.samples import HostSeries, MarkedEvent, events_of, host_series_of
+from soakbed.report.samples import HostSeries, used_and_happened
 
 __all__ = ["MeasuredRun", "ReportedRun", "load_claims", "read_run"]
 
@@ -38,7 +39,7 @@ class MeasuredRun:
     summary: MeasuredTarget
     used: Resources
     hosts: tuple[HostSeries, ...] = ()
-    events: tuple[MarkedEvent, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -92,8 +93,7 @@ def read_run(run_folder: Path) -> ReportedRun:
         used = Resources(target=name)
         if run.has(f"{name}/resources"):
             used = run.read(f"{name}/resources", Resources)
-        hosts = host_series_of(run_folder / name, duties)
-        events = events_of(run_folder / name)
+        hosts, events = used_and_happened(run_folder / name, duties)
         measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events))
     return ReportedRun(
         run_id=run.run_id,

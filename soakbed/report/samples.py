@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soakbed.archive.data.samples import SAMPLES_FILE, read_samples
+from soakbed.archive.data.host_events import host_events
+from soakbed.archive.data.samples import SAMPLES_FILE, HostSamples, read_samples
+from soakbed.records.events import Event
 
-__all__ = ["HostSeries", "MarkedEvent", "events_of", "host_series_of"]
+__all__ = ["HostSeries", "used_and_happened"]
 
 Column = NDArray[np.float64]
 
@@ -61,37 +63,26 @@ class HostSeries:
         return HostSeries(self.host, self.duty, self.at_s[ends], seconds, kept)
 
 
-@dataclass(frozen=True, slots=True)
-class MarkedEvent:
-    """Something that happened: a fault, an alarm, a damage. `until_s` equals `at_s` for a moment.
+def used_and_happened(
+    target_folder: Path, duties: Mapping[str, str]
+) -> tuple[tuple[HostSeries, ...], tuple[Event, ...]]:
+    """Samples of every host, by name, and events in order of time, while a target was pressed.
 
-    Times are unix seconds; `severity`: note, window, phase or run (what of it is invalid).
+    Both are empty where nothing was sampled or collected.
     """
-
-    at_s: float
-    until_s: float
-    host: str
-    source: str
-    kind: str
-    severity: str
-    text: str
+    held = {
+        host: read_samples(target_folder / "hosts" / host / SAMPLES_FILE, host=host, duty=duty)
+        for host, duty in sorted(duties.items())
+    }
+    return tuple(_series(held, duties)), tuple(host_events(target_folder, held).events)
 
 
-def host_series_of(target_folder: Path, duties: Mapping[str, str]) -> tuple[HostSeries, ...]:
-    """Samples of every host, by name, while this target was pressed; () where none was taken."""
-    found = []
-    for host, duty in sorted(duties.items()):
-        read = read_samples(target_folder / "hosts" / host / SAMPLES_FILE, host=host, duty=duty)
+def _series(held: Mapping[str, HostSamples], duties: Mapping[str, str]) -> Iterator[HostSeries]:
+    for host, read in held.items():
         rows = {
             name: column.astype(np.float64)
             for name, column in read.hosts.items()
             if np.issubdtype(column.dtype, np.number)
         }
         if rows and rows["at_s"].size:
-            found.append(HostSeries(host, duty, rows.pop("at_s"), rows.pop("seconds"), rows))
-    return tuple(found)
-
-
-def events_of(target_folder: Path) -> tuple[MarkedEvent, ...]:
-    """What happened while this target was pressed, in order of time."""
-    return ()
+            yield HostSeries(host, duties[host], rows.pop("at_s"), rows.pop("seconds"), rows)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from soakbed.records.events import Event
 from soakbed.records.numbers import LatencyPoint, PhaseNumbers, Point
 from soakbed.report.contenders import Contender, Reported
 from soakbed.report.figures import Line, Plot, Shape, band, figure, value_axis, vertical
@@ -20,6 +21,7 @@ __all__ = ["Clock", "achieved", "capacity", "over_time"]
 
 TIME = "time"  # the group that zooms together
 _OPEN = "open loop, steady phase"
+_MOST_FLAGS = 60  # of one contender; the table and `soakbed query` have all
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ def ground(shown: Sequence[Contender], clock: Clock) -> dict[str, Any]:
 
 def event_traces(entry: Contender, clock: Clock) -> Iterator[dict[str, Any]]:
     """Flags at the top of a plot that say what happened; they have an axis of their own."""
-    held = list(_events(entry, clock))
+    held = _events(entry, clock)
     if held:
         yield {
             "type": "scatter",
@@ -202,10 +204,13 @@ def event_traces(entry: Contender, clock: Clock) -> Iterator[dict[str, Any]]:
         }
 
 
-def _events(entry: Contender, clock: Clock) -> Iterator[Any]:
-    for event in entry.one.events:
-        if clock.from_s <= event.at_s - entry.began_s <= clock.to_s:
-            yield event
+def _events(entry: Contender, clock: Clock) -> list[Event]:
+    """The gravest events inside the axis, in order of time."""
+    held = [
+        one for one in entry.one.events if clock.from_s <= one.at_s - entry.began_s <= clock.to_s
+    ]
+    grave = sorted(held, key=lambda one: one.severity == "note")[:_MOST_FLAGS]
+    return sorted(grave, key=lambda one: one.at_s)
 
 
 def _marks(entry: Contender, phase: PhaseNumbers, unit_s: float) -> Iterator[Shape]:

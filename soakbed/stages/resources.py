@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from loadgen.contract.plan import Plan
-from soakbed.archive.data.samples import SAMPLES_FILE, HostSamples, read_samples
+from soakbed.archive.data.samples import HostSamples, TargetSamples, samples_of_target
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import PhaseResources, Resources
 from soakbed.records.testbed import Duty, Testbed
-from soakbed.stats.resources import Columns, costs_of, use_of_hosts, use_of_units
+from soakbed.stats.resources import costs_of, use_of_hosts, use_of_units
 
 __all__ = ["resources_of"]
 
@@ -32,67 +29,55 @@ def resources_of(run_folder: Path, target: str, numbers: Numbers) -> Resources:
     testbed = RunFolder(run_folder).read("testbed", Testbed)
     folder = run_folder / target
     duties: dict[str, Duty] = {name: host.duty for name, host in sorted(testbed.hosts.items())}
-    read = {
-        name: read_samples(folder / "hosts" / name / SAMPLES_FILE, host=name, duty=duty)
-        for name, duty in duties.items()
-    }
-    hosts = _joined([one.hosts for one in read.values()])
-    units = _joined([one.units for one in read.values()])
+    read = samples_of_target(folder, duties)
     phases = (
-        _phase(hosts, units, duties, session, phase, folder)
+        _phase(read, duties, session, phase, folder)
         for session, held in numbers.sessions.items()
         for phase in held.phases.values()
     )
     return Resources(
         target=target,
         phases=tuple(phase for phase in phases if phase.hosts),
-        notes=tuple(_notes(read)),
+        notes=tuple(_notes(read.by_host)),
     )
 
 
 def _phase(
-    hosts: Columns,
-    units: Columns,
+    read: TargetSamples,
     duties: Mapping[str, Duty],
     session: str,
     numbers: PhaseNumbers,
     folder: Path,
 ) -> PhaseResources:
-    start_s, end_s = _span(numbers)
-    used = use_of_hosts(hosts, start_s, end_s)
-    by_unit = use_of_units(units, start_s, end_s)
-    writes = numbers.operations[_WRITE].ok if _WRITE in numbers.operations else 0
+    whole = [point for point in numbers.series if point.complete] or numbers.series
+    start_s = numbers.started_s + float(min((point.at_s for point in whole), default=0))
+    end_s = numbers.started_s + float(max((one.at_s + one.seconds for one in whole), default=0))
+    used = use_of_hosts(read.hosts, start_s, end_s)
+    by_unit = use_of_units(read.units, start_s, end_s)
+    ok = {
+        name: sum(point.ok_per_s.get(name, 0.0) * point.seconds for point in whole)
+        for name in numbers.operations
+    }
+    seconds = end_s - start_s
     return PhaseResources(
         session=session,
         phase=numbers.phase,
         started_s=start_s,
-        seconds=end_s - start_s,
-        operations=numbers.total("ok"),
-        writes=writes,
+        seconds=seconds,
+        operations=round(sum(ok.values())),
+        writes=round(ok.get(_WRITE, 0.0)),
         hosts=used,
         units=by_unit,
         costs=costs_of(
             used,
             by_unit,
             duties=duties,
-            seconds=end_s - start_s,
-            operations=numbers.total("ok"),
-            writes=writes,
+            seconds=seconds,
+            operations_per_s=sum(ok.values()) / seconds if seconds else 0.0,
+            writes_per_s=ok.get(_WRITE, 0.0) / seconds if seconds else 0.0,
             value_bytes=Plan.read(folder / "load" / session / "plan.json").value_bytes,
         ),
     )
-
-
-def _span(numbers: PhaseNumbers) -> tuple[float, float]:
-    """From the phase's first window to the end of its last: the time of all that it counted."""
-    lasted_s = max((point.at_s + point.seconds for point in numbers.series), default=0)
-    return float(numbers.started_s), numbers.started_s + (float(lasted_s) or numbers.seconds)
-
-
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """All hosts' columns in one; hosts without samples have nothing to add."""
-    said = [part for part in parts if part["at_s"].size] or parts[:1]
-    return {column: np.concatenate([part[column] for part in said]) for column in said[0]}
 
 
 def _notes(read: Mapping[str, HostSamples]) -> Iterator[str]:
@@ -108,8 +93,6 @@ def _notes(read: Mapping[str, HostSamples]) -> Iterator[str]:
             yield f"{host}: {len(one.gaps)} gaps between samples, the longest {longest_s:.0f} s"
         if not one.units["at_s"].size:
             yield f"{host}: no unit of soakbed was seen, so nothing is known of what its own used"
-        shared = sorted(
-            key for key, source in one.sources.items() if source and source[0] != "host"
-        )
+        shared = sorted(group for group, said in one.sources.items() if said and said[0] != "host")
         if shared:
-            yield f"{host}: {', '.join(shared)} are of the machine that hosts share, not the host's"
+            yield f"{host}: {', '.join(shared)} speak of the machine that hosts share"

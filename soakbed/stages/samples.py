@@ -1,7 +1,9 @@
 """Host samples while a target is under load: started and stopped on every host, fetched after.
 
 The sampler (probes/samples.py) runs under systemd on each host and needs nobody: it goes on when
-the controller is gone (design.md D9), and ends by itself when its time or its space is up.
+the controller is gone (design.md D9), and ends by itself when its time or its space is up. On a
+local host it takes 0.03 % of a core (run 20261124T092319Z-short-h-hosts), and says so itself: it is
+one of the units that it samples.
 """
 
 from __future__ import annotations
@@ -108,6 +110,7 @@ def _start(host: Host, name: str, limit_s: int, shell: Shell) -> None:
     told = [str(SAMPLE_EVERY_S), str(limit_s), str(MOST_BYTES)]
     sampler = ["python3", "-I", f"{folder}/sampler.py", f"{folder}/{_FILE}", _watched(host), *told]
     unit = ["systemd-run", "--quiet", "--collect", f"--unit=soakbed-samples-{name}"]
+    unit += ["--description=Samples of this host, for soakbed"]
     unit += [f"--property={one}" for one in _SERVICE]
     # One command, and a new sampler each time: it bears being run twice, and knows its time anew.
     shell.run(host, ["sh", "-c", f"{_STOP}; {shlex.join([*unit, *sampler])}"])

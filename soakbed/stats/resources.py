@@ -28,7 +28,8 @@ _SUMS = (
 )
 _SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
 # Below it, what the rest of the phase was like would be a guess.
-LEAST_COVERED_SHARE = 0.8
+LEAST_COVERED_SHARE = 0.5
+_CLOCKS_S = 0.05
 _SAMPLER = "soakbed-samples-"
 _LOAD = "soakbed-load-"
 
@@ -36,55 +37,53 @@ _LOAD = "soakbed-load-"
 def use_of_hosts(hosts: Columns, start_s: float, end_s: float) -> tuple[HostUse, ...]:
     """What each host used from `start_s` to `end_s`, unix time; one without a sample is left out.
 
-    A sample that lies across an end counts by the share of it that lies inside: what it says is
-    taken as spread evenly over its few seconds.
+    Only samples that lie wholly inside count: one across an end speaks of what was before, too.
     """
     found = []
     for name, rows in _groups(hosts, "host"):
-        share = _share_inside(rows, start_s, end_s)
-        inside = share > 0
+        inside = _inside(rows, start_s, end_s)
         if not inside.any():
             continue
-        seconds = rows["seconds"] * share
-        busiest = _largest(rows["cpu_busy"][inside])
+        rows = {column: values[inside] for column, values in rows.items()}
+        busiest = _largest(rows["cpu_busy"])
         found.append(
             HostUse(
                 host=name,
                 duty=cast("Duty", str(rows["duty"][0])),
-                covered_s=round(float(seconds.sum()), 3),
+                covered_s=round(float(rows["seconds"].sum()), 3),
                 samples=int(inside.sum()),
-                cores=int(rows["cores"][inside].max()),
-                cpu_cores=_mean(rows["cpu_busy"], seconds),
+                cores=int(rows["cores"].max()),
+                cpu_cores=_mean(rows["cpu_busy"], rows["seconds"]),
                 cpu_cores_max=None if busiest is None else round(busiest, 4),
-                cpu_steal_cores=_mean(rows["cpu_steal"], seconds),
-                memory_max_bytes=_whole(_largest(rows["memory_used_bytes"][inside])),
-                disk_busy_share=_mean(rows["disk_busy_share"], seconds),
-                scopes={group: _scope(rows[f"{group}_scope"][inside]) for group in _SCOPES},
-                **{column: _sum(rows[column], share) for column in _SUMS},
+                cpu_steal_cores=_mean(rows["cpu_steal"], rows["seconds"]),
+                memory_max_bytes=_whole(_largest(rows["memory_used_bytes"])),
+                disk_busy_share=_mean(rows["disk_busy_share"], rows["seconds"]),
+                scopes={group: _scope(rows[f"{group}_scope"]) for group in _SCOPES},
+                **{column: _sum(rows[column]) for column in _SUMS},
             )
         )
     return tuple(found)
 
 
 def use_of_units(units: Columns, start_s: float, end_s: float) -> tuple[UnitUse, ...]:
-    """What each unit used from `start_s` to `end_s`, unix time; the sampler is one of them."""
+    """What each unit used from `start_s` to `end_s`, as for hosts; the sampler is one of them."""
     found = []
     for host, of_host in _groups(units, "host"):
         for unit, rows in _groups(of_host, "unit"):
-            share = _share_inside(rows, start_s, end_s)
-            inside = share > 0
+            inside = _inside(rows, start_s, end_s)
             if not inside.any():
                 continue
+            rows = {column: values[inside] for column, values in rows.items()}
             found.append(
                 UnitUse(
                     host=host,
                     unit=unit,
-                    covered_s=round(float((rows["seconds"] * share).sum()), 3),
-                    cpu_s=_sum(rows["cpu_s"], share),
-                    memory_max_bytes=_whole(_largest(rows["memory_bytes"][inside])),
-                    read_bytes=_sum(rows["read_bytes"], share),
-                    written_bytes=_sum(rows["written_bytes"], share),
-                    restarts=int(rows["restarted"][inside].sum()),
+                    covered_s=round(float(rows["seconds"].sum()), 3),
+                    cpu_s=_sum(rows["cpu_s"]),
+                    memory_max_bytes=_whole(_largest(rows["memory_bytes"])),
+                    read_bytes=_sum(rows["read_bytes"]),
+                    written_bytes=_sum(rows["written_bytes"]),
+                    restarts=int(rows["restarted"].sum()),
                 )
             )
     return tuple(found)
@@ -96,33 +95,34 @@ def costs_of(
     *,
     duties: Mapping[str, Duty],
     seconds: float,
-    operations: int,
-    writes: int,
+    operations_per_s: float,
+    writes_per_s: float,
     value_bytes: int,
 ) -> OperationCosts:
-    """Costs per operation of a phase that lasted `seconds`; `operations` and `writes` ended ok.
+    """Costs per operation of `seconds` in which so many operations and writes a second ended ok.
 
-    `duties`: every host of the testbed. A host that was sampled for most of the phase is taken to
-    have gone on like that; one that was not, or that shows no member though its duty is data,
-    makes the sum unknown. Figures of a machine that hosts share are no host's: None as well.
+    `duties`: every host of the testbed. What was used per second of the samples is set beside what
+    ended per second of the phase. A host that samples cover for too little of it, or that shows no
+    member though its duty is data, makes the sum unknown. Figures of a machine that hosts share
+    are no host's: None as well.
     """
     members = _Sum(hosts, units, duties, "data", seconds)
     load = _Sum(hosts, units, duties, "load", seconds)
     written = members.of_units("written_bytes")
     return OperationCosts(
-        cpu_s_per_million=_per(members.of_units("cpu_s"), operations / 1e6),
-        load_cpu_s_per_million=_per(load.of_units("cpu_s"), operations / 1e6),
-        disk_written_bytes_per_operation=_per(written, operations),
-        disk_written_bytes_per_write=_per(written, writes),
-        disk_read_bytes_per_operation=_per(members.of_units("read_bytes"), operations),
-        write_amplification=_per(written, writes * value_bytes),
-        client_network_bytes_per_operation=_per(load.network(), operations),
-        data_network_bytes_per_operation=_per(members.network(), operations),
+        cpu_s_per_million=_per(members.of_units("cpu_s"), operations_per_s / 1e6),
+        load_cpu_s_per_million=_per(load.of_units("cpu_s"), operations_per_s / 1e6),
+        disk_written_bytes_per_operation=_per(written, operations_per_s),
+        disk_written_bytes_per_write=_per(written, writes_per_s),
+        disk_read_bytes_per_operation=_per(members.of_units("read_bytes"), operations_per_s),
+        write_amplification=_per(written, writes_per_s * value_bytes),
+        client_network_bytes_per_operation=_per(load.network(), operations_per_s),
+        data_network_bytes_per_operation=_per(members.network(), operations_per_s),
     )
 
 
 class _Sum:
-    """Sums over all hosts of one duty, or None where one of them cannot say."""
+    """Sums per second over all hosts of one duty, or None where one of them cannot say."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class _Sum:
             if not unit.unit.startswith(_SAMPLER)
         ]
         self._hosts = {
-            host.host: (host, max(seconds / host.covered_s, 1.0))
+            host.host: host
             for host in hosts
             if host.host in wanted and host.covered_s >= LEAST_COVERED_SHARE * seconds > 0
         }
@@ -154,15 +154,15 @@ class _Sum:
         values = [(getattr(unit, name), self._hosts.get(unit.host)) for unit in self._units]
         if not (self._all_known and enough) or any(value is None for value, _ in values):
             return None
-        return float(sum(value * held[1] for value, held in values if held))
+        return float(sum(value / host.covered_s for value, host in values if host))
 
     def network(self) -> float | None:
         total = 0.0
-        for host, scale in self._hosts.values():
+        for host in self._hosts.values():
             received, sent = host.net_received_bytes, host.net_sent_bytes
             if host.scopes["network"] != "host" or received is None or sent is None:
                 return None
-            total += (received + sent) * scale
+            total += (received + sent) / host.covered_s
         return total if self._all_known else None
 
 
@@ -177,18 +177,18 @@ def _groups(columns: Columns, by: str) -> Iterable[tuple[str, dict[str, NDArray[
         yield str(name), {column: values[of_name] for column, values in columns.items()}
 
 
-def _share_inside(rows: Columns, start_s: float, end_s: float) -> NDArray[np.float64]:
-    """How much of each sample's time lies inside, 0-1."""
-    ends, seconds = rows["at_s"].astype(np.float64), rows["seconds"].astype(np.float64)
-    inside = np.minimum(ends, end_s) - np.maximum(ends - seconds, start_s)
-    return np.clip(inside / np.where(seconds > 0, seconds, np.inf), 0.0, 1.0)
+def _inside(rows: Columns, start_s: float, end_s: float) -> NDArray[np.bool_]:
+    """Which samples lie wholly inside; clocks of hosts agree to some milliseconds, no better."""
+    ends = rows["at_s"].astype(np.float64)
+    began = ends - rows["seconds"].astype(np.float64)
+    inside: NDArray[np.bool_] = (began >= start_s - _CLOCKS_S) & (ends <= end_s + _CLOCKS_S)
+    return inside
 
 
-def _sum(values: NDArray[Any], share: NDArray[np.float64]) -> float | None:
-    """Sum of what was said; None when any sample inside could not say, as a sum would be short."""
-    inside = share > 0
-    said = values[inside].astype(np.float64)
-    return None if np.isnan(said).any() else round(float((said * share[inside]).sum()), 3)
+def _sum(values: NDArray[Any]) -> float | None:
+    """Sum of what was said; None when any sample could not say, as a sum would be short."""
+    said = values.astype(np.float64)
+    return None if np.isnan(said).any() else round(float(said.sum()), 3)
 
 
 def _mean(values: NDArray[Any], seconds: NDArray[np.float64]) -> float | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from soakbed.archive.data.samples import SAMPLES_FILE, read_samples
+
 from .conftest import leftovers
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed]
@@ -41,6 +43,7 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     assert "SOAKBED_ARTIFACTS" in summary["targets"]["tikv"]["remedy"]
     run = soakbed.results / "latest"
     assert (run / "report" / "index.html").stat().st_size > 100_000
+    every_host_was_sampled(run / "etcd", member="soakbed-etcd.service")
     manifest = json.loads((run / "manifest.json").read_text())
     held = manifest["calibration"]["calibration"]
     assert held is not None, "the run knows the ceiling of its load hosts"
@@ -53,6 +56,23 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     assert leftovers("t-main") == []
     soakbed.run("teardown")
     assert (run / "summary.json").exists()
+
+
+def every_host_was_sampled(target: Path, *, member: str) -> None:
+    """While the target was pressed, and each with the units that belong on it."""
+    steady = json.loads((target / "load" / "steady.json").read_text())
+    assert json.loads((target / "resources.json").read_text())["target"] == target.name
+    for host in ("d1", "d2", "d3", "l1"):
+        path = target / "hosts" / host / SAMPLES_FILE
+        read = read_samples(path, host=host, duty="load" if host == "l1" else "data")
+        assert read.damages == {}
+        at_s = read.hosts["at_s"]
+        assert ((at_s > steady["started_s"]) & (at_s < steady["ended_s"] + 5)).any(), host
+        assert (read.hosts["net_sent_bytes"] > 0).any() and (read.hosts["cpu_busy"] > 0).all()
+        assert set(read.hosts["cpu_scope"]) == {"host"}, "not the machine's"
+        units = set(read.units["unit"])
+        assert (member in units) == (host != "l1")
+        assert any("load-worker" in unit for unit in units) == (host == "l1")
 
 
 def no_secret_in(run: Path, *, state: Path) -> None:
@@ -101,6 +121,7 @@ def test_ctrl_c_in_the_load_stops_the_load_and_says_how_to_go_on(short_soakbed):
     assert "go on with: soakbed bench" in said
     sessions = [words for words in command_lines() if "-t-intr-" in words]
     assert [words for words in sessions if "loadgen" in words] == []
+    assert [words for words in sessions if "sampler.py" in words] == []
 
 
 def command_lines() -> list[str]:

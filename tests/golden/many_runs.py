@@ -38,7 +38,15 @@ def two_runs(folder: Path, *, sampled: bool = True) -> list[Path]:
         make_run(folder / "first-made-up", targets=(ETCD, REDIS), with_tikv=False),
         make_run(folder / "second-made-up", targets=(SLOWER, CALMER), with_tikv=False),
     ]
+    _with_oom_kill(made[0] / "etcd")
     return [_finished(run, sampled=sampled) for run in made]
+
+
+def _with_oom_kill(target: Path) -> None:
+    """Six seconds into the steady phase the kernel of d1 killed a process for its memory."""
+    path = target / "hosts" / "d1" / "kernel.log"
+    said = "kernel: Out of memory: Killed process 4711 (etcd) total-vm:812000kB"
+    path.write_text(f"2023-11-14T22:14:28.000000+0000 d1 {said}\n")
 
 
 def five_runs(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from soakbed.adapters.artifacts import CachedArtifacts
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
 from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
+from soakbed.archive.data.samples import samples_of_target
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, ReadyTarget
 from soakbed.records.spec import RunSpec
@@ -33,6 +34,7 @@ from soakbed.stages.load import drive, plan_session
 from soakbed.stages.load_plan import session_id
 from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
+from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.teardown import teardown
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(400)]
@@ -316,6 +318,28 @@ def test_evidence_is_collected_without_a_secret_in_it(bench, tmp_path):
         in (folder / "hosts/d1/configuration/etc/soakbed/redis_cluster/master.conf").read_text()
     )
     assert (folder / "hosts/d1/journal/soakbed-redis-master.log").stat().st_size > 0
+
+
+def test_a_sampler_that_is_killed_writes_on_and_nothing_of_it_stays_on_the_hosts(bench, tmp_path):
+    folder = tmp_path / "run" / "redis_cluster"
+    name = samples_name("run", "redis_cluster")
+    with sampled(name, SPEC, bench.testbed, shell=bench.shell, progress=print):
+        bench.on_l1("systemctl", "kill", "--signal=KILL", f"soakbed-samples-{name}.service")
+        time.sleep(4)
+        unit = f"soakbed-samples-{name}.service"
+        assert bench.on_l1("systemctl", "is-active", unit) == "active\n"
+        facts = host_facts(bench.testbed, shell=bench.shell)
+        assert not [unit for unit in facts["l1"]["units"] if "samples" in unit]
+    collect(bench.testbed, "redis_cluster", shell=bench.shell, folder=folder)
+    found = samples_of_target(folder, {"d1": "data", "l1": "load"})
+    assert {host: read.starts for host, read in found.by_host.items()} == {"d1": 1, "l1": 2}
+    assert found.by_host["l1"].damages == {}
+    assert {"soakbed-redis-master.service", "soakbed-redis-replica.service"} < set(
+        found.units["unit"][found.units["host"] == "d1"]
+    )
+    assert (
+        bench.on_l1("sh", "-c", "ls /var/lib/soakbed/samples; pgrep -f '[s]ampler.py'; true") == ""
+    )
 
 
 def test_facts_hold_the_restarts_of_every_member(bench):

@@ -68,6 +68,8 @@ VIEWS = (
     View("five", WIDE),
     View("five", NARROW, dark=True),
 )
+# axe takes 5 s for a page of several runs; structure depends on the page, contrast on the shade.
+LOOKED_AT = (View("one", WIDE), View("two", WIDE), View("two", WIDE, dark=True), VIEWS[-1])
 PLOTS = {"one": 9, "two": 16, "five": 14}
 
 
@@ -169,12 +171,18 @@ def test_nothing_sticks_out_of_the_window(browser, view):
 
 
 def test_axe_finds_nothing_serious(browser, view):
-    """axe-core looks for what keeps people out: contrast, names, roles, keyboard, structure."""
+    """axe-core looks for what keeps people out: contrast, names, roles, keyboard, structure.
+
+    What is drawn inside a plot is one image with a description, and so left to that.
+    """
+    if view not in LOOKED_AT:
+        pytest.skip("the same structure and colours as a view that is looked at")
     axe = (resources.files("axe_core_python") / "axe.min.js").read_text()
     browser.execute_script(axe)
     found = browser.execute_async_script(
         """const done = arguments[arguments.length - 1];
-        axe.run(document, {resultTypes: ['violations']}).then(done, error => done(String(error)))"""
+        axe.run({exclude: [['.canvas > *']]}, {resultTypes: ['violations']})
+            .then(done, error => done(String(error)))"""
     )
     assert isinstance(found, dict), found
     grave = [

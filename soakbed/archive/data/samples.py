@@ -8,14 +8,16 @@ next sample's stretch longer; over a reboot no difference is taken, for counters
 from __future__ import annotations
 
 import gzip
-import json
+import math
 import zlib
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "UNITS_COLUMNS",
     "ClockStep",
     "HostSamples",
+    "TargetSamples",
     "read_samples",
+    "samples_of_target",
 ]
 
 SAMPLES_FILE = "samples.jsonl.gz"
@@ -82,6 +86,9 @@ _RATES = {"cpu_busy_s": "cpu_busy", "cpu_steal_s": "cpu_steal", "disk_busy_s": "
 _UNIT_COUNTERS = ("cpu_s", "read_bytes", "written_bytes")
 _SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
 
+_NUMBERS = frozenset((int, float))
+_NUMBERS_OR_NONE = _NUMBERS | {type(None)}
+
 Floats = NDArray[np.float64]
 
 
@@ -112,13 +119,53 @@ class HostSamples:
     sources: dict[str, list[str]] = field(default_factory=dict)  # of the last start
 
 
+@dataclass(frozen=True, slots=True)
+class TargetSamples:
+    """Samples of every host while one target was pressed: tables `hosts` and `units`, and by host.
+
+    A host without a file is in `by_host` all the same, with columns that hold nothing.
+    """
+
+    hosts: dict[str, NDArray[Any]]
+    units: dict[str, NDArray[Any]]
+    by_host: dict[str, HostSamples]
+
+
 @dataclass(slots=True)
 class _Stretch:
-    """Samples of one boot, in order, taken in one way: differences between them mean something."""
+    """Samples of one boot, in order, taken in one way: differences between them mean something.
+
+    Plain numbers in a row, not objects: 72 hours are 50,000 samples of every host.
+    """
 
     start: dict[str, Any]
-    rows: list[list[float]] = field(default_factory=list)
-    units: list[dict[str, list[float]]] = field(default_factory=list)
+    count: int = 0
+    flat: array[float] = field(default_factory=lambda: array("d"))
+    unit_rows: dict[str, array[int]] = field(default_factory=dict)  # unit -> which samples
+    unit_flat: dict[str, array[float]] = field(default_factory=dict)
+
+    def take(self, numbers: list[float | None], units: dict[str, list[float]]) -> None:
+        """Append one sample."""
+        self.flat.extend([math.nan if number is None else number for number in numbers])
+        for unit, values in units.items():
+            if unit not in self.unit_rows:
+                self.unit_rows[unit], self.unit_flat[unit] = array("q"), array("d")
+            self.unit_rows[unit].append(self.count)
+            self.unit_flat[unit].extend(values)
+        self.count += 1
+
+
+def samples_of_target(target_folder: Path, duties: Mapping[str, str]) -> TargetSamples:
+    """Samples under `target_folder` of the hosts that `duties` names; host after host, by name."""
+    by_host = {
+        host: read_samples(target_folder / "hosts" / host / SAMPLES_FILE, host=host, duty=duty)
+        for host, duty in sorted(duties.items())
+    }
+    return TargetSamples(
+        hosts=_joined([one.hosts for one in by_host.values()], HOSTS_COLUMNS),
+        units=_joined([one.units for one in by_host.values()], UNITS_COLUMNS),
+        by_host=by_host,
+    )
 
 
 def read_samples(path: Path, *, host: str, duty: str) -> HostSamples:
@@ -131,12 +178,11 @@ def read_samples(path: Path, *, host: str, duty: str) -> HostSamples:
     host_parts: list[dict[str, NDArray[Any]]] = []
     unit_parts: list[dict[str, NDArray[Any]]] = []
     for stretch in stretches:
-        made.samples += len(stretch.rows)
+        made.samples += stretch.count
         made.sources = stretch.start["sources"]
-        if len(stretch.rows) < 2:
+        if stretch.count < 2:
             continue
-        values = np.array(stretch.rows, dtype=np.float64)
-        raw = dict(zip(stretch.start["columns"], values.T, strict=True))
+        raw = _columns(stretch.flat, stretch.start["columns"])
         host_parts.append(_host_columns(raw, stretch.start, host, duty))
         unit_parts += _unit_columns(stretch, raw, host, made.restarts)
         _look_at_clocks(raw, float(stretch.start["interval_s"]), made)
@@ -163,7 +209,7 @@ def _lines(path: Path, damages: dict[str, int]) -> Iterator[Any]:
                 continue  # where a sampler was started again
             try:
                 whole = int(check, 16) == zlib.crc32(said) and line.endswith(b"\n")
-                record = json.loads(said) if whole else None
+                record = orjson.loads(said) if whole else None
             except ValueError:
                 record = None
             if record is None:
@@ -195,8 +241,7 @@ def _stretches(records: Iterator[Any], made: HostSamples) -> list[_Stretch]:
             _count(damages, "samples out of order")
         else:
             last_s = record[1]
-            found[-1].rows.append(record[:-1])
-            found[-1].units.append(record[-1])
+            found[-1].take(record[:-1], record[-1])
     return found
 
 
@@ -210,11 +255,16 @@ def _fits(record: object, start: Mapping[str, Any]) -> bool:
     *numbers, units = record
     width = len(start["unit_columns"])
     return (
-        all(number is None or isinstance(number, int | float) for number in numbers)
+        _NUMBERS_OR_NONE.issuperset(map(type, numbers))
         and None not in numbers[:2]
         and isinstance(units, dict)
-        and all(isinstance(one, list) and len(one) == width for one in units.values())
+        and all(len(one) == width and _NUMBERS.issuperset(map(type, one)) for one in units.values())
     )
+
+
+def _columns(flat: array[float], names: list[str]) -> dict[str, Floats]:
+    values = np.frombuffer(flat, dtype=np.float64).reshape(-1, len(names))
+    return {name: values[:, at] for at, name in enumerate(names)}
 
 
 def _host_columns(
@@ -250,11 +300,9 @@ def _unit_columns(
     stretch: _Stretch, raw: Mapping[str, Floats], host: str, restarts: list[tuple[float, str]]
 ) -> Iterator[dict[str, NDArray[Any]]]:
     seconds = np.diff(raw["mono_s"], prepend=np.nan)
-    names = {name for units in stretch.units for name in units}
-    for unit in sorted(names):
-        rows = np.array([at for at, units in enumerate(stretch.units) if unit in units])
-        values = np.array([stretch.units[at][unit] for at in rows], dtype=np.float64)
-        said = dict(zip(stretch.start["unit_columns"], values.T, strict=True))
+    for unit, held in sorted(stretch.unit_rows.items()):
+        rows = np.frombuffer(held, dtype=np.int64)
+        said = _columns(stretch.unit_flat[unit], stretch.start["unit_columns"])
         # Of a unit that was not there in the sample before, all that it has used is new.
         went_on = np.zeros(rows.size, dtype=bool)
         went_on[1:] = (np.diff(rows) == 1) & (np.diff(said["began_s"]) == 0)
@@ -294,9 +342,11 @@ def _look_at_clocks(raw: Mapping[str, Floats], interval_s: float, made: HostSamp
 def _joined(
     parts: list[dict[str, NDArray[Any]]], columns: Mapping[str, str]
 ) -> dict[str, NDArray[Any]]:
-    if not parts:
+    """Parts of a table in one; those without rows have no say in what a column holds."""
+    said = [part for part in parts if part["at_s"].size]
+    if not said:
         return {column: np.array([]) for column in columns}
-    return {column: np.concatenate([part[column] for part in parts]) for column in columns}
+    return {column: np.concatenate([part[column] for part in said]) for column in columns}
 
 
 def _count(damages: dict[str, int], what: str) -> None:

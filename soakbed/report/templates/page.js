@@ -15,7 +15,7 @@
   function colour(name) { return styles.getPropertyValue("--" + name).trim() || name; }
   function copy(value) { return JSON.parse(JSON.stringify(value)); }
   function axis(given, extra) {
-    return Object.assign({}, given, {
+    return Object.assign(copy(given), {  // plotly writes into ranges that it is given
       gridcolor: colour("rule"), linecolor: colour("rule"), zeroline: false, ticks: "",
       automargin: true, tickfont: { color: colour("muted"), size: 12 },
       title: Object.assign({}, given.title, { font: { color: colour("muted"), size: 12 }, standoff: 8 })
@@ -53,21 +53,26 @@
   }
 
   // --- zoom: one range for all plots of a group ------------------------------------------------
+  function near(one, other) {
+    return Math.abs(one[0] - other[0]) + Math.abs(one[1] - other[1]) < 1e-6 * Math.abs(other[1] - other[0]);
+  }
   function zoom(group, range) {
     if (range) { ranges[group] = range; } else { delete ranges[group]; }
     plots.filter(function (one) { return one.group === group; }).forEach(function (one) {
-      var whole = one.given.layout.xaxis.range;
-      var to = range || whole;
-      one.moving = true;
-      Plotly.relayout(one.canvas, to ? { "xaxis.range": to.slice(), "xaxis.autorange": false } : { "xaxis.autorange": true })
-        .then(function () { one.moving = false; });
+      var to = range || one.given.layout.xaxis.range;
+      Plotly.relayout(one.canvas, to ? { "xaxis.range": to.slice(), "xaxis.autorange": false } : { "xaxis.autorange": true });
     });
   }
+  // Told by a plot that its axis moved: by the reader's hand, or a little later by zoom() itself.
+  // What is as the group has it already goes no further, so plots cannot chase each other.
   function listen(plot) {
     plot.canvas.on("plotly_relayout", function (change) {
-      if (plot.moving || !plot.group) { return; }
-      if ("xaxis.range[0]" in change) { zoom(plot.group, [change["xaxis.range[0]"], change["xaxis.range[1]"]]); }
-      else if (change["xaxis.autorange"] || "xaxis.range" in change) { zoom(plot.group, null); }
+      var low = change["xaxis.range[0]"], high = change["xaxis.range[1]"], held = ranges[plot.group];
+      var whole = plot.given.layout.xaxis.range;
+      if (low !== undefined) {
+        if (whole && near([low, high], whole)) { if (held) { zoom(plot.group, null); } }
+        else if (!held || !near([low, high], held)) { zoom(plot.group, [low, high]); }
+      } else if (change["xaxis.autorange"] && held) { zoom(plot.group, null); }
     });
   }
   function step(group, how) {

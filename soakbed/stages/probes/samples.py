@@ -164,30 +164,27 @@ def disk_of(folder: str) -> str:
     return (device.parent if (device / "partition").exists() else device).name
 
 
-def cgroup_of_host() -> Path | None:
+def cgroup_of_host(groups_of_pid_1: str, mounts: str) -> Path | None:
     """The control group that all of this host's units lie in; None when it cannot be found.
 
-    A group is believed only if PID 1 is in it: a container may show its machine's whole tree.
+    From /proc/1/cgroup and /proc/self/mounts. Version 2 goes first, as it alone counts CPU in
+    every group. A group is believed only if PID 1 is in it: a container may show its machine's
+    whole tree.
     """
-    paths = {
-        controllers: path
-        for _, controllers, path in (
-            line.split(":", 2) for line in text("/proc/1/cgroup").splitlines()
-        )
-    }
-    for line in text("/proc/self/mounts").splitlines():
+    paths = {}
+    for line in groups_of_pid_1.splitlines():
+        _, controllers, path = line.split(":", 2)
+        paths[controllers] = path
+    candidates: list[Path] = []
+    for line in mounts.splitlines():
         _, point, kind, options = line.split(" ")[:4]
-        if kind == "cgroup2":
-            path = paths.get("")
+        if kind == "cgroup2" and "" in paths:
+            candidates.insert(0, Path(point + paths[""]))
         elif kind == "cgroup" and "name=systemd" in options.split(","):
-            path = paths.get("name=systemd")
-        else:
-            continue
-        if path is None:
-            continue
-        pid_1 = Path(point + path)
-        if "1" in text(pid_1 / "cgroup.procs").split():
-            return pid_1.parent if pid_1.name == "init.scope" else pid_1
+            candidates.append(Path(point + paths.get("name=systemd", "")))
+    for group in candidates:
+        if "1" in text(group / "cgroup.procs").split():
+            return group.parent if group.name == "init.scope" else group
     return None
 
 
@@ -212,7 +209,7 @@ class Sampler:
 
     def __init__(self, folder: str) -> None:
         self.container = Path("/run/systemd/container").exists()
-        self.group = cgroup_of_host()
+        self.group = cgroup_of_host(text("/proc/1/cgroup"), text("/proc/self/mounts"))
         self.disk = disk_of(folder)
         self.links = links_of_host()
         self.cpu_from = "/proc/stat"

@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soakbed.archive.data.samples import HOSTS_COLUMNS, UNITS_COLUMNS, read_samples
+from soakbed.archive.data.samples import (
+    HOSTS_COLUMNS,
+    UNITS_COLUMNS,
+    read_samples,
+    samples_of_target,
+)
 from soakbed.stages.probes.samples import COLUMNS, SCHEMA, UNIT_COLUMNS
 
 SOURCES = {
@@ -205,3 +210,18 @@ def test_whatever_byte_is_changed_no_sum_is_larger_than_the_truth(
     assert found.hosts["seconds"].sum() <= (moments[-1] - moments[0]) * (1 + 1e-9)
     left_out = sum(found.damages.values())
     assert found.samples >= len(moments) - 2 * left_out, "a line end that is lost takes two lines"
+
+
+def test_tables_of_a_target_hold_every_host_and_one_without_a_file_adds_nothing(tmp_path):
+    for host in ("d1", "l1"):
+        folder = tmp_path / "hosts" / host
+        folder.mkdir(parents=True)
+        file_of(
+            folder, start(), *(sample(at, units={"a": unit(at)}) for at in (5, 10)), packed=True
+        )
+    found = samples_of_target(tmp_path, {"d1": "data", "d2": "data", "l1": "load"})
+    assert found.hosts["host"].tolist() == ["d1", "l1"]
+    assert found.hosts["duty"].tolist() == ["data", "load"]
+    assert found.hosts["cpu_busy"].dtype == np.float64
+    assert found.units["restarted"].dtype == np.bool_ and found.units["host"].size == 2
+    assert list(found.by_host) == ["d1", "d2", "l1"] and found.by_host["d2"].samples == 0

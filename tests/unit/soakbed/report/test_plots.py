@@ -36,7 +36,8 @@ def test_a_contender_has_one_mark_on_every_plot_and_none_has_anothers(plots, of_
         for _, figure in held.values():
             for line in figure["data"]:
                 symbol = line.get("marker", {}).get("symbol")
-                if "key" in line["meta"] and isinstance(symbol, str):
+                if line["meta"]["role"] != "event" and "key" in line["meta"] and symbol:
+                    symbol = symbol if isinstance(symbol, str) else symbol[-1]
                     marks.setdefault(line["meta"]["key"], set()).add(symbol)
         assert len(marks) == contenders
         assert all(len(used) == 1 for used in marks.values())

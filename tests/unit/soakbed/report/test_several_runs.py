@@ -200,3 +200,24 @@ def test_markdown_has_the_same_tables_and_nothing_from_outside_becomes_markup(tw
     changed = {name: getattr(page, name) for name in page.__slots__ if name != "cards"}
     evil = markdown(type(page)(**changed, cards=(broken,)))
     assert "<b>" not in evil.replace("\\<b\\>", "")
+
+
+def test_what_happened_on_a_host_is_flagged_in_every_plot_over_time_and_listed(two):
+    page = compose(two)
+    (section,) = page.events.sections
+    assert section.title == "A · etcd 3.5.16"
+    ((row,),) = (section.rows,)
+    assert row.head.text == "6.0 s"
+    assert [cell.text for cell in row.cells[1:4]] == ["d1", "oom kill", "run"]
+    for plot in (*page.over_time[:3], page.achieved, *page.host_plots):
+        figure = json.loads(plot.figure)
+        lines = [one for one in figure["layout"]["shapes"] if one["line"].get("dash") == "dash"]
+        assert [(one["name"], one["x0"]) for one in lines] == [("a-etcd", 6.0)], plot.name
+    flags = [
+        one for one in json.loads(page.over_time[0].figure)["data"] if one.get("yaxis") == "y2"
+    ]
+    assert "oom kill" in flags[0]["text"][0]
+
+
+def test_runs_in_which_nothing_happened_have_no_list_of_events(five):
+    assert compose(five).events is None

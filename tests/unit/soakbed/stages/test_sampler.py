@@ -97,6 +97,49 @@ def test_the_disk_of_a_folder_is_one_that_the_kernel_counts():
     assert disk in known or not disk  # a root that is no disk's has none to name
 
 
+def tree(root: Path, groups: dict[str, str]) -> None:
+    """Control groups below `root`, each with its processes."""
+    for path, pids in groups.items():
+        (root / path).mkdir(parents=True)
+        (root / path / "cgroup.procs").write_text(pids)
+
+
+def test_the_group_of_a_machine_of_its_own_is_the_root_of_version_2(tmp_path):
+    tree(tmp_path, {"init.scope": "1\n", "system.slice/soakbed-etcd.service": "7\n8\n"})
+    mounts = f"proc /proc proc rw 0 0\ncgroup2 {tmp_path} cgroup2 rw,nosuid 0 0\n"
+    group = samples.cgroup_of_host("0::/init.scope\n", mounts)
+    assert group == tmp_path
+    assert [unit.name for unit in samples.unit_groups(group)] == ["soakbed-etcd.service"]
+
+
+def test_the_group_of_a_container_is_found_in_the_tree_of_its_machine(tmp_path):
+    own = "soakbed/t/d1/payload"
+    worker = "soakbed-load-worker@run:0.service"
+    tree(tmp_path / "v1", {f"{own}/init.scope": "1\n"})
+    tree(tmp_path / "v2", {f"{own}/init.scope": "1\n"})
+    tree(tmp_path / "v2", {f"{own}/system.slice/system-soakbed\\x2dload.slice/{worker}": "9\n"})
+    mounts = (
+        f"cgroup {tmp_path}/v1 cgroup rw,name=systemd 0 0\ncgroup2 {tmp_path}/v2 cgroup2 rw 0 0\n"
+    )
+    paths = f"1:name=systemd:/{own}/init.scope\n0::/{own}/init.scope\n"
+    group = samples.cgroup_of_host(paths, mounts)
+    assert group == tmp_path / "v2" / own
+    assert [unit.name for unit in samples.unit_groups(group)] == [worker]
+
+
+def test_a_group_that_pid_1_is_not_in_is_not_believed(tmp_path):
+    tree(tmp_path, {"init.scope": "12\n"})
+    mounts = f"cgroup2 {tmp_path} cgroup2 rw 0 0\n"
+    assert samples.cgroup_of_host("0::/init.scope\n", mounts) is None
+    assert list(samples.unit_groups(None)) == [] and samples.cpu_of_cgroup(None) is None
+
+
+def test_cpu_of_a_group_is_in_seconds_and_unknown_where_it_does_not_count(tmp_path):
+    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert samples.cpu_of_cgroup(tmp_path) == 2.5
+    assert samples.cpu_of_cgroup(tmp_path / "gone") is None
+
+
 def test_the_sampler_writes_until_it_is_asked_to_end_and_covers_the_time_to_that_moment(tmp_path):
     file = tmp_path / "samples.jsonl"
     process = sampler(file, interval_s="0.2")

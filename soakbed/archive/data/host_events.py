@@ -1,0 +1,279 @@
+"""Files that were collected from hosts -> what happened there: rows of the table `events`.
+
+Journals and kernel logs by the wordings of `journal_signs`, restarts also by systemd's own counters
+before and after the load, clock steps and gaps by the samples. What reads like an event but
+cannot be placed in time is counted, never guessed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from soakbed.archive.data.journal_signs import KERNEL, REGION_LEADER, Sign, signs_of
+from soakbed.archive.data.samples import HostSamples
+from soakbed.records.events import Event
+
+__all__ = ["MACHINE_LOG", "HostEvents", "host_events"]
+
+MACHINE_LOG = "kernel-of-machine.log"
+MACHINE = "this machine"
+# Leaders of single regions are told by stretches of this length.
+_REGIONS_S = 10
+# A restart in the journal and one that another source found are the same if no further apart.
+_SAME_RESTART_S = 30
+_TEXT_CHARS = 300
+_JOURNAL = re.compile(r"^(?P<at>\d{4}-\S+) \S+ (?P<said>[^:]+: .*)$")
+_KERNEL = re.compile(r"^(?P<at>\d{4}-\S+?) (?P<said>.*)$")
+# What programs write before what they say: name and number, time, level, place.
+_HEADS = re.compile(
+    r"^[^\[: ]+\[\d+\]: (?:\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ \S |\[[^\]]+\] \[\w+\] \[[^\]]+\] )?"
+)
+_MESSAGE = re.compile(r"\"msg\":\"([^\"]*)\"")
+# What hosts tell of at once; the same term of a cluster that was made again is another.
+_AT_ONCE_S = 60
+_SAMPLER = "soakbed-samples-"
+
+
+@dataclass(slots=True)
+class HostEvents:
+    """`events` by time; `unread`: "file: what" -> how many lines read like events and gave none."""
+
+    events: list[Event] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+
+    def not_read(self, path: Path, what: str) -> None:
+        """Count one line, or one file, that could not be understood."""
+        key = f"{path.parent.name}/{path.name}: {what}"
+        self.unread[key] = self.unread.get(key, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An event, and what tells it from others like it."""
+
+    event: Event
+    unit: str = ""
+    once: tuple[str, ...] = ()
+
+
+def host_events(
+    target_folder: Path, samples: Mapping[str, HostSamples] | None = None
+) -> HostEvents:
+    """Everything that happened on the hosts of one target, since collecting looks back to.
+
+    `samples`: by host, as `read_samples` gave them. An event outside the sessions of load puts
+    nothing in doubt: its severity becomes "note".
+    """
+    made = HostEvents()
+    since_s = _since_s(target_folder, made)
+    found: list[_Found] = []
+    for folder in sorted(path for path in target_folder.glob("hosts/*") if path.is_dir()):
+        found += _of_journals(folder, target_folder.name, made)
+        found += _of_kernel(folder / "kernel.log", folder.name, made)
+        found += _of_samples(folder.name, (samples or {}).get(folder.name))
+        found += _of_facts(folder, found, made)
+    found += _of_kernel(target_folder / "hosts" / MACHINE_LOG, MACHINE, made)
+    spans = list(_sessions(target_folder, made))
+    events = _told_once([one for one in found if one.event.until_s >= since_s])
+    made.events = [_weighed(event, spans) for event in events]
+    return made
+
+
+def _of_journals(folder: Path, target: str, made: HostEvents) -> Iterator[_Found]:
+    for path in sorted(folder.glob("journal/*.log")):
+        signs = signs_of(path.stem, target)
+        if signs is None:
+            continue
+        single = list(_lines(path, signs, _JOURNAL, folder.name, "journal", made))
+        yield from (one for one in single if one.event.kind != REGION_LEADER)
+        yield from _by_stretch([one for one in single if one.event.kind == REGION_LEADER])
+
+
+def _of_kernel(path: Path, host: str, made: HostEvents) -> Iterator[_Found]:
+    if path.is_file():
+        for one in _lines(path, KERNEL, _KERNEL, host, "kernel", made):
+            # A container may read its machine's log: one text at one time is one event.
+            yield replace(one, once=(str(one.event.at_s), one.event.text))
+
+
+def _lines(
+    path: Path,
+    signs: Iterable[Sign],
+    form: re.Pattern[str],
+    host: str,
+    source: str,
+    made: HostEvents,
+) -> Iterator[_Found]:
+    """Lines that a sign knows. One without a time has that of the line after it, as at a boot."""
+    waiting: list[tuple[Sign, re.Match[str]]] = []
+    any_sign = re.compile("|".join(f"(?:{_bare(sign.pattern.pattern)})" for sign in signs))
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if not waiting and not any_sign.search(line):
+                continue
+            at_s = _time(form.match(line))
+            if at_s is not None:
+                yield from (_told(one, hit, at_s, path, host, source) for one, hit in waiting)
+                waiting.clear()
+            for sign in signs:
+                hit = sign.pattern.search(line.rstrip("\n"))
+                if hit is None:
+                    continue
+                if at_s is not None:
+                    yield _told(sign, hit, at_s, path, host, source)
+                elif line.startswith("-- "):
+                    waiting.append((sign, hit))
+                else:
+                    made.not_read(path, f"{sign.kind} without a time")
+                break
+    for sign, _ in waiting:
+        made.not_read(path, f"{sign.kind} without a time")
+
+
+def _bare(pattern: str) -> str:
+    """A pattern to be one of many: its groups lose their names."""
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
+
+
+def _told(
+    sign: Sign, hit: re.Match[str], at_s: float, path: Path, host: str, source: str
+) -> _Found:
+    said = hit.string
+    form = _JOURNAL.match(said) or _KERNEL.match(said)
+    text = _HEADS.sub("", form["said"]) if form else said
+    message = _MESSAGE.search(text)
+    text = message[1] if message else text
+    unit = path.stem if source == "journal" else ""
+    text = text.removeprefix(f"{unit}.service: ")
+    event = Event(
+        at_s=at_s,
+        until_s=at_s,
+        host=host,
+        source=source,
+        kind=sign.kind,
+        severity=sign.severity,
+        text=f"{unit}: {text}"[:_TEXT_CHARS] if unit else text[:_TEXT_CHARS],
+    )
+    return _Found(event, unit, tuple(hit[name] for name in sign.once_by))
+
+
+def _time(form: re.Match[str] | None) -> float | None:
+    """Unix time of a line; dmesg writes its fraction behind a comma."""
+    if form is None:
+        return None
+    try:
+        return dt.datetime.fromisoformat(form["at"].replace(",", ".")).timestamp()
+    except ValueError:
+        return None
+
+
+def _by_stretch(found: list[_Found]) -> Iterator[_Found]:
+    """Leaders of regions: one event per stretch, with their number."""
+    for _, group in groupby(found, key=lambda one: one.event.at_s // _REGIONS_S):
+        many = list(group)
+        first = many[0].event
+        text = f"{many[0].unit}: {len(many)} regions have their leader here from now"
+        yield _Found(replace(first, until_s=many[-1].event.at_s, text=text), many[0].unit)
+
+
+def _of_samples(host: str, samples: HostSamples | None) -> Iterator[_Found]:
+    if samples is None:
+        return
+    for step in samples.clock_steps:
+        ways = "forward" if step.step_s > 0 else "back"
+        text = f"the clock was set {abs(step.step_s):.3f} s {ways}"
+        yield _Found(Event(step.at_s, step.at_s, host, "samples", "clock_step", "phase", text))
+    for since_s, until_s in samples.gaps:
+        text = f"no samples for {until_s - since_s:.0f} s"
+        yield _Found(Event(since_s, until_s, host, "samples", "gap", "note", text))
+    for at_s, unit in samples.restarts:
+        if not unit.startswith(_SAMPLER):
+            text = f"{unit} had begun anew"
+            event = Event(at_s, at_s, host, "samples", "restart", "run", text)
+            yield _Found(event, unit.removesuffix(".service"))
+
+
+def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_Found]:
+    """Restarts and OOM kills that systemd counted, where nothing else tells of them."""
+    before, after = (_facts(folder / f"facts-{when}.json", made) for when in ("before", "after"))
+    if not before or not after:
+        return
+    for unit, now in after.get("units", {}).items():
+        if unit.startswith(_SAMPLER):
+            continue
+        then = before.get("units", {}).get(unit, {})
+        for key, kind in (("restarts", "restart"), ("oom_kills", "oom_kill")):
+            rise = now.get(key, 0) - then.get(key, 0)
+            known = sum(
+                one.event.host == folder.name
+                and one.event.kind == kind
+                and one.unit == unit.removesuffix(".service")
+                for one in found
+            )
+            if rise > known:
+                text = f"{unit}: {key} rose by {rise}, and its journal tells of {known}"
+                span = (float(before["at_s"]), float(after["at_s"]))
+                event = Event(*span, folder.name, "facts", kind, "run", text)
+                yield _Found(event, unit.removesuffix(".service"))
+
+
+def _told_once(found: list[_Found]) -> list[Event]:
+    """Each event once, by time: what several hosts or sources tell of is told by the first."""
+    found = sorted(found, key=lambda one: (one.event.at_s, one.event.source != "journal"))
+    kept: dict[tuple[object, ...], Event] = {}
+    restarts = [one for one in found if one.event.kind == "restart" and one.event.source != "facts"]
+    for number, one in enumerate(found):
+        event = one.event
+        if event.source == "samples" and event.kind == "restart" and _known(one, restarts):
+            continue
+        own = (number,) if not one.once else (event.source, event.kind, *one.once)
+        first = kept.get(own)
+        if first is None or event.at_s - first.at_s > _AT_ONCE_S:
+            kept[(*own, number) if first else own] = event
+        else:
+            kept[own] = replace(first, until_s=max(first.until_s, event.until_s))
+    return sorted(kept.values(), key=lambda event: event.at_s)
+
+
+def _known(one: _Found, restarts: list[_Found]) -> bool:
+    return any(
+        other.event.source == "journal"
+        and (other.event.host, other.unit) == (one.event.host, one.unit)
+        and abs(other.event.at_s - one.event.at_s) <= _SAME_RESTART_S
+        for other in restarts
+    )
+
+
+def _weighed(event: Event, sessions: list[tuple[float, float]]) -> Event:
+    """What happened while no load was on puts nothing in doubt."""
+    pressed = any(event.at_s <= end_s and event.until_s >= start_s for start_s, end_s in sessions)
+    return event if pressed else replace(event, severity="note")
+
+
+def _sessions(target_folder: Path, made: HostEvents) -> Iterator[tuple[float, float]]:
+    for path in sorted(target_folder.glob("load/*.json")):
+        outcome = _facts(path, made)
+        if "started_s" in outcome and "ended_s" in outcome:
+            yield float(outcome["started_s"]), float(outcome["ended_s"])
+
+
+def _since_s(target_folder: Path, made: HostEvents) -> float:
+    return float(_facts(target_folder / "collected.json", made).get("since_s", 0.0))
+
+
+def _facts(path: Path, made: HostEvents) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        read = json.loads(path.read_text())
+    except ValueError:
+        made.not_read(path, "not JSON")
+        return {}
+    return read if isinstance(read, dict) else {}
