@@ -224,13 +224,19 @@ class RepeatedValue(Frozen):
 
 
 class TrendPoint(Frozen):
-    """One run of a target in the order of time."""
+    """One run of a target in the order of time.
+
+    `left_out` says why its value is shown and yet not counted: it was judged invalid, or is not
+    comparable with the newest run. `caveat` is what limits it, "" for nothing.
+    """
 
     run_id: str
     started_s: float
     version: str
     value: float | None  # None: the run does not carry the metric
     verdict: VerdictWord
+    left_out: str = ""
+    caveat: str = ""
 
 
 class Trend(Frozen):

@@ -36,7 +36,8 @@ from soakbed.records.testbed import Host, Testbed
 from soakbed.stages.load import drive
 from soakbed.stages.load_plan import CLIENT_TLS, PKI, PREFIX, ranks_by_host, session_id, workers_of
 from soakbed.stages.load_session import SESSIONS
-from soakbed.stats.windows import merge_windows
+from soakbed.stats.phase_data import of_windows
+from soakbed.stats.windows import phase_numbers
 
 __all__ = [
     "KEPT",
@@ -310,8 +311,12 @@ def _ceiling(
         notes = [one["notes"] for one in frames if one["kind"] == "end"]
         tls = " ".join(notes[0].get(key, "") for key in ("tls_version", "tls_cipher"))
         windows = [Window.from_json(one) for one in frames if one["kind"] == "window"]
-        phase = merge_windows(windows)["capacity"].numbers(
-            planned_s=PRESS_S, offered_per_s=0.0, arrivals="", workers=len(ranks)
+        phase = phase_numbers(
+            of_windows(windows)["capacity"],
+            planned_s=PRESS_S,
+            offered_per_s=0.0,
+            arrivals="",
+            workers=len(ranks),
         )
         began_s = max(began_s, phase.started_s)
         hosts[name] = _host(phase, workers=len(ranks))

@@ -6,7 +6,7 @@ what a run did not record is never taken for the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soakbed.records.comparison import Consequence, ManifestDifference
@@ -96,11 +96,10 @@ def alike(one: Readings, other: Readings) -> bool:
     return True
 
 
-def _ordered(readings: object) -> list[str]:
+def _ordered(readings: Iterable[Readings]) -> list[str]:
     """Keys of any side, in the order of the rules and by name within a family."""
-    sides: list[Readings] = list(readings)  # type: ignore[call-overload]
     place = {id(rule): index for index, rule in enumerate(RULES)}
-    keys = {key for held in sides for key in held}
+    keys = {key for held in readings for key in held}
     return sorted(keys, key=lambda key: (place[id(rule_of(key))], key))
 
 
@@ -124,10 +123,11 @@ def _consequence(
 def _equal(rule: Rule, first: Value, second: Value) -> bool:
     if first == second:
         return True
-    numbers = isinstance(first, int | float) and isinstance(second, int | float)
-    if rule.within == 1.0 or not numbers or min(first, second) <= 0:  # type: ignore[type-var]
+    if not isinstance(first, int | float) or not isinstance(second, int | float):
         return False
-    return max(first, second) / min(first, second) <= rule.within  # type: ignore[operator, type-var]
+    if rule.within == 1.0 or min(first, second) <= 0:
+        return False
+    return max(first, second) / min(first, second) <= rule.within
 
 
 def _explained(rule: Rule, sides: tuple[Readings, Readings]) -> bool:

@@ -264,7 +264,7 @@ def _host(key: str, label: str, consequence: Consequence, why: str, unit: str = 
     return [
         Rule(
             f"hosts.{duty}.{key}",
-            f"{label}, {duty} hosts",
+            f"{label} of the {duty} hosts",
             where,
             *2 * (consequence,),
             why,

@@ -103,17 +103,26 @@ def differences_of(pair: Pair, blocks: Blocks) -> tuple[Difference, ...]:
     """Every figure of a pair, corrected for how many there are."""
     labels = (pair.baseline.label, pair.contender.label)
     found = found_between(pair.baseline.readings, pair.contender.readings, pair.question, labels)
-    judged = [_difference(figure, pair, found, blocks) for figure in FIGURES]
-    return corrected([_with_guarantees(one, found) for one in judged])
+    ratios = [_ratio(figure, pair, blocks) for figure in FIGURES]
+    judged = [
+        _difference(figure, pair, found, ratio)
+        for figure, ratio in zip(FIGURES, ratios, strict=True)
+    ]
+    stand = corrected([_with_guarantees(one, found) for one in judged])
+    # Where no word is allowed the ratio is shown all the same, and counts as no comparison.
+    return tuple(
+        one.model_copy(update={"ratio": ratio}) if one.word == "not_comparable" else one
+        for one, ratio in zip(stand, ratios, strict=True)
+    )
 
 
-def _difference(figure: Figure, pair: Pair, found: Sequence[Found], blocks: Blocks) -> Difference:
+def _difference(
+    figure: Figure, pair: Pair, found: Sequence[Found], ratio: Ratio | None
+) -> Difference:
     values = [_value(group, figure) for group in (pair.contender, pair.baseline)]
-    ratio = _ratio(figure, pair, blocks)
     refused = _refused(figure, pair, found)
     if refused:
-        # The ratio is shown, and says nothing.
-        judged = not_comparable(refused).model_copy(update={"ratio": ratio})
+        judged = not_comparable(refused)
     else:
         judged = compare(ratio, better=figure.better, without=_without(figure, pair))
         judged = _at_least(judged, pair) if figure.phase == "capacity" else judged

@@ -7,7 +7,7 @@ compare it with; otherwise each run stands for itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from soakbed.records.comparison import Contender
@@ -84,9 +84,8 @@ class Group:
         )
 
 
-def _once(sentences: object) -> tuple[str, ...]:
-    held: list[str] = list(sentences)  # type: ignore[call-overload]
-    return tuple(dict.fromkeys(held))
+def _once(sentences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))
 
 
 @dataclass(frozen=True, slots=True)

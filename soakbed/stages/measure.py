@@ -13,7 +13,8 @@ from loadgen.contract.spool import SpoolDamaged, read_spool
 from loadgen.contract.window import SessionEnd, Window
 from soakbed.errors import ArchiveError
 from soakbed.records.numbers import Numbers, SessionNumbers, WorkerEnd
-from soakbed.stats.windows import merge_windows
+from soakbed.stats.phase_data import of_windows
+from soakbed.stats.windows import phase_numbers
 
 __all__ = ["measure"]
 
@@ -106,16 +107,17 @@ def _plan(path: Path) -> Plan:
 
 def _session(plan: Plan, folder: Path) -> tuple[SessionNumbers, list[str]]:
     spools = [_Spool(folder / f"worker-{rank}.spool", rank) for rank in range(plan.workers)]
-    merged = merge_windows(window for spool in spools for window in spool.windows())
+    held = of_windows(window for spool in spools for window in spool.windows())
     planned = {phase.name: phase for phase in plan.phases}
     phases = {
-        name: held.numbers(
+        name: phase_numbers(
+            data,
             planned_s=_planned_s(planned.get(name)),
             offered_per_s=_offered_per_s(planned.get(name)),
             arrivals=planned[name].arrivals if name in planned else "",
             workers=plan.workers,
         )
-        for name, held in merged.items()
+        for name, data in held.items()
     }
     session = SessionNumbers(
         session=plan.session,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from loadgen.contract.histogram import bucket_of
+from loadgen.contract.histogram import bucket_low_us, bucket_of
 from soakbed.records.comparison import IntervalUs
 from soakbed.stats.percentiles import HIGH_US, Counts, carried
 from soakbed.stats.resampling import REPLICATES, SEED, Resampled, resampled
@@ -45,17 +45,17 @@ def percentile_interval(
 
     None with fewer than ten blocks, or where the whole sample does not carry the percentile.
     With `block_s` (seconds of a block) at least an hour, or a tenth of the phase, is drawn
-    together (`stats.resampling`). The ends are upper edges of buckets, as percentiles are.
+    together (`stats.resampling`). The ends are the outer edges of their buckets.
     """
     found = _spread_of(counts, percentile, block_s, replicates, seed)
     if found is None:
         return None
     half = spread(found.log_error, found.freedom, confidence)
     ends = [float(np.exp(found.log_value + side * half)) for side in (-1, 1)]
-    low, high = (int(HIGH_US[bucket_of(int(min(end, HIGH_US[-1])))]) for end in ends)
+    low, high = (bucket_of(int(min(end, HIGH_US[-1]))) for end in ends)
     return IntervalUs(
-        low_us=low,
-        high_us=high,
+        low_us=bucket_low_us(low),
+        high_us=int(HIGH_US[high]),
         confidence=confidence,
         blocks=len(counts),
         block_length=found.length,

@@ -1,75 +1,121 @@
 """Windows in which an engine was the limit, or dropped requests, gathered over a phase.
 
-Bounded in memory however long the phase was: seconds are counted, the first windows are kept whole.
+The limits are those of `loadgen.contract.limits`, asked of whole columns. Bounded in memory however
+long the phase was: seconds are counted, the first windows are kept whole.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from loadgen.contract.limits import LIMITS, Broken, limits_broken
-from loadgen.contract.window import Window
-from soakbed.records.numbers import LimitBroken, MarkedSeconds
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["MOST_MARKED", "Marks"]
+from loadgen.contract.limits import LEAST_DELAY_US, LEAST_VALUES, LIMITS, MOST_DELAY_SHARE
+from soakbed.records.numbers import LimitBroken, MarkedSeconds
+from soakbed.stats.phase_data import Columns, PhaseData
+
+__all__ = ["MOST_MARKED", "Marks", "broken_limits"]
 
 # More than a reader looks at; a run with more of them is invalid a hundred times over.
 MOST_MARKED = 500
 
+_VALUES = {  # reason -> column
+    "cpu": "cpu_share",
+    "core_taken": "wait_share",
+    "own_delay": "late_p95_us",
+    "loop_lag": "loop_lag_max_us",
+    "nic": "nic_share",
+}
+_KEYS = ("start_s", "worker", "seq")
+_SEQ_BITS = 40
+_Ints = NDArray[np.int64]
+_NONE: _Ints = np.zeros(0, dtype=np.int64)
+
+
+def broken_limits(part: Columns) -> dict[str, NDArray[np.bool_]]:
+    """For each reason, which rows of PhaseData.generator() broke the limit.
+
+    Says of every row what `loadgen.contract.limits.limits_broken` says of its window.
+    """
+    complete = part["complete"].astype(bool)
+    made = {}
+    for limit in LIMITS:
+        with np.errstate(invalid="ignore"):  # NaN: nobody could tell, and nothing was broken
+            made[limit.reason] = complete & (part[_VALUES[limit.reason]] > limit.most)
+    late_us, response_us = part["late_p95_us"], part["response_p95_us"]
+    counts = (part["late_count"] >= LEAST_VALUES) & (late_us > LEAST_DELAY_US)
+    small = (part["response_count"] > 0) & (late_us <= MOST_DELAY_SHARE * response_us)
+    made["own_delay"] &= counts & ~small
+    return made
+
 
 class Marks:
-    """What `GeneratorNumbers` says of single windows. The order of calls does not matter."""
+    """What `GeneratorNumbers` says of single windows. The order of parts does not matter."""
 
     def __init__(self) -> None:
-        self._judged: set[int] = set()
-        self._bound: set[int] = set()
-        self._dropping: set[int] = set()
-        self._by_reason: dict[str, set[int]] = {}
+        self._seconds: dict[str, list[_Ints]] = {}  # judged, bound, dropping, and each reason
         self._worst: dict[str, tuple[float, int, int]] = {}  # value, -start_s, -worker
-        self._marked: list[MarkedSeconds] = []
-        self._left_out = 0
+        self._marked_ids: list[_Ints] = []  # of all marked windows, with repeats
+        self._first = np.zeros((0, 3), dtype=np.int64)  # start_s, worker, seq of the first of them
         self._length_s = 1
 
-    def take(self, window: Window) -> None:
-        """Judge one window of one worker."""
-        self._length_s = window.length_s
-        broken = limits_broken(window)
-        dropped = sum(operation.dropped for operation in window.operations.values())
-        if window.complete:
-            self._judged.add(window.start_s)
-        if broken:
-            self._bound.add(window.start_s)
-        if dropped:
-            self._dropping.add(window.start_s)
-        for one in broken:
-            self._by_reason.setdefault(one.reason, set()).add(window.start_s)
-            found = (one.value, -window.start_s, -window.worker)
-            self._worst[one.reason] = max(found, self._worst.get(one.reason, found))
-        if broken or dropped:
-            self._keep(_marked(window, broken, dropped))
+    def take_windows(self, part: Columns) -> None:
+        """Judge rows of PhaseData.generator()."""
+        if not len(part["start_s"]):
+            return
+        self._length_s = int(part["length_s"][-1])
+        self._add("judged", part["start_s"][part["complete"].astype(bool)])
+        broken = broken_limits(part)
+        any_broken = np.logical_or.reduce(list(broken.values()))
+        self._add("bound", part["start_s"][any_broken])
+        for reason, rows in broken.items():
+            if rows.any():
+                self._add(reason, part["start_s"][rows])
+                found = _worst(part, rows, _VALUES[reason])
+                self._worst[reason] = max(found, self._worst.get(reason, found))
+        self._mark(part, any_broken)
 
-    def _keep(self, mark: MarkedSeconds) -> None:
-        self._marked.append(mark)
-        if len(self._marked) > 2 * MOST_MARKED:
-            self._trim()
+    def take_counters(self, part: Columns) -> None:
+        """Find rows of PhaseData.counters() in which requests were dropped."""
+        dropping = part["dropped"] > 0
+        if dropping.any():
+            self._add("dropping", part["start_s"][dropping])
+            self._mark(part, dropping)
 
-    def _trim(self) -> None:
-        self._marked.sort(key=lambda mark: (mark.at_s, mark.worker))
-        self._left_out += max(0, len(self._marked) - MOST_MARKED)
-        del self._marked[MOST_MARKED:]
+    def _add(self, name: str, starts_s: _Ints) -> None:
+        self._seconds.setdefault(name, []).append(np.unique(starts_s))
 
-    def numbers(self, began_s: int) -> dict[str, Any]:
-        """The fields of `GeneratorNumbers` that speak of single windows."""
-        self._trim()
-        length_s = self._length_s
+    def _count_s(self, name: str) -> int:
+        held = self._seconds.get(name, [_NONE])
+        return len(np.unique(np.concatenate(held))) * self._length_s
+
+    def _mark(self, part: Columns, rows: NDArray[np.bool_]) -> None:
+        if not rows.any():
+            return
+        keys = np.stack([part[name][rows].astype(np.int64) for name in _KEYS], axis=1)
+        self._marked_ids.append((keys[:, 1] << _SEQ_BITS) + keys[:, 2])
+        keys = np.concatenate((self._first, keys))
+        keys = keys[np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]))]
+        new = np.concatenate(([True], (keys[1:] != keys[:-1]).any(axis=1)))
+        self._first = keys[new][:MOST_MARKED]
+
+    def numbers(self, data: PhaseData, began_s: int) -> dict[str, Any]:
+        """The fields of `GeneratorNumbers` that speak of single windows.
+
+        Reads `data` a second time for the windows that are shown, where there are any.
+        """
+        # Sorted, because np.unique takes three times as long over the millions of a bad soak.
+        ids = np.sort(np.concatenate([_NONE, *self._marked_ids]))
+        marked = len(ids) - int((ids[1:] == ids[:-1]).sum())
         return {
-            "judged_s": len(self._judged) * length_s,
-            "bound_s": len(self._bound) * length_s,
-            "dropping_s": len(self._dropping) * length_s,
+            "judged_s": self._count_s("judged"),
+            "bound_s": self._count_s("bound"),
+            "dropping_s": self._count_s("dropping"),
             "broken": tuple(
                 LimitBroken(
                     reason=limit.reason,
-                    seconds=len(self._by_reason[limit.reason]) * length_s,
+                    seconds=self._count_s(limit.reason),
                     worst=worst[0],
                     limit=limit.most,
                     worker=-worst[2],
@@ -78,22 +124,49 @@ class Marks:
                 for limit in LIMITS
                 if (worst := self._worst.get(limit.reason))
             ),
-            "marked": tuple(
-                mark.model_copy(update={"at_s": mark.at_s - began_s}) for mark in self._marked
-            ),
-            "marked_left_out": self._left_out,
+            "marked": tuple(_shown(data, self._first, began_s)),
+            "marked_left_out": marked - len(self._first),
         }
 
 
-def _marked(window: Window, broken: tuple[Broken, ...], dropped: int) -> MarkedSeconds:
-    """`at_s` is unix time until the phase's beginning is known."""
-    return MarkedSeconds(
-        at_s=window.start_s,
-        seconds=window.length_s,
-        worker=window.worker,
-        broken={one.reason: one.value for one in broken},
-        dropped=dropped,
-        due=sum(operation.due for operation in window.operations.values()),
-        sent=sum(operation.sent for operation in window.operations.values()),
-        overdue_max=window.generator.overdue_max,
-    )
+def _worst(part: Columns, rows: NDArray[np.bool_], column: str) -> tuple[float, int, int]:
+    """The greatest value among `rows`; of equals the first, then the lowest worker."""
+    values = part[column][rows]
+    starts_s, workers = part["start_s"][rows], part["worker"][rows]
+    first = np.lexsort((workers, starts_s, -values.astype(float)))[0]
+    return values[first].item(), -int(starts_s[first]), -int(workers[first])
+
+
+def _shown(data: PhaseData, keys: _Ints, began_s: int) -> list[MarkedSeconds]:
+    """The windows of `keys` (start_s, worker, seq) whole, in that order."""
+    if not len(keys):
+        return []
+    made: dict[tuple[int, ...], dict[str, Any]] = {}
+    for part in data.generator():
+        broken = broken_limits(part)
+        for key, row in _found(part, keys):
+            made[key] = {
+                "at_s": key[0] - began_s,
+                "seconds": int(part["length_s"][row]),
+                "worker": key[1],
+                "broken": {
+                    reason: part[_VALUES[reason]][row].item()
+                    for reason, rows in broken.items()
+                    if rows[row]
+                },
+                "overdue_max": int(part["overdue_max"][row]),
+                **dict.fromkeys(("dropped", "due", "sent"), 0),
+            }
+    for _, part in data.counters():
+        for key, row in _found(part, keys):
+            for name in ("dropped", "due", "sent"):
+                made[key][name] += int(part[name][row])
+    return [MarkedSeconds(**made[tuple(key)]) for key in keys.tolist()]
+
+
+def _found(part: Columns, keys: _Ints) -> list[tuple[tuple[int, ...], int]]:
+    """Rows of `part` that are among `keys`, each with its key."""
+    near = np.flatnonzero(np.isin(part["start_s"], keys[:, 0]))
+    wanted = set(map(tuple, keys.tolist()))
+    rows = zip(*(part[name][near].tolist() for name in _KEYS), strict=True)
+    return [(key, int(row)) for key, row in zip(rows, near, strict=True) if key in wanted]

@@ -20,6 +20,7 @@ __all__ = [
     "carried",
     "curve",
     "percentile_us",
+    "percentiles_us",
     "smallest_sample_for",
 ]
 
@@ -77,6 +78,14 @@ class Counts:
         return made
 
     @classmethod
+    def of_row(cls, buckets: NDArray[np.int64], max_us: int) -> Counts:
+        """Counts that are there as an array; without sum, so without a mean. Nothing is copied."""
+        made = cls.__new__(cls)
+        made.buckets, made.max_us = buckets, int(max_us)
+        made.sum_us = made.clamped = 0
+        return made
+
+    @classmethod
     def merged(cls, parts: Iterable[Counts]) -> Counts:
         """The sum of `parts`."""
         whole = cls()
@@ -114,6 +123,23 @@ def percentile_us(counts: Counts, percentile: float) -> int | None:
     needed = max(1, -int(-total * percentile // 100))
     index = int(np.searchsorted(np.cumsum(counts.buckets), needed))
     return min(int(HIGH_US[index]), counts.max_us)
+
+
+def percentiles_us(
+    counts: NDArray[np.int64], max_us: NDArray[np.int64], percentile: float
+) -> list[int | None]:
+    """`percentile_us` of each row of `counts` (int64[n, BUCKETS]) with its exact `max_us`."""
+    if not len(counts):
+        return []
+    cumulated = np.cumsum(counts, axis=1)
+    totals = cumulated[:, -1]
+    needed = np.maximum(1, -np.floor_divide(-totals * percentile, 100))
+    values = np.minimum(HIGH_US[np.argmax(cumulated >= needed[:, None], axis=1)], max_us)
+    told = (totals > 0) & (totals >= smallest_sample_for(percentile))
+    return [
+        value if enough else None
+        for value, enough in zip(values.tolist(), told.tolist(), strict=True)
+    ]
 
 
 def curve(counts: Counts) -> tuple[tuple[float, int], ...]:

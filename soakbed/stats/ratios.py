@@ -19,20 +19,20 @@ from soakbed.stats.resampling import REPLICATES, SEED, Resampled, resampled, res
 
 __all__ = ["percentile_ratio", "rate_ratio", "ratio_of", "slow_noise"]
 
-_SLOW_SHARE = 0.15
-_SLOW_S = 600.0
+_SLOW_SHARE = 0.25
+_SLOW_S = 300.0
 
 
 def slow_noise(seconds: float) -> float:
     """Standard error (of a logarithm) by noise too slow for a phase of `seconds` to show it.
 
     A phase of one minute lies between two compactions or in one, and cannot know which. Taken as
-    15 % for phases short against ten minutes, the pace of compactions, flushes and rewrites of
+    25 % for phases short against five minutes, the pace of compactions, flushes and rewrites of
     a log, and falling as the phase grows. An assumption, not a measurement: it keeps short runs
     from claiming small differences, and is below 0.1 % from one day on.
 
     >>> [round(slow_noise(seconds), 4) for seconds in (60, 600, 3600, 72 * 3600)]
-    [0.1364, 0.075, 0.0214, 0.0003]
+    [0.2083, 0.0833, 0.0192, 0.0003]
     """
     return _SLOW_SHARE / (1 + seconds / _SLOW_S)
 

@@ -1,11 +1,16 @@
-"""Windows of workers merged into phases; merging adds, so the whole is the sum of its parts."""
+"""Columns of windows -> the numbers of a phase; merging adds, so the whole is the sum of its parts.
+
+The cost is linear in the windows, and no window becomes a Python object.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Any
 
-from loadgen.contract.window import OperationWindow, Window
+import numpy as np
+from numpy.typing import NDArray
+
 from soakbed.records.numbers import (
     GeneratorNumbers,
     Interval,
@@ -16,181 +21,142 @@ from soakbed.records.numbers import (
     PhaseNumbers,
     Point,
 )
+from soakbed.stats.engines import Engines
 from soakbed.stats.intervals import CONFIDENCE, REPLICATES, bootstrap_us
 from soakbed.stats.marks import Marks
-from soakbed.stats.percentiles import LADDER, Counts, curve, percentile_us
-from soakbed.stats.timeline import Step, Timeline, steps_that_carry
+from soakbed.stats.percentiles import LADDER, Counts, curve, percentile_us, percentiles_us
+from soakbed.stats.phase_data import COUNTS, KEYS, PhaseData, StepCounts
+from soakbed.stats.timeline import Steps, Timeline, joined_to_carry
 
-__all__ = ["MergedOperation", "MergedPhase", "merge_windows"]
+__all__ = ["phase_numbers"]
 
-_COUNTS = ("due", "sent", "ok", "failed", "unknown", "dropped")
-
-
-@dataclass(slots=True)
-class MergedOperation:
-    """One operation over many windows."""
-
-    due: int = 0
-    sent: int = 0
-    ok: int = 0
-    failed: int = 0
-    unknown: int = 0
-    dropped: int = 0
-    causes: dict[str, int] = field(default_factory=dict)
-    response: Counts = field(default_factory=Counts)
-    service: Counts = field(default_factory=Counts)
-    lag: Counts = field(default_factory=Counts)
-
-    def take(self, part: OperationWindow) -> None:
-        """Add the same operation of one window; exact."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(part, name))
-        for cause, count in part.causes.items():
-            self.causes[cause] = self.causes.get(cause, 0) + count
-        self.response.add(Counts.of(part.response))
-        self.service.add(Counts.of(part.service))
-        self.lag.add(Counts.of(part.lag))
+_Ints = NDArray[np.int64]
 
 
-@dataclass(slots=True)
-class _Engine:
-    """One worker's engine over the whole windows of one phase."""
+def phase_numbers(
+    data: PhaseData, *, planned_s: float, offered_per_s: float, arrivals: str, workers: int = 1
+) -> PhaseNumbers:
+    """The phase as plain data. `planned_s` 0: as long as it took; `workers` as planned.
 
-    cpu_s: float = 0.0
-    seconds: int = 0
-    cpu_share_max: float = 0.0
+    Raises ValueError when the phase has no window.
+    """
+    return _Phase(data, workers).numbers(planned_s, offered_per_s, arrivals)
 
 
-class MergedPhase:
-    """One phase of one session, all workers."""
+class _Phase:
+    """One phase of one session, all workers, gathered in one pass over its columns."""
 
-    def __init__(self, phase: str, mode: str) -> None:
-        self.phase = phase
-        self.mode = mode
-        self.operations: dict[str, MergedOperation] = {}
-        self.timeline = Timeline()
+    def __init__(self, data: PhaseData, workers: int) -> None:
+        self._data = data
+        self._workers = workers
+        self._engines = Engines()
         self._marks = Marks()
-        self._shares: dict[str, float] = {}  # wait_share, nic_share: the worst whole window
-        self._engines: dict[int, _Engine] = {}
-        self._peaks = dict.fromkeys(("loop_lag_max_us", "overdue_max", "in_flight_max"), 0)
-        self._late = Counts()
-        self._reconnects = 0
-        self._redirects = 0
+        self._counted: dict[str, dict[str, int]] = {}
+        timeline = Timeline()
+        for part in data.generator():
+            self._engines.take(part)
+            self._marks.take_windows(part)
+            timeline.take_windows(part)
+        for operation, part in data.counters():
+            self._marks.take_counters(part)
+            timeline.take_counters(operation, part)
+            sums = self._counted.setdefault(operation, {})
+            for name in part.keys() - set(KEYS):
+                sums[name] = sums.get(name, 0) + int(part[name].sum())
+        self._steps = timeline.steps()
+        self._responses = {
+            name: _on_steps(data.steps(name, self._steps.step_s), self._steps)
+            for name in self._steps.ok
+        }
 
-    def take(self, window: Window) -> None:
-        """Add one window; the order of calls does not matter."""
-        for name, operation in window.operations.items():
-            self.operations.setdefault(name, MergedOperation()).take(operation)
-        self.timeline.take(window)
-        self._marks.take(window)
-        state = window.generator
-        engine = self._engines.setdefault(window.worker, _Engine())
-        if window.complete:  # the last, cut window has a share of less than its length
-            engine.cpu_s += state.cpu_share * window.length_s
-            engine.seconds += window.length_s
-            engine.cpu_share_max = max(engine.cpu_share_max, state.cpu_share)
-            for name in ("wait_share", "nic_share"):
-                if (share := getattr(state, name)) is not None:
-                    self._shares[name] = max(share, self._shares.get(name, 0.0))
-        for name, peak in self._peaks.items():
-            self._peaks[name] = max(peak, getattr(state, name))
-        self._late.add(Counts.of(window.late))
-        self._reconnects += state.reconnects
-        self._redirects += state.moved + state.ask
-
-    def numbers(
-        self, *, planned_s: float, offered_per_s: float, arrivals: str, workers: int = 1
-    ) -> PhaseNumbers:
-        """The phase as plain data. `planned_s` 0: as long as it took; `workers` as planned."""
-        steps = self.timeline.steps()
-        spanned_s = float(steps[-1].end_s - steps[0].start_s)
+    def numbers(self, planned_s: float, offered_per_s: float, arrivals: str) -> PhaseNumbers:
+        steps, data = self._steps, self._data
+        began_s = int(steps.start_s[0])
+        spanned_s = float(steps.end_s[-1] - began_s)
         # A phase begins and ends inside a window, so windows span up to two of them more than
         # the phase lasted; the plan knows better, unless the phase was cut short.
         seconds = min(planned_s, spanned_s) if planned_s else spanned_s
-        # Intervals are for latency figures, and those come from the open loop alone (design D6).
-        drawn = [step for step in steps if step.complete] if self.mode == "open" else []
-        made = {name: _operation(name, op, drawn) for name, op in self.operations.items()}
+        made = {name: self._operation(name) for name in steps.ok}
         return PhaseNumbers(
-            phase=self.phase,
-            mode=self.mode,
-            started_s=steps[0].start_s,
+            phase=data.phase,
+            mode=data.mode,
+            started_s=began_s,
             seconds=seconds,
             offered_per_s=offered_per_s,
             arrivals=arrivals,
-            throughput_per_s=round(self._throughput_per_s(steps, seconds, workers), 3),
+            throughput_per_s=round(self._throughput_per_s(seconds), 3),
             sent_per_s=round(sum(op.sent for op in made.values()) / seconds, 3),
             operations=made,
-            generator=self._generator(steps[0].start_s),
-            series=tuple(_point(step, steps[0].start_s, workers) for step in steps),
-            latency_series=tuple(
-                _latency_point(step, steps[0].start_s) for step in steps_that_carry(steps, 99.0)
-            ),
-            missing=self._missing(steps, workers),
+            generator=self._generator(began_s),
+            series=_series(steps, self._workers),
+            latency_series=_latency_series(steps, self._responses),
+            missing=self._missing(),
         )
 
-    def _missing(self, steps: list[Step], workers: int) -> tuple[MissingShare, ...]:
+    def _operation(self, name: str) -> OperationNumbers:
+        sums = self._counted[name]
+        causes = {cause: sums[cause] for cause in sorted(sums.keys() - set(COUNTS)) if sums[cause]}
+        response, service, lag = (
+            self._data.total(name, kind) for kind in ("response", "service", "lag")
+        )
+        return OperationNumbers(
+            **{count: sums[count] for count in COUNTS},
+            causes=causes,
+            response=_latency(response, p99_interval_us=self._p99_interval_us(name)),
+            service=_latency(service),
+            lag=_latency(lag),
+        )
+
+    def _p99_interval_us(self, name: str) -> tuple[int, int] | None:
+        # Intervals are for latency figures, and those come from the open loop alone (design D6).
+        if self._data.mode != "open":
+            return None
+        held = self._responses[name]
+        drawn = np.flatnonzero(self._steps.complete & (self._steps.ok[name] >= 0))
+        return bootstrap_us([Counts.of_row(held.counts[i], held.max_us[i]) for i in drawn], 99.0)
+
+    def _missing(self) -> tuple[MissingShare, ...]:
         """Whole windows that each planned worker should have and has not."""
-        whole = [step for step in steps if step.complete]
-        if not whole or self.mode == "fill":  # a fill ends for each worker when it is done
+        steps, workers = self._steps, self._workers
+        should_s = int(steps.seconds[steps.complete].sum())
+        if not should_s or self._data.mode == "fill":  # a fill ends for each when it is done
             return ()
-        should_s = sum(step.seconds for step in whole)
-        lacks = {
-            rank: should_s - self._engines.get(rank, _Engine()).seconds for rank in range(workers)
-        }
+        lacks = {rank: should_s - self._engines.whole_s(rank) for rank in range(workers)}
         return tuple(
             MissingShare(worker=rank, seconds=lack, share=round(lack / should_s / workers, 4))
             for rank, lack in lacks.items()
             if lack > 0
         )
 
-    def _throughput_per_s(self, steps: list[Step], seconds: float, workers: int) -> float:
+    def _throughput_per_s(self, seconds: float) -> float:
         """Ok operations per second.
 
         Open loop: all of the phase's operations over its time. Closed loop: whole windows alone,
         because what was under way at the end still ends, and would count as if it fitted in; and
         only such in which all workers pressed, because one alone finds the target half idle.
         """
-        whole = [step for step in steps if step.complete and step.windows >= workers * step.seconds]
-        if self.mode == "open" or not whole:
-            return sum(op.ok for op in self.operations.values()) / seconds
-        ok = sum(sum(step.ok.values()) for step in whole)
-        return ok / sum(step.seconds for step in whole)
+        steps = self._steps
+        whole = steps.complete & (steps.windows_s >= self._workers * steps.seconds)
+        if self._data.mode == "open" or not whole.any():
+            return sum(sums["ok"] for sums in self._counted.values()) / seconds
+        return int(steps.ok_of_all[whole].sum()) / int(steps.seconds[whole].sum())
 
     def _generator(self, began_s: int) -> GeneratorNumbers:
-        means = [one.cpu_s / one.seconds for one in self._engines.values() if one.seconds]
+        open_loop = self._data.mode == "open"
         return GeneratorNumbers(
-            cpu_share=round(max(means, default=0.0), 4),
-            cpu_share_max=round(max(one.cpu_share_max for one in self._engines.values()), 4),
-            loop_lag_max_us=self._peaks["loop_lag_max_us"],
-            overdue_max=self._peaks["overdue_max"],
-            in_flight_max=self._peaks["in_flight_max"],
-            reconnects=self._reconnects,
-            redirects=self._redirects,
-            late=_latency(self._late) if self.mode == "open" else None,
-            wait_share_max=self._shares.get("wait_share"),
-            nic_share_max=self._shares.get("nic_share"),
-            **self._marks.numbers(began_s),
+            **self._engines.numbers(),
+            late=_latency(self._data.total("", "late")) if open_loop else None,
+            **self._marks.numbers(self._data, began_s),
         )
 
 
-def merge_windows(windows: Iterable[Window]) -> dict[str, MergedPhase]:
-    """Phases by name, each the sum of its windows, in order of first appearance."""
-    phases: dict[str, MergedPhase] = {}
-    for window in windows:
-        held = phases.setdefault(window.phase, MergedPhase(window.phase, window.mode))
-        held.take(window)
-    return phases
-
-
-def _operation(name: str, merged: MergedOperation, drawn: list[Step]) -> OperationNumbers:
-    found = bootstrap_us([step.response[name] for step in drawn if name in step.response], 99.0)
-    return OperationNumbers(
-        **{count: getattr(merged, count) for count in _COUNTS},
-        causes=dict(sorted(merged.causes.items())),
-        response=_latency(merged.response, p99_interval_us=found),
-        service=_latency(merged.service),
-        lag=_latency(merged.lag),
-    )
+def _on_steps(held: StepCounts, steps: Steps) -> StepCounts:
+    """`held` with one row for each of `steps`; zeros where it has none."""
+    counts = np.zeros((len(steps.keys), held.counts.shape[1]), dtype=np.int64)
+    max_us = np.zeros(len(steps.keys), dtype=np.int64)
+    rows = np.searchsorted(steps.keys, held.starts_s // steps.step_s)
+    counts[rows], max_us[rows] = held.counts, held.max_us
+    return StepCounts(starts_s=steps.keys * steps.step_s, counts=counts, max_us=max_us)
 
 
 def _latency(counts: Counts, *, p99_interval_us: tuple[int, int] | None = None) -> Latency:
@@ -217,22 +183,57 @@ def _latency(counts: Counts, *, p99_interval_us: tuple[int, int] | None = None) 
     )
 
 
-def _point(step: Step, began_s: int, workers: int) -> Point:
-    seconds = step.seconds
-    return Point(
-        at_s=step.start_s - began_s,
-        seconds=seconds,
-        complete=step.complete and step.windows >= workers * seconds,
-        sent_per_s=round(step.sent / seconds, 2),
-        ok_per_s={name: round(count / seconds, 2) for name, count in step.ok.items()},
-        errors_per_s=round(step.errors / seconds, 2),
+def _series(steps: Steps, workers: int) -> tuple[Point, ...]:
+    began_s, lengths_s = int(steps.start_s[0]), steps.seconds
+    whole = steps.complete & (steps.windows_s >= workers * lengths_s)
+    rows: dict[str, Any] = {
+        "at_s": steps.start_s - began_s,
+        "seconds": lengths_s,
+        "complete": whole,
+        "sent": steps.sent,
+        "errors": steps.errors,
+    }
+    held = {name: column.tolist() for name, column in rows.items()}
+    ok = {name: column.tolist() for name, column in steps.ok.items()}
+    return tuple(
+        Point(
+            at_s=at_s,
+            seconds=seconds,
+            complete=complete,
+            sent_per_s=round(sent / seconds, 2),
+            ok_per_s={
+                name: round(counts[index] / seconds, 2)
+                for name, counts in ok.items()
+                if counts[index] >= 0
+            },
+            errors_per_s=round(errors / seconds, 2),
+        )
+        for index, (at_s, seconds, complete, sent, errors) in enumerate(
+            zip(*held.values(), strict=True)
+        )
     )
 
 
-def _latency_point(step: Step, began_s: int) -> LatencyPoint:
-    return LatencyPoint(
-        at_s=step.start_s - began_s,
-        seconds=step.seconds,
-        p50_us={name: percentile_us(held, 50.0) for name, held in step.response.items()},
-        p99_us={name: percentile_us(held, 99.0) for name, held in step.response.items()},
+def _latency_series(steps: Steps, responses: Mapping[str, StepCounts]) -> tuple[LatencyPoint, ...]:
+    """Percentiles over time, in steps long enough to carry them where that can be."""
+    begins = joined_to_carry(list(steps.ok.values()), 99.0, count=len(steps.keys))
+    ends = np.append(begins[1:], len(steps.keys)) - 1
+    start_s, end_s = steps.start_s[begins], steps.end_s[ends]
+    p50: dict[str, list[int | None]] = {}
+    p99: dict[str, list[int | None]] = {}
+    present: dict[str, list[bool]] = {}
+    for name, held in responses.items():
+        counts = np.add.reduceat(held.counts, begins, axis=0)
+        max_us = np.maximum.reduceat(held.max_us, begins)
+        p50[name] = percentiles_us(counts, max_us, 50.0)
+        p99[name] = percentiles_us(counts, max_us, 99.0)
+        present[name] = np.logical_or.reduceat(steps.ok[name] >= 0, begins).tolist()
+    return tuple(
+        LatencyPoint(
+            at_s=int(start_s[index] - steps.start_s[0]),
+            seconds=int(end_s[index] - start_s[index]),
+            p50_us={name: held[index] for name, held in p50.items() if present[name][index]},
+            p99_us={name: held[index] for name, held in p99.items() if present[name][index]},
+        )
+        for index in range(len(begins))
     )

@@ -32,15 +32,17 @@ def page(outcomes: Sequence[Outcome], alarms: Sequence[Alarms]) -> str:
         )
     lines += [
         "",
-        "| series of ten-minute values | correlation of neighbours | drift: false alarms "
+        "| series of ten-minute values | correlation of neighbours "
+        "| equal rates called different | rates 10 % lower found | drift: false alarms "
         "| drift of 10 % a day found | steady, and called so | warm-up's end found "
         "| shift of 10 % half way called steady |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for found in alarms:
         every = found.series
         lines.append(
-            f"| {found.hours} h | {found.correlation} | {found.drift_false / every:.1%} "
+            f"| {found.hours} h | {found.correlation} | {found.rates_different / every:.1%} "
+            f"| {found.rates_found / every:.1%} | {found.drift_false / every:.1%} "
             f"| {found.drift_found / every:.1%} | {found.steady / every:.1%} "
             f"| {found.warm_up_found / every:.1%} | {found.shift_missed / every:.1%} |"
         )

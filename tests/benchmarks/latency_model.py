@@ -22,6 +22,7 @@ __all__ = ["LatencyModel"]
 
 _LEVELS = 41  # of the wandering scale; within four standard deviations
 _REACH = 4.0
+_MANY = 100.0
 _EDGES_US = np.array([bucket_low_us(index) for index in range(BUCKETS + 1)], dtype=float)
 
 
@@ -59,7 +60,7 @@ class LatencyModel:
         expected = held @ self._templates(scale) * self.ops_per_s
         counts = np.zeros((blocks, BUCKETS), dtype=np.int64)
         used = np.flatnonzero(expected.sum(axis=0) > 1e-4)
-        counts[:, used] = random.poisson(expected[:, used])
+        counts[:, used] = _counted(expected[:, used], random)
         return counts
 
     def true_percentile_us(self, percentile: float, scale: float = 1.0) -> float:
@@ -96,6 +97,17 @@ class LatencyModel:
         quiet = _lognormal(medians, self.spread)
         slow = _lognormal(medians + np.log(self.burst_factor), self.spread)
         return np.concatenate([quiet, quiet * (1 - self.burst_share) + slow * self.burst_share])
+
+
+def _counted(expected: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
+    """Poisson draws; those of a hundred and more as rounded normal ones, four times as fast."""
+    many = expected > _MANY
+    drawn = np.empty(expected.shape, dtype=np.int64)
+    drawn[~many] = random.poisson(expected[~many])
+    means = expected[many]
+    noise = random.standard_normal(len(means), dtype=np.float32)
+    drawn[many] = np.rint(means + np.sqrt(means) * noise)
+    return drawn
 
 
 def _lognormal(medians: NDArray[np.float64], spread: float) -> NDArray[np.float64]:

@@ -20,7 +20,8 @@ from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from soakbed.stages.judge_load import generator_bound
-from soakbed.stats.windows import merge_windows
+from soakbed.stats.phase_data import of_windows
+from soakbed.stats.windows import phase_numbers
 from tests.benchmarks.core_watch import CoreWatch
 from tests.benchmarks.measure import MeasureFailed, fill
 from tests.benchmarks.throwaway import Pki, Redis, make_cluster
@@ -90,8 +91,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _quiet(plan: Plan, folder: Path) -> Quiet:
     windows, others = _run(plan, folder)
     phase = plan.phases[-1]
-    numbers = merge_windows(windows)[phase.name].numbers(
-        planned_s=phase.duration_s, offered_per_s=phase.rate_per_s, arrivals=phase.arrivals
+    numbers = phase_numbers(
+        of_windows(windows)[phase.name],
+        planned_s=phase.duration_s,
+        offered_per_s=phase.rate_per_s,
+        arrivals=phase.arrivals,
     )
     finding = generator_bound(numbers)
     judged = [window for window in windows if window.phase == phase.name and window.complete]

@@ -1,4 +1,4 @@
-"""How often `drift` and `steadiness` err on made-up series, by how long their noise remembers."""
+"""How often rates, `drift` and `steadiness` err on made-up series, by how long noise remembers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from soakbed.stats.drift import drift
+from soakbed.stats.ratios import rate_ratio
 from soakbed.stats.steadiness import steadiness
+from soakbed.stats.verdicts import compare
 
 __all__ = ["Alarms", "made_up_series", "series_alarms"]
 
@@ -33,6 +35,8 @@ class Alarms:
     warm_up_found: int  # 30 % for the first eighth, its end within two blocks
     shift_missed: int  # called steady although it moved by 10 % half way
     steady: int  # called steady, and is
+    rates_different: int  # two such series as rates, called better or worse
+    rates_found: int  # one of them 10 % lower, called worse
 
 
 def made_up_series(
@@ -57,6 +61,7 @@ def _alarms(hours: int, correlation: float) -> Alarms:
     warm_up = np.where(np.arange(count) < count // 8, 1.3, 1.0)
     shift = np.where(np.arange(count) < count // 2, 1.0, 1.1)
     drift_false = drift_found = warm_up_found = shift_missed = steady = 0
+    rates_different = rates_found = 0
     for seed in range(_SERIES):
         flat = made_up_series(count, correlation, _WANDER, seed=seed)
         drift_false += drift(flat, block_s=_BLOCK_S).word in ("rising", "falling")
@@ -64,6 +69,9 @@ def _alarms(hours: int, correlation: float) -> Alarms:
         steady += steadiness(flat, block_s=_BLOCK_S).steady
         shift_missed += steadiness(flat * shift, block_s=_BLOCK_S).steady
         from_s = steadiness(flat * warm_up, block_s=_BLOCK_S).steady_from_s
+        other = made_up_series(count, correlation, _WANDER, seed=seed + _SERIES)
+        rates_different += _rates(flat, other) in ("better", "worse")
+        rates_found += _rates(flat / 1.1, other) == "worse"
         warm_up_found += from_s is not None and abs(from_s / _BLOCK_S - count // 8) <= 2
     return Alarms(
         hours=hours,
@@ -74,4 +82,10 @@ def _alarms(hours: int, correlation: float) -> Alarms:
         warm_up_found=warm_up_found,
         shift_missed=shift_missed,
         steady=steady,
+        rates_different=rates_different,
+        rates_found=rates_found,
     )
+
+
+def _rates(contender: NDArray[np.float64], baseline: NDArray[np.float64]) -> str:
+    return compare(rate_ratio(contender, baseline, block_s=_BLOCK_S), better="higher").word

@@ -122,7 +122,7 @@ def _manifest(run_id: str) -> dict[str, object]:
 def _target(folder: Path, pretence: Pretence, spec: RunSpec, began_s: int) -> None:
     _write(folder / "ready.json", ready_of(pretence).model_dump(mode="json", by_alias=True))
     rate = pretence.capacity_per_s * spec.workload.steady_share_of_capacity
-    capacity, steady = _plans(pretence, spec, rate)
+    capacity, steady = plans_of(pretence, spec, rate)
     _session(folder / "load", capacity, pretence, began_s)
     _session(folder / "load", steady, pretence, began_s + 60)
     for host in spec.testbed.hosts:
@@ -193,7 +193,7 @@ def ready_of(pretence: Pretence) -> ReadyTarget:
     )
 
 
-def _plans(pretence: Pretence, spec: RunSpec, rate: float) -> tuple[Plan, Plan]:
+def plans_of(pretence: Pretence, spec: RunSpec, rate: float) -> tuple[Plan, Plan]:
     phases = spec.workload.phases
     base = Plan(
         run_id="made-up",

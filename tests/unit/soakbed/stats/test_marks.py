@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loadgen.contract.window import GeneratorState, OperationWindow, Window
 from soakbed.stats.marks import MOST_MARKED, Marks
+from soakbed.stats.phase_data import of_windows
 
 
 def window(at_s: int, *, worker: int = 0, dropped: int = 0, complete: bool = True, **state):
@@ -14,10 +15,13 @@ def window(at_s: int, *, worker: int = 0, dropped: int = 0, complete: bool = Tru
 
 
 def gathered(windows, began_s: int = 1000):
+    data = of_windows(windows)["steady"]
     marks = Marks()
-    for one in windows:
-        marks.take(one)
-    return marks.numbers(began_s)
+    for part in data.generator():
+        marks.take_windows(part)
+    for _, part in data.counters():
+        marks.take_counters(part)
+    return marks.numbers(data, began_s)
 
 
 def test_a_sound_phase_has_no_mark():

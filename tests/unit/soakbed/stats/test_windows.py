@@ -8,78 +8,102 @@ from hypothesis import strategies as st
 
 from loadgen.contract.histogram import Histogram
 from loadgen.contract.window import GeneratorState, OperationWindow, Window
-from soakbed.stats.windows import merge_windows
+from soakbed.stats.phase_data import of_windows
+from soakbed.stats.windows import phase_numbers
+from tests.oracle import windows as oracle
+
+
+def histogram_of(values_us) -> Histogram:
+    made = Histogram()
+    for value_us, count in values_us:
+        made.record(value_us, count)
+    return made
 
 
 @st.composite
-def windows(draw) -> Window:
-    def operation() -> OperationWindow:
-        seen = [draw(st.integers(0, 100_000)) for _ in range(draw(st.integers(0, 5)))]
-        histogram = Histogram()
-        for value in seen:
-            histogram.record(value)
+def windows(draw, seq: int) -> Window:
+    """One window of a session of three workers: any phase, second, mode and operations."""
+    values_us = st.lists(st.tuples(st.integers(0, 70_000_000), st.integers(1, 900)), max_size=4)
+    phase = draw(st.sampled_from(["fill", "warmup", "capacity", "steady"]))
+    operations = {}
+    for name in draw(st.sampled_from([("read", "write"), ("write",), ("read",)])):
         failed, unknown = draw(st.integers(0, 3)), draw(st.integers(0, 3))
-        sent = len(seen) + failed + unknown
-        return OperationWindow(
-            due=sent,
-            sent=sent,
-            ok=len(seen),
+        response = histogram_of(draw(values_us))
+        ok = response.total
+        causes = {cause: n for cause, n in (("busy", failed), ("timeout", unknown)) if n}
+        operations[name] = OperationWindow(
+            due=draw(st.integers(0, 50)),
+            sent=ok + failed + unknown,
+            ok=ok,
             failed=failed,
             unknown=unknown,
-            causes={"busy": failed, "timeout": unknown},
-            response=histogram,
-            service=histogram,
-            lag=Histogram(),
+            dropped=draw(st.sampled_from([0, 0, 0, 7])),
+            causes=causes,
+            response=response,
+            service=histogram_of(draw(values_us)),
+            lag=histogram_of(draw(values_us)),
         )
-
+    share = st.none() | st.floats(0, 1)
+    small = st.integers(0, 100_000)
+    state = GeneratorState(
+        cpu_share=draw(st.floats(0, 1)),
+        loop_lag_max_us=draw(small),
+        overdue_max=draw(small),
+        in_flight_max=draw(small),
+        reconnects=draw(small),
+        moved=draw(small),
+        ask=draw(small),
+        wait_share=draw(share),
+        nic_share=draw(share),
+    )
+    late = histogram_of(draw(st.lists(st.tuples(st.integers(0, 9000), st.just(60)), max_size=3)))
     return Window(
         worker=draw(st.integers(0, 2)),
-        seq=0,
-        phase=draw(st.sampled_from(["warmup", "steady"])),
-        mode="open",
-        start_s=draw(st.integers(100, 130)),
+        seq=seq,
+        phase=phase,
+        mode={"fill": "fill", "capacity": "closed"}.get(phase, "open"),
+        start_s=draw(st.integers(100, 130) | st.sampled_from([2000, 5000])),
         length_s=1,
-        operations={"read": operation(), "write": operation()},
-        generator=GeneratorState(cpu_share=draw(st.floats(0, 1))),
+        operations=operations,
+        generator=state,
+        complete=draw(st.booleans()),
+        late=late if phase in ("warmup", "steady") else Histogram(),
     )
 
 
-@settings(deadline=None)  # other work on the machine is no failure
-@given(st.lists(windows(), min_size=1, max_size=12))
-def test_merged_is_the_sum_of_its_parts(parts):
-    merged = merge_windows(parts)
-    for phase, held in merged.items():
-        mine = [part for part in parts if part.phase == phase]
-        for name, operation in held.operations.items():
-            whole = OperationWindow()
-            for part in mine:
-                whole.add(part.operations[name])
-            for count in ("due", "sent", "ok", "failed", "unknown", "dropped", "causes"):
-                assert getattr(operation, count) == getattr(whole, count)
-            assert operation.response.buckets.tolist() == whole.response.counts
-            assert operation.response.max_us == whole.response.max_us
-        steps = held.timeline.steps()
-        assert sum(step.ok["read"] for step in steps) == held.operations["read"].ok
+@st.composite
+def sessions(draw, max_size: int = 12) -> list[Window]:
+    """Windows of one session, in the order in which a reader meets them: by worker and number."""
+    held = [draw(windows(seq)) for seq in range(draw(st.integers(1, max_size)))]
+    return sorted(held, key=lambda one: (one.worker, one.seq))
 
 
-@settings(deadline=None)  # other work on the machine is no failure
-@given(st.lists(windows(), min_size=1, max_size=8), st.randoms())
-def test_the_order_of_windows_does_not_matter(parts, random):
-    mixed = list(parts)
+PLANNED = {"planned_s": 30.0, "offered_per_s": 10.0, "arrivals": "poisson", "workers": 3}
+
+
+@settings(deadline=None, max_examples=40)  # other work on the machine is no failure
+@given(sessions())
+def test_columns_say_what_windows_one_by_one_say(session):
+    asked = oracle.merge_windows(session)
+    made = of_windows(session)
+    assert list(made) == list(asked)
+    for name, data in made.items():
+        assert phase_numbers(data, **PLANNED) == asked[name].numbers(**PLANNED)
+
+
+@settings(deadline=None, max_examples=15)
+@given(sessions(max_size=8), st.randoms())
+def test_the_order_of_windows_does_not_matter(session, random):
+    mixed = list(session)
     random.shuffle(mixed)
-
-    def numbers(of):
-        return {
-            name: held.numbers(planned_s=30, offered_per_s=10.0, arrivals="poisson")
-            for name, held in merge_windows(of).items()
-        }
-
-    first, second = numbers(parts), numbers(mixed)
+    first, second = of_windows(session), of_windows(mixed)
     assert first.keys() == second.keys()
-    for name, phase in first.items():
-        assert phase.operations == second[name].operations
-        assert phase.series == second[name].series
-        assert phase.latency_series == second[name].latency_series
+    for name, data in first.items():
+        one, other = (phase_numbers(held, **PLANNED) for held in (data, second[name]))
+        assert one.operations == other.operations
+        assert one.series == other.series
+        assert one.latency_series == other.latency_series
+        assert one.generator.marked == other.generator.marked
 
 
 def window(start_s: int, ok: int, *, cpu: float = 0.5, complete: bool = True, worker: int = 0):
@@ -93,9 +117,12 @@ def window(start_s: int, ok: int, *, cpu: float = 0.5, complete: bool = True, wo
 
 
 def numbers_of(parts, *, planned_s: float = 0.0, workers: int = 1):
-    held = merge_windows(parts)["steady"]
-    return held.numbers(
-        planned_s=planned_s, offered_per_s=100.0, arrivals="constant", workers=workers
+    return phase_numbers(
+        of_windows(parts)["steady"],
+        planned_s=planned_s,
+        offered_per_s=100.0,
+        arrivals="constant",
+        workers=workers,
     )
 
 

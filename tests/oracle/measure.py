@@ -1,0 +1,137 @@
+"""Spools in the archive -> Numbers. Needs nothing but a target's folder of a run, so an old run
+can be measured again by better code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from loadgen.contract.plan import Phase, Plan
+from loadgen.contract.spool import SpoolDamaged, read_spool
+from loadgen.contract.window import SessionEnd, Window
+from soakbed.errors import ArchiveError
+from soakbed.records.numbers import Numbers, SessionNumbers, WorkerEnd
+from tests.oracle.windows import merge_windows
+
+__all__ = ["measure"]
+
+_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
+
+
+class _Spool:
+    """One worker's spool, read once: windows are handed on, the rest is remembered."""
+
+    def __init__(self, path: Path, rank: int) -> None:
+        self._path = path
+        self._rank = rank
+        self._seen: set[int] = set()
+        self._end: SessionEnd | None = None
+        self.damaged = ""
+
+    def windows(self) -> Iterator[Window]:
+        """Every whole window of the file; a missing file has none."""
+        if not self._path.is_file():
+            return
+        try:
+            for frame in read_spool(self._path):
+                if frame.get("kind") == "end":
+                    self._end = SessionEnd.from_json(frame)
+                    continue
+                window = Window.from_json(frame)
+                self._seen.add(window.seq)
+                yield window
+        except SpoolDamaged as error:
+            self.damaged = str(error).replace(str(self._path.parent) + "/", "")
+        except (KeyError, TypeError, ValueError) as error:
+            self.damaged = f"{self._path.name}: not windows as this soakbed reads them: {error}"
+
+    def end(self) -> WorkerEnd:
+        """The engine's own account. Call it after the windows were read."""
+        lost = max(self._seen) - min(self._seen) + 1 - len(self._seen) if self._seen else 0
+        counted: dict[str, Any] = {"worker": self._rank, "windows": len(self._seen)}
+        if self._end is None:
+            return WorkerEnd(
+                **counted,
+                outcome="missing",
+                reason=f"{self._path.name} has no end frame",
+                sent=0,
+                ok=0,
+                failed=0,
+                unknown=0,
+                windows_lost=lost,
+            )
+        end = self._end
+        outcome = end.outcome if end.outcome in ("finished", "stopped") else "failed"
+        return WorkerEnd(
+            **counted,
+            outcome=outcome,
+            reason=end.reason,
+            sent=end.sent,
+            ok=end.ok,
+            failed=end.failed,
+            unknown=end.unknown,
+            windows_lost=lost,
+            notes=end.notes,
+        )
+
+
+def measure(target_folder: Path) -> Numbers:
+    """Everything that the spools under `target_folder` (`results/<run_id>/<target>`) say.
+
+    A session without a plan does not exist; a damaged spool is read as far as it goes and named.
+    Raises ArchiveError when a plan cannot be read.
+    """
+    plans = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
+    names = sorted(plans, key=lambda name: (*(name != known for known in _ORDER), name))
+    sessions: dict[str, SessionNumbers] = {}
+    damaged: list[str] = []
+    for name in names:
+        session, problems = _session(_plan(plans[name]), plans[name].parent)
+        sessions[name] = session
+        damaged += [f"{name}: {problem}" for problem in problems]
+    return Numbers(target=target_folder.name, sessions=sessions, damaged=tuple(damaged))
+
+
+def _plan(path: Path) -> Plan:
+    try:
+        return Plan.read(path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(
+            f"{path} is not a plan that this soakbed reads: {error}",
+            remedy="restore the file from a copy, or delete the session's folder and measure again",
+        ) from error
+
+
+def _session(plan: Plan, folder: Path) -> tuple[SessionNumbers, list[str]]:
+    spools = [_Spool(folder / f"worker-{rank}.spool", rank) for rank in range(plan.workers)]
+    merged = merge_windows(window for spool in spools for window in spool.windows())
+    planned = {phase.name: phase for phase in plan.phases}
+    phases = {
+        name: held.numbers(
+            planned_s=_planned_s(planned.get(name)),
+            offered_per_s=_offered_per_s(planned.get(name)),
+            arrivals=planned[name].arrivals if name in planned else "",
+            workers=plan.workers,
+        )
+        for name, held in merged.items()
+    }
+    session = SessionNumbers(
+        session=plan.session,
+        planned_workers=plan.workers,
+        planned_phases=tuple(planned),
+        workers=tuple(spool.end() for spool in spools),
+        phases=phases,
+    )
+    return session, [spool.damaged for spool in spools if spool.damaged]
+
+
+def _planned_s(phase: Phase | None) -> float:
+    """How long a phase was to last; a fill ends when it is done."""
+    return 0.0 if phase is None or phase.mode == "fill" else float(phase.duration_s)
+
+
+def _offered_per_s(phase: Phase | None) -> float:
+    """What the schedule asked for; a closed loop has none."""
+    return phase.rate_per_s if phase is not None and phase.mode == "open" else 0.0
