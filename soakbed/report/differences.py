@@ -41,7 +41,13 @@ def in_short(comparison: Comparison | None) -> tuple[str, ...]:
         words = ", ".join(
             f"{counted[word]} {DIFFERENCES[word]}" for word in DIFFERENCES if counted[word]
         )
-        told.append(f"{contender} against {baseline}: {words} (of {len(held)} figures).")
+        promised = [comparison.contender(label).guarantees for label in (baseline, contender)]
+        unlike = (
+            " What they guarantee is unlike, so this is no ranking."
+            if promised[0] != promised[1]
+            else ""
+        )
+        told.append(f"{contender} against {baseline}: {words} (of {len(held)} figures).{unlike}")
     return tuple(told)
 
 
