@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from soakbed.records.comparison import Comparison, Difference, ManifestDifference
 from soakbed.report import formats
@@ -58,7 +58,7 @@ def differences(reported: Reported) -> Table | None:
         return None
     sections = [
         Section(
-            tuple(_row(one, index) for one in held.of_pair(contender, baseline)),
+            _rows(held.of_pair(contender, baseline), index),
             title=f"{contender} against {baseline}",
         )
         for index, (baseline, contender) in enumerate(held.pairs)
@@ -76,7 +76,18 @@ def differences(reported: Reported) -> Table | None:
     )
 
 
-def _row(one: Difference, index: int) -> Row:
+def _rows(pair: Sequence[Difference], index: int) -> tuple[Row, ...]:
+    """Each figure; a reason that several have is said in full once."""
+    said: set[str] = set()
+    rows = []
+    for one in pair:
+        reason = "as above" if one.reason in said else one.reason
+        said.add(one.reason)
+        rows.append(_row(one, index, reason))
+    return tuple(rows)
+
+
+def _row(one: Difference, index: int, reason: str) -> Row:
     ratio = one.ratio
     spread = f"{formats.ratio(ratio.low)} to {formats.ratio(ratio.high)}" if ratio else "–"
     unit = {"run": "over runs", "time": "within the runs"}[ratio.unit] if ratio else ""
@@ -95,7 +106,7 @@ def _row(one: Difference, index: int) -> Row:
         ),
         Cell(spread, note=at),
         Cell(formats.share(one.least_difference)),
-        Cell(f"{one.reason}{was}", word="prose"),
+        Cell(f"{reason}{was}", word="prose"),
     )
     head = Head(subject(one), f"{one.phase} phase" if one.phase else "")
     return Row(head, cells, kind=one.word)
