@@ -30,12 +30,8 @@ from soakbed.records.spec import RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.text import calibration_text, summary_text
-<<<<<<< HEAD
 from soakbed.reporting import Format, compare_and_report, judge_again, judge_and_report, page_place
-from soakbed.stages.calibrate import KEPT
-=======
 from soakbed.stages.calibrate import KEPT, with_earlier
->>>>>>> h-tikvrest
 from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
 from soakbed.stages.teardown import teardown as unmake

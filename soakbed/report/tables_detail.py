@@ -164,11 +164,7 @@ def instrument(reported: Reported) -> Table:
             Row(_head("redirects"), _cells(phases, _state("redirects"))),
         ]
         if note == "open loop":
-<<<<<<< HEAD
             cells = tuple(_of_ceiling(one) for one in reported.contenders)
-=======
-            cells = tuple(_of_ceiling(run, one) for one in run.measured)
->>>>>>> h-tikvrest
             rows.insert(0, Row(_head("offered_share_of_ceiling"), cells))
         sections.append(Section(tuple(rows), title=title, note=note))
     return Table(
@@ -209,19 +205,12 @@ def _worst(name: str) -> Callable[[PhaseNumbers], Cell]:
     return cell
 
 
-<<<<<<< HEAD
 def _of_ceiling(entry: Contender) -> Cell:
-    calibration, one = entry.run.calibration, entry.one
-    ceiling = calibration.ceiling(one.name)
-    share = calibration.offered_share(one.name, one.steady.offered_per_s) if one.steady else None
-=======
-def _of_ceiling(run: ReportedRun, one: MeasuredRun) -> Cell:
-    calibration, workload = run.calibration, run.spec.workload
+    calibration, one, workload = entry.run.calibration, entry.one, entry.run.spec.workload
     ceiling = calibration.ceiling(one.name, workload)
     share = None
     if one.steady is not None:
         share = calibration.offered_share(one.name, workload, one.steady.offered_per_s)
->>>>>>> h-tikvrest
     if ceiling is None or share is None:
         return Cell("–", note="not calibrated", word="empty")
     least = "at least " if ceiling.at_least else ""

@@ -205,6 +205,9 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
     before, after = (_facts(folder / f"facts-{when}.json", made) for when in ("before", "after"))
     if not before or not after:
         return
+    if "at_s" not in before or "at_s" not in after:  # of an older run
+        made.not_read(folder / "facts-after.json", "no time, so its counters cannot be placed")
+        return
     for unit, now in after.get("units", {}).items():
         if unit.startswith(_SAMPLER):
             continue
