@@ -29,14 +29,22 @@ from loadgen.engine.protobuf import bytes_field, varint
 from loadgen.engine.resp import SLOTS
 from loadgen.keyspace import KEY_DIGITS, Values
 
-__all__ = ["GrpcConnection", "Replies", "grpc_blocks", "grpc_replies", "resp_replies"]
+__all__ = [
+    "MOST_PENDING_BYTES",
+    "RETURN_AT",
+    "GrpcConnection",
+    "Replies",
+    "grpc_blocks",
+    "grpc_replies",
+    "resp_replies",
+]
 
 # A request of the engine is one value and a little more; a client that sends no whole one is none.
 MOST_PENDING_BYTES = 80 * 1024 * 1024
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WIDE = (1 << 31) - 1
 _OPENS = _WIDE - 65535
-_RETURN_AT = 1 << 30
+RETURN_AT = 1 << 30  # of a window of twice that
 _STATUS_200, _CONTENT_TYPE = 8, 31  # of HPACK's static table
 
 
@@ -191,9 +199,14 @@ def _framed(size: int) -> bytes:
 
 
 class GrpcConnection:
-    """HTTP/2 as far as unary calls need it; a subclass answers them."""
+    """HTTP/2 as far as unary calls need it; a subclass answers them.
+
+    `reads_headers`: whether a request's message alone does not tell what is asked.
+    """
 
     __slots__ = ("_began", "_consumed", "_messages", "_rest", "greeting")
+
+    reads_headers = False
 
     def __init__(self) -> None:
         self._rest = b""
@@ -224,7 +237,10 @@ class GrpcConnection:
             kind = word & 0xFF
             if kind == DATA:
                 self._data(made, flags, stream, data[at + 9 : end])
-            elif kind != HEADERS:
+            elif kind == HEADERS:
+                if self.reads_headers:
+                    self._opened(stream, data[at + 9 : end])
+            else:
                 self._other(made, kind, flags, stream & MAX_STREAM, data[at + 9 : end])
             at = end
         self._rest = data[at:]
@@ -232,9 +248,13 @@ class GrpcConnection:
             raise ValueError("a frame without end")
         return b"".join(made)
 
+    def _opened(self, stream: int, block: bytes) -> None:
+        """A request's headers; called only where `reads_headers`."""
+        raise NotImplementedError
+
     def _data(self, made: list[bytes], flags: int, stream: int, payload: bytes) -> None:
         self._consumed += len(payload)
-        if self._consumed > _RETURN_AT:
+        if self._consumed > RETURN_AT:
             made.append(window_update(0, self._consumed))
             self._consumed = 0
         if not flags & END_STREAM:

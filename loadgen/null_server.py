@@ -128,7 +128,11 @@ class NullServer:
                 self._send(fd, client, made)
         except WANT:
             return
-        except (OSError, ValueError):  # gone, refused by TLS, or nothing that the engine sends
+        except (
+            OSError,
+            ValueError,
+            IndexError,
+        ):  # gone, refused by TLS, or nothing that the engine sends
             self._drop(fd)
 
     def _send(self, fd: int, client: _Client, data: bytes) -> None:

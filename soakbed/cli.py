@@ -121,9 +121,10 @@ def calibrate(
     """Measure what the load hosts can do at most, against a server that answers from memory.
 
     RESP, etcd's and TiKV's gRPC, closed loop, with TLS and the value size, reads and connections
-    of the workload; some 20 s each. The result is kept with the testbed and in every run after
-    it: a run that asks for more than 70 % of it is warned of. Provisions what is missing; a
-    second call measures again.
+    of the workload; some 20 s each. TiKV is called as the workload calls it, `batch` and
+    `batched_stream` included; ceilings of other ways stay beside it. The result is kept with the
+    testbed and in every run after it: a run that asks for more than 70 % of it is warned of.
+    Provisions what is missing; a second call measures again.
 
     Examples: `soakbed calibrate`
 

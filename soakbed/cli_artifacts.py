@@ -28,6 +28,7 @@ from soakbed.adapters.artifact_listing import needed_files
 from soakbed.adapters.artifact_pins import Resolved, UpstreamPin, read_pins, write_resolved
 from soakbed.adapters.artifacts import CachedArtifacts, Found, machine_arch
 from soakbed.adapters.signed_manifests import Manifests, mirror_at, root_of
+from soakbed.adapters.wheels import HostPython, ensure_loadgen_bundle, exported_name
 from soakbed.environment import places_of
 from soakbed.errors import Mistake, SpecError, Unavailable
 from soakbed.records.spec import TARGETS
@@ -283,7 +284,14 @@ def export(
 ) -> None:
     """Write one archive of all files; SOAKBED_ARTIFACTS takes it on a machine without a network.
 
-    Fetches what is missing first. A target that cannot be had is left out, and told.
+    It holds what soakbed brings to hosts: the targets' files, and the load hosts' Python packages.
+    Fetches what is missing first. What cannot be had is left out, and told.
+
+    Not in it is what a controller needs before soakbed runs there, which no file of soakbed's
+    could bring: Debian packages from a mirror within reach, and wheels (`pip download -r
+    requirements/controller.lock -d WHEELS`, there `PIP_FIND_LINKS=WHEELS make setup`). Nor is the
+    image of local hosts, which is made of Debian packages: SOAKBED_DEBIAN_MIRROR names a mirror,
+    or copy `images/` of the cache. A static testbed needs none.
 
     Example: `soakbed artifacts export artifacts.tar`, there
     `SOAKBED_ARTIFACTS=artifacts.tar make bench`
@@ -292,18 +300,26 @@ def export(
     found, lacking = _found(names, arch, allow_substitute=allow_substitute)
     if found:
         files = {_exported_name(file): file for one in found.values() for file in one.files}
-        accounts = [_account(target, one, arch) for target, one in found.items()]
         try:
-            write_archive(archive, files, targets=accounts)
-        except OSError as error:
-            problem, remedy = error.strerror or str(error), "name a place that you may write to"
-            mistake = Mistake("command line", "ARCHIVE", str(archive), problem, remedy)
-            raise SpecError([mistake]) from error
+            bundle = ensure_loadgen_bundle(places_of("artifacts"), python=HostPython.of_arch(arch))
+            files[exported_name(bundle)] = bundle
+        except Unavailable as error:
+            lacking["load hosts"] = error
+        _write(archive, files, [_account(target, one, arch) for target, one in found.items()])
         for target, one in found.items():
             _say_found(target, one)
         size = bytes_text(archive.stat().st_size)
         Console().print(f"{archive}: {len(files)} files, {size}", markup=False, soft_wrap=True)
     _refuse_lacking(lacking)
+
+
+def _write(archive: Path, files: dict[str, Path], accounts: list[dict[str, object]]) -> None:
+    try:
+        write_archive(archive, files, targets=accounts)
+    except OSError as error:
+        problem, remedy = error.strerror or str(error), "name a place that you may write to"
+        mistake = Mistake("command line", "ARCHIVE", str(archive), problem, remedy)
+        raise SpecError([mistake]) from error
 
 
 def _exported_name(file: Path) -> str:

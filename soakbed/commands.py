@@ -31,7 +31,7 @@ from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report.text import calibration_text, summary_text
 from soakbed.reporting import Format, compare_and_report, judge_again, judge_and_report, page_place
-from soakbed.stages.calibrate import KEPT
+from soakbed.stages.calibrate import KEPT, with_earlier
 from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
 from soakbed.stages.teardown import teardown as unmake
@@ -192,6 +192,7 @@ def calibrate(session: Session, workload: WorkloadSpec, profile: str, *, as_json
                 scratch=Path(scratch),
                 progress=tools.progress,
             )
+        made = with_earlier(made, places.state / KEPT)
         text = json.dumps(made.model_dump(mode="json", by_alias=True), indent=1) + "\n"
         write_whole(places.state / KEPT, text)
     if as_json:

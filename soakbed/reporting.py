@@ -92,13 +92,14 @@ def page_place(results: Path, runs: Sequence[RunFolder]) -> Path:
 
 
 def _compared(runs: Sequence[RunFolder]) -> Comparison | None:
-    """What the runs, or the targets inside one, differ in; None where there is nothing to."""
-    return compare_runs([run.path for run in runs]) if _anything(runs) else None
+    """What the runs, or the targets inside one, differ in; None where nothing was measured."""
+    folders = [run.path for run in runs if _measured(run)]
+    return compare_runs(folders) if folders else None
 
 
-def _anything(runs: Sequence[RunFolder]) -> bool:
-    """Whether any target of any run was measured."""
-    return any(run.has(f"{target}/verdict") for run in runs for target in run.spec().targets)
+def _measured(run: RunFolder) -> bool:
+    held = run.read("summary", Summary).targets.values()
+    return any(isinstance(one, MeasuredTarget) for one in held)
 
 
 def _page(shown: Reported) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from loadgen.clients.grpc_call import CallLost, GrpcChannel
 from loadgen.clients.pd import PdClient, Store
 from loadgen.clients.tikv import OK, Result, Swap, TikvClient
+from loadgen.clients.tikv_regions import all_regions
 from loadgen.contract.plan import Tls
 from loadgen.engine.outcome import FAILED
 from loadgen.engine.pd_messages import GET_MEMBERS, RegionFound
@@ -67,7 +68,7 @@ def check(
     with TikvClient(endpoints, context, deadline_s=deadline_s, atomic=True) as client:
         members = _look(found, client.pd, min(until, monotonic() + deadline_s))
         _refuse_strangers(found, members, tls)
-        for region in _all_regions(client.pd, until):
+        for region in all_regions(client.pd, until):
             if monotonic() > until:
                 raise CheckFailed(
                     f"only {found.regions} regions were checked within {within_s:.0f} s",
@@ -127,17 +128,6 @@ def _refuse_strangers(found: Found, members: Sequence[str], tls: Tls) -> None:
                     "tikv again",
                 )
             found.refused.append(f"{address}: {shown}")
-
-
-def _all_regions(pd: PdClient, until: float) -> list[RegionFound]:
-    regions: list[RegionFound] = []
-    start = b""
-    while True:
-        page = pd.regions(start, until)
-        regions += page
-        if not page or not page[-1].end:
-            return regions
-        start = page[-1].end
 
 
 def _try_region(found: Found, client: TikvClient, region: RegionFound) -> None:

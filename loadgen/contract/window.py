@@ -25,7 +25,7 @@ CAUSES = (
     "connection",  # broken before the reply: unknown when sent, failed when surely not
     "tls",  # handshake refused
     "auth",  # certificate, user or permission refused
-    "cluster_down",  # Redis CLUSTERDOWN, etcd without leader, a TiKV region that nobody serves
+    "cluster_down",  # CLUSTERDOWN, no leader, a region that nobody serves, a member that stops
     "redirect_limit",  # more redirects than allowed
     "busy",  # LOADING, TRYAGAIN, too many requests, ServerIsBusy
     "no_space",  # etcd NOSPACE (unknown), Redis OOM, TiKV DiskFull (failed)

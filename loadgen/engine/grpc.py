@@ -134,9 +134,11 @@ class KnownBlocks(dict[bytes, tuple[int | None, str]]):
 
 
 # gRPC status -> outcome, where the message does not matter. A status that the server can also
-# give after it proposed the write is `unknown`.
+# give after it proposed the write is `unknown`. We cancel no call and announce no deadline, so
+# Canceled is a server that stops: of the calls on one connection it ends those whose handlers had
+# begun with Canceled, and the others with Unavailable (seen with gRPC's C core, which is TiKV's).
 _BY_STATUS = {
-    1: Lost(UNKNOWN, "other"),  # Canceled
+    1: Lost(UNKNOWN, "cluster_down"),  # Canceled
     2: Lost(UNKNOWN, "other"),  # Unknown
     3: Lost(FAILED, "other"),  # InvalidArgument
     4: Lost(UNKNOWN, "timeout"),  # DeadlineExceeded

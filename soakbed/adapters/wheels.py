@@ -2,7 +2,8 @@
 
 Called by `stages.configure` on its way to the role `load_host`. The hosts need no internet and no
 installer (design.md D2): pip checks every wheel against the hashes of requirements/loadgen.lock
-here, and what it would put in site-packages there travels as it is.
+here, and what it would put in site-packages there travels as it is. A controller without a network
+finds it in the archive that `soakbed artifacts export` made with the same lock file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from soakbed.adapters.artifact_export import unpacked
 from soakbed.adapters.artifact_sources import whole_file
 from soakbed.errors import Unavailable
 from soakbed.records.places import Places
@@ -29,6 +32,7 @@ __all__ = [
     "engine_of",
     "ensure_loadgen_bundle",
     "ensure_loadgen_package",
+    "exported_name",
     "load_host_variables",
     "loadgen_build",
 ]
@@ -37,6 +41,7 @@ _FORMAT = 2
 # The last member of both archives: where it is, everything before it was unpacked.
 MARK = "soakbed-complete"
 _PIP_TIMEOUT_S = 900
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Never needed on a load host, and scripts in bin/ would name the controller's own Python.
 _LEFT_OUT = ("__pycache__", "tests", "testing", "test", "bin", "include")
 
@@ -48,6 +53,11 @@ class HostPython:
     version: str = "3.11"
     machine: str = platform.machine()
     glibc_minor: int = 36  # Debian 12 has glibc 2.36
+
+    @classmethod
+    def of_arch(cls, arch: str) -> HostPython:
+        """That of hosts of an architecture, in Debian's word for it."""
+        return cls(machine=_MACHINES[arch])
 
     def pip_options(self) -> list[str]:
         """What makes pip choose wheels for that Python rather than for the one it runs on."""
@@ -100,7 +110,7 @@ def ensure_loadgen_bundle(
     archive = places.cache / "wheels" / stamp / "site-packages.tar.gz"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(archive.with_suffix(".lock")):
-        if not archive.is_file():
+        if not archive.is_file() and not _given(places, archive):
             if progress:
                 progress("Python packages of the load host: fetching what loadgen.lock pins")
             with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".made-") as scratch:
@@ -108,6 +118,28 @@ def ensure_loadgen_bundle(
                 with whole_file(archive) as partial:
                     _pack(partial, list(_packages_in(Path(scratch))))
     return archive
+
+
+def exported_name(bundle: Path) -> str:
+    """The name of a bundle in an exported archive: lock and Python are in it, as its stamp."""
+    return f"load-host-{bundle.parent.name}.tar.gz"
+
+
+def _given(places: Places, archive: Path) -> bool:
+    """Take the bundle from the exported archive that the user names, if one is named and has it.
+
+    A folder or a mirror is not asked: nothing would prove its file, as the archive's list does.
+    Raises Unavailable where the archive is not whole.
+    """
+    named = Path(places.artifacts).expanduser().absolute()
+    if not places.artifacts or not named.is_file():
+        return False
+    held = unpacked(named, places.cache / "artifacts" / "given") / exported_name(archive)
+    if not held.is_file():
+        return False
+    with whole_file(archive) as partial:
+        shutil.copyfile(held, partial)
+    return True
 
 
 def ensure_loadgen_package(places: Places) -> Path:
@@ -149,7 +181,8 @@ def _install(lock: Path, into: Path, python: HostPython) -> None:
         raise Unavailable(
             f"pip could not fetch the load host's Python packages: {' / '.join(said)}",
             remedy="check this machine's way to its Python package index "
-            f"(`pip download -r {lock}` shows it), then run this again",
+            f"(`pip download -r {lock}` shows it), then run this again; without a network, name in "
+            "SOAKBED_ARTIFACTS what `soakbed artifacts export` of this same version wrote",
         )
 
 

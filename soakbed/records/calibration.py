@@ -21,6 +21,7 @@ __all__ = [
     "Protocol",
     "RunCalibration",
     "Shape",
+    "kept_as",
 ]
 
 # Issue 3 and measuring.md 1.3: above this the generator's own delay grows into what it measures.
@@ -33,8 +34,20 @@ _FULL_ENGINE = 0.80
 Protocol = Literal["RESP", "etcd gRPC", "TiKV gRPC"]
 
 
+def kept_as(target: str, workload: WorkloadSpec) -> str:
+    """The name of a ceiling: TiKV's is another with each way of calling that a workload asks for.
+
+    Calls of one key bear the target's name alone, as every ceiling did before there were others.
+    """
+    if target == "tikv" and workload.batched_stream:
+        return "tikv batched_stream"
+    if target == "tikv" and workload.batch > 1:
+        return f"tikv batch={workload.batch}"
+    return target
+
+
 class Shape(Frozen):
-    """The part of a workload that a ceiling depends on."""
+    """The part of a workload that the ceilings of all targets depend on."""
 
     value_bytes: int
     read_share: float
@@ -62,13 +75,24 @@ class HostCeiling(Frozen):
 
 
 class Ceiling(Frozen):
-    """The ceiling in one protocol. `servers`: data host -> CPU share of its null server."""
+    """The ceiling in one protocol. `servers`: data host -> CPU share of its null server.
+
+    `calls`: how several operations share a call, in a few words; empty where each has its own.
+    `at_s`: when it was measured; 0 in files that tell it for all ceilings at once.
+    """
 
     protocol: Protocol
+    calls: str = ""
+    at_s: float = 0.0
     tls: str
     seconds: int
     hosts: dict[str, HostCeiling]
     servers: dict[str, float]
+
+    @property
+    def named(self) -> str:
+        """Protocol and way of calling, for people."""
+        return f"{self.protocol}, {self.calls}" if self.calls else self.protocol
 
     @property
     def ops_per_s(self) -> float:
@@ -82,7 +106,7 @@ class Ceiling(Frozen):
 
 
 class Calibration(Frozen):
-    """`calibration.json`: a ceiling for each target's protocol."""
+    """`calibration.json`: a ceiling for each target's protocol and way of calling."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     testbed: str
@@ -90,7 +114,7 @@ class Calibration(Frozen):
     engine_build: str  # hash of the package loadgen that the load hosts ran
     machines: dict[str, str]  # load host -> CPU model, cores and kernel, as it says itself
     shape: Shape
-    ceilings: dict[str, Ceiling]  # by target: redis_cluster, etcd
+    ceilings: dict[str, Ceiling]  # by `kept_as`
 
 
 class RunCalibration(Frozen):
@@ -104,11 +128,14 @@ class RunCalibration(Frozen):
         """As a run's manifest holds it; an older one knows nothing of calibrations."""
         return cls.model_validate(manifest.get("calibration") or {})
 
-    def ceiling(self, target: str) -> Ceiling | None:
-        """The ceiling for one target's protocol; None when none was measured."""
-        return self.calibration.ceilings.get(target) if self.calibration else None
+    def ceiling(self, target: str, workload: WorkloadSpec) -> Ceiling | None:
+        """The ceiling for a target, called as the workload calls it; None: not measured."""
+        held = self.calibration
+        return held.ceilings.get(kept_as(target, workload)) if held else None
 
-    def offered_share(self, target: str, offered_per_s: float) -> float | None:
+    def offered_share(
+        self, target: str, workload: WorkloadSpec, offered_per_s: float
+    ) -> float | None:
         """Offered rate over the ceiling; None when there is no ceiling."""
-        ceiling = self.ceiling(target)
+        ceiling = self.ceiling(target, workload)
         return offered_per_s / ceiling.ops_per_s if ceiling and ceiling.ops_per_s else None

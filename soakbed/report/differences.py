@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from soakbed.records.comparison import Comparison, Difference, ManifestDifference
 from soakbed.report import formats
@@ -12,7 +12,7 @@ from soakbed.report.plots import subject
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 from soakbed.report.words import CONSEQUENCES, DIFFERENCES
 
-__all__ = ["differences", "in_short", "manifest", "repeats", "settled"]
+__all__ = ["differences", "in_short", "manifest", "repeats", "settled", "settled_words"]
 
 
 _COLUMNS = (
@@ -41,7 +41,13 @@ def in_short(comparison: Comparison | None) -> tuple[str, ...]:
         words = ", ".join(
             f"{counted[word]} {DIFFERENCES[word]}" for word in DIFFERENCES if counted[word]
         )
-        told.append(f"{contender} against {baseline}: {words} (of {len(held)} figures).")
+        promised = [comparison.contender(label).guarantees for label in (baseline, contender)]
+        unlike = (
+            " What they guarantee is unlike, so this is no ranking."
+            if promised[0] != promised[1]
+            else ""
+        )
+        told.append(f"{contender} against {baseline}: {words} (of {len(held)} figures).{unlike}")
     return tuple(told)
 
 
@@ -52,7 +58,7 @@ def differences(reported: Reported) -> Table | None:
         return None
     sections = [
         Section(
-            tuple(_row(one, index) for one in held.of_pair(contender, baseline)),
+            _rows(held.of_pair(contender, baseline), index),
             title=f"{contender} against {baseline}",
         )
         for index, (baseline, contender) in enumerate(held.pairs)
@@ -70,7 +76,18 @@ def differences(reported: Reported) -> Table | None:
     )
 
 
-def _row(one: Difference, index: int) -> Row:
+def _rows(pair: Sequence[Difference], index: int) -> tuple[Row, ...]:
+    """Each figure; a reason that several have is said in full once."""
+    said: set[str] = set()
+    rows = []
+    for one in pair:
+        reason = "as above" if one.reason in said else one.reason
+        said.add(one.reason)
+        rows.append(_row(one, index, reason))
+    return tuple(rows)
+
+
+def _row(one: Difference, index: int, reason: str) -> Row:
     ratio = one.ratio
     spread = f"{formats.ratio(ratio.low)} to {formats.ratio(ratio.high)}" if ratio else "–"
     unit = {"run": "over runs", "time": "within the runs"}[ratio.unit] if ratio else ""
@@ -89,7 +106,7 @@ def _row(one: Difference, index: int) -> Row:
         ),
         Cell(spread, note=at),
         Cell(formats.share(one.least_difference)),
-        Cell(f"{one.reason}{was}", word="prose"),
+        Cell(f"{reason}{was}", word="prose"),
     )
     head = Head(subject(one), f"{one.phase} phase" if one.phase else "")
     return Row(head, cells, kind=one.word)
@@ -171,6 +188,18 @@ def settled(reported: Reported) -> Table | None:
         columns=(Column("found"), Column("variation, or per day"), Column("in words")),
         sections=(Section(tuple(rows)),),
     )
+
+
+def settled_words(comparison: Comparison | None) -> str:
+    """How many series were steady and how many drifted, in a sentence."""
+    if comparison is None:
+        return ""
+    steady = sum(one.steady for one in comparison.steadiness)
+    told = f"{steady} of {len(comparison.steadiness)} series reached a steady state"
+    if comparison.drifts:
+        moved = sum(one.word in ("rising", "falling") for one in comparison.drifts)
+        told += f"; {moved} of {len(comparison.drifts)} drifted"
+    return told
 
 
 def _per_day(share: float | None) -> str:

@@ -140,7 +140,7 @@ def _ceiling(held: RunCalibration) -> Fact:
     if held.calibration is None:
         return Fact(name, "not measured", "; ".join(held.stale) or "make calibrate measures it")
     told = ", ".join(
-        f"{one.protocol} {'≥ ' if one.at_least else ''}{formats.rate(one.ops_per_s)}/s"
+        f"{one.named} {'≥ ' if one.at_least else ''}{formats.rate(one.ops_per_s)}/s"
         for one in held.calibration.ceilings.values()
     )
     when = f"{formats.when(held.calibration.at_s)}, engine {held.calibration.engine_build[:12]}"

@@ -19,7 +19,14 @@ from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import METRICS, Metric
 from soakbed.report.cards import Card, Note, Promise, cards, caveats, promises
 from soakbed.report.contenders import Contender, Reported, reported
-from soakbed.report.differences import differences, in_short, manifest, repeats, settled
+from soakbed.report.differences import (
+    differences,
+    in_short,
+    manifest,
+    repeats,
+    settled,
+    settled_words,
+)
 from soakbed.report.figures import Plot
 from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, title
 from soakbed.report.numbers_csv import numbers_csv
@@ -57,6 +64,7 @@ class Page:
     over_time: tuple[Plot, ...]
     events: Table | None
     settled: Table | None
+    settled_words: str
     achieved: Plot
     offered: Table
     beside: tuple[Plot, ...]
@@ -117,6 +125,7 @@ def compose(shown: Reported) -> Page:
         over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),
         settled=settled(shown),
+        settled_words=settled_words(shown.comparison),
         achieved=achieved(shown, clock),
         offered=offered(shown),
         beside=tuple(beside(shown)),

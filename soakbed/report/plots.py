@@ -223,6 +223,8 @@ def _ratio_axis(held: Sequence[Difference]) -> dict[str, Any]:
     ticks = [step for step in steps if low / 1.3 <= step <= high * 1.3]
     if high / low > 10:
         ticks = [step for step in ticks if step not in (0.8, 1.25)]
+    if high / low > 60:
+        ticks = [step for step in ticks if step in (0.01, 0.1, 1.0, 10.0, 100.0)]
     return {
         "type": "log",
         "title": {"text": "contender over baseline (log)"},

@@ -206,9 +206,11 @@ def _worst(name: str) -> Callable[[PhaseNumbers], Cell]:
 
 
 def _of_ceiling(entry: Contender) -> Cell:
-    calibration, one = entry.run.calibration, entry.one
-    ceiling = calibration.ceiling(one.name)
-    share = calibration.offered_share(one.name, one.steady.offered_per_s) if one.steady else None
+    calibration, one, workload = entry.run.calibration, entry.one, entry.run.spec.workload
+    ceiling = calibration.ceiling(one.name, workload)
+    share = None
+    if one.steady is not None:
+        share = calibration.offered_share(one.name, workload, one.steady.offered_per_s)
     if ceiling is None or share is None:
         return Cell("–", note="not calibrated", word="empty")
     least = "at least " if ceiling.at_least else ""

@@ -61,7 +61,7 @@ def calibration_text(held: Calibration) -> RenderableType:
         servers = ", ".join(f"{name} {formats.share(cpu)}" for name, cpu in ceiling.servers.items())
         for name, host in ceiling.hosts.items():
             table.add_row(
-                ceiling.protocol,
+                ceiling.named,
                 name if host.workers == 1 else f"{name} ({host.workers} workers)",
                 ("≥ " if ceiling.at_least else "") + formats.rate(host.ops_per_s),
                 formats.ms(host.p50_us),

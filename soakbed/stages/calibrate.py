@@ -29,6 +29,7 @@ from soakbed.records.calibration import (
     Protocol,
     RunCalibration,
     Shape,
+    kept_as,
 )
 from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.spec import TargetName, WorkloadSpec
@@ -46,6 +47,7 @@ __all__ = [
     "known_calibration",
     "machines_of",
     "stale_reasons",
+    "with_earlier",
     "warning_of",
 ]
 
@@ -96,6 +98,7 @@ def calibrate(
 ) -> Calibration:
     """Press null servers in each protocol, closed loop, with the shape of `workload`.
 
+    TiKV is called as the workload calls it: by the key, in batches, or over one stream.
     `package` is the folder of `loadgen`, `scratch` an empty one for what comes back. Raises
     LoadError when a session already runs there, or when a null server does not start.
     """
@@ -112,7 +115,7 @@ def calibrate(
             finally:
                 for host in testbed.of_duty("load"):
                     shell.run(host, ["rm", "-rf", f"{SESSIONS}/{session_id(plan)}"], check=False)
-        ceilings[target] = _ceiling(plan, testbed, folder, told)
+        ceilings[kept_as(target, workload)] = _ceiling(plan, testbed, folder, told)
     return Calibration(
         testbed=testbed.name,
         at_s=round(time.time(), 3),
@@ -121,6 +124,28 @@ def calibrate(
         shape=Shape.of(workload),
         ceilings=ceilings,
     )
+
+
+def with_earlier(made: Calibration, kept: Path) -> Calibration:
+    """With the ceilings of other ways of calling that an earlier calibration found.
+
+    They are kept only where all else is as it was: testbed, engine, machines, shape.
+    """
+    try:
+        earlier = Calibration.model_validate_json(kept.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return made
+    stale = stale_reasons(
+        earlier, engine_build=made.engine_build, machines=made.machines, shape=made.shape
+    )
+    if stale or earlier.testbed != made.testbed:
+        return made
+    others = {
+        name: one if one.at_s else one.model_copy(update={"at_s": earlier.at_s})
+        for name, one in earlier.ceilings.items()
+        if name not in made.ceilings
+    }
+    return made.model_copy(update={"ceilings": made.ceilings | others})
 
 
 def machines_of(testbed: Testbed, shell: Shell) -> dict[str, str]:
@@ -146,9 +171,9 @@ def known_calibration(
     return RunCalibration(calibration=held, stale=stale)
 
 
-def warning_of(held: RunCalibration, target: str, rate_per_s: float) -> str:
+def warning_of(held: RunCalibration, target: str, workload: WorkloadSpec, rate_per_s: float) -> str:
     """What to say before a load that asks for much of what the load hosts can do; "" if not."""
-    share = held.offered_share(target, rate_per_s)
+    share = held.offered_share(target, workload, rate_per_s)
     if share is None or share <= MOST_OFFERED_SHARE:
         return ""
     return (
@@ -284,6 +309,8 @@ def _plan(
         read_share=workload.read_share,
         connections=workload.connections,
         pipeline=workload.pipeline,
+        batch=workload.batch if target == "tikv" else 1,
+        batched_stream=workload.batched_stream and target == "tikv",
         timeout_ms=workload.timeout_ms,
         workers=workers_of(testbed, at_most=workload.connections),
         seed=workload.seed,
@@ -322,11 +349,19 @@ def _ceiling(
         hosts[name] = _host(phase, workers=len(ranks))
     return Ceiling(
         protocol=PROTOCOLS[plan.target],
+        calls=_calls(plan),
+        at_s=round(time.time(), 3),
         tls=tls.strip(),
         seconds=PRESS_S,
         hosts=hosts,
         servers={name: _server_share(seconds, began_s) for name, seconds in told.items()},
     )
+
+
+def _calls(plan: Plan) -> str:
+    if plan.batched_stream:
+        return "one stream"
+    return f"batches of {plan.batch}" if plan.batch > 1 else ""
 
 
 def _host(phase: PhaseNumbers, *, workers: int) -> HostCeiling:

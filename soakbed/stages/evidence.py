@@ -16,6 +16,7 @@ from soakbed.errors import ArchiveError
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers
+from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
@@ -48,6 +49,7 @@ class Evidence:
     hosts: Mapping[str, HostFacts] = field(default_factory=dict)
     preflight: Facts = field(default_factory=dict)
     calibration: RunCalibration = field(default_factory=RunCalibration)
+    placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -75,7 +77,15 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
         },
         preflight=_facts(run_folder / "preflight.json"),
         calibration=RunCalibration.in_manifest(_facts(run_folder / "manifest.json")),
+        placement=PlacementChange(
+            before=_placement(run, f"{target}/placement/steady-before"),
+            after=_placement(run, f"{target}/placement/steady-after"),
+        ),
     )
+
+
+def _placement(run: RunFolder, name: str) -> Placement | None:
+    return run.read(name, Placement) if run.has(name) else None
 
 
 def _facts(path: Path) -> Facts:

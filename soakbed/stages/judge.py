@@ -16,6 +16,7 @@ from soakbed.stages import judge_accounts as accounts
 from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
+from soakbed.stages.judge_placement import of_placement
 from soakbed.stages.measure import measure
 from soakbed.stages.summarise import assemble_summary
 
@@ -107,6 +108,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
         made.append(_shared_machine(evidence))
     made += _of_target(evidence)
     made += _of_flow_control(evidence)
+    made += of_placement(evidence)
     capacity = evidence.numbers.phase("capacity", "capacity")
     if capacity is not None and generator_limited:
         made.append(
@@ -156,7 +158,7 @@ def _of_ceiling(evidence: Evidence) -> list[Caveat]:
     """The offered rate beside what the load hosts can do at most, where that is known."""
     held, target = evidence.calibration, evidence.numbers.target
     steady = evidence.numbers.phase("steady", "steady")
-    ceiling = held.ceiling(target)
+    ceiling = held.ceiling(target, evidence.spec.workload)
     if steady is None or ceiling is None or not ceiling.ops_per_s:
         return []
     made = []

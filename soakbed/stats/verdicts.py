@@ -98,7 +98,7 @@ def corrected(
 def _held(one: Difference, asked: int, alpha: float, *, stands: bool) -> Difference:
     if one.ratio is None:
         return one
-    least = least_difference(one.ratio, margin=one.margin, alpha=alpha / asked)
+    least = least_difference(one.ratio, margin=one.margin, alpha=alpha / max(1, asked))
     changed: dict[str, object] = {"least_difference": least}
     if one.word in ("better", "worse") and not stands:
         changed |= {

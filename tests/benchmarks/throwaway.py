@@ -100,10 +100,15 @@ class Process:
                 env=binary.environment(),
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the process while it runs."""
+        assert self.popen is not None
+        return self.popen.pid
+
     def signal(self, number: int) -> None:
         """Send a signal to it alone."""
-        assert self.popen is not None
-        os.kill(self.popen.pid, number)
+        os.kill(self.pid, number)
 
     def stop(self, *, kill: bool = False) -> None:
         """End it and wait; a second call is fine."""

@@ -29,10 +29,11 @@ from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from tests.benchmarks.measure import MeasureFailed
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
-from tests.controls.stalls import analytic_p99_us, pause
+from tests.controls.stalls import Pausable, PausableTikv, analytic_p99_us, pause
 
 __all__ = ["main"]
 
+PREFIX, KEYS = "/bench/", 20_000
 STALL_S, STALL_RUN_S = 1.4, 30
 FIFO = 10
 
@@ -58,11 +59,14 @@ print(lost / (last - began))
 
 EXAMPLES = """\
 examples:
-  python -m tests.benchmarks.truth                       both figures, both targets: four minutes
+  python -m tests.benchmarks.truth                       both figures, all targets: six minutes
   python -m tests.benchmarks.truth lag --targets redis_cluster --repeats 5
   python -m tests.benchmarks.truth lag --share 0.5 --arrivals constant
   python -m tests.benchmarks.truth lag --engine . --engine ../before   two trees in turn, one run
   python -m tests.benchmarks.truth sigstop --out truth.json
+
+TiKV is the double of tests/tikv_double: its ceiling is the double's, some 4,000 calls a second, and
+its lag the wait for that; what its SIGSTOP shows is the engine's own.
 
 Server on one core, engine on another. --nice -15 is what the systemd unit gives the engine; with
 sched_autogroup it counts within one session only, so the session gets it, too. --fifo is
@@ -100,11 +104,10 @@ def _target(asked: argparse.Namespace, target: Target, folder: Path, pki: Pki) -
     cores = sorted(os.sched_getaffinity(0))
     made: dict[str, Any] = {}
     with serving(_server(target, folder / target, cores[-1], pki)) as server:
-        assert server.popen is not None
-        _prefer(server.popen.pid, asked)
+        _prefer(server.pid, asked)
         plan = Plan(
             run_id="truth", session="steady", target=target, endpoints=(server.endpoint,),
-            keyspace=Keyspace(20_000, "/bench/"), phases=(), tls=pki.tls(),
+            keyspace=Keyspace(KEYS, PREFIX), phases=(), tls=pki.tls(),
             connections=asked.connections, pipeline=asked.pipeline,
         )  # fmt: skip
         run = _Engine(asked, folder, cores[0])
@@ -140,7 +143,9 @@ def _prefer(pid: int, asked: argparse.Namespace) -> None:
             os.setpriority(os.PRIO_PROCESS, thread, asked.nice)
 
 
-def _server(target: Target, folder: Path, core: int, pki: Pki) -> Redis | Etcd:
+def _server(target: Target, folder: Path, core: int, pki: Pki) -> Pausable:
+    if target == "tikv":
+        return PausableTikv(pki, prefix=PREFIX, keys=KEYS, core=core)
     kind = Redis if target == "redis_cluster" else Etcd
     return kind(folder, core=core, pki=pki)
 
@@ -255,7 +260,7 @@ def _lag_once(
 
 
 def _sigstop(
-    asked: argparse.Namespace, plan: Plan, run: _Engine, server: Redis | Etcd
+    asked: argparse.Namespace, plan: Plan, run: _Engine, server: Pausable
 ) -> dict[str, Any]:
     rate = STALL_RATE_PER_S
     steady = Phase("steady", "open", STALL_RUN_S, rate, "constant")
@@ -295,8 +300,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("figure", nargs="?", choices=("all", "lag", "sigstop"), default="all")
-    parser.add_argument("--targets", nargs="+", choices=("redis_cluster", "etcd"),
-                        default=["redis_cluster", "etcd"])  # fmt: skip
+    parser.add_argument("--targets", nargs="+", choices=("redis_cluster", "etcd", "tikv"),
+                        default=["redis_cluster", "etcd", "tikv"])  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3, help="per kind of arrivals (3)")
     parser.add_argument("--seconds", type=int, default=6, help="of open loop (6)")
     parser.add_argument("--share", type=float, default=0.8, help="of the ceiling (0.8)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -13,9 +14,53 @@ from pathlib import Path
 import grpc
 import redis
 
-from tests.benchmarks.throwaway import Etcd, Redis
+from loadgen.keyspace import key_bytes
+from tests.benchmarks.throwaway import Etcd, Pki, Redis
+from tests.tikv_double import Double
 
-__all__ = ["NaiveClient", "Pause", "analytic_p99_us", "assert_the_stall_shows", "pause"]
+__all__ = [
+    "NaiveClient",
+    "Pausable",
+    "Pause",
+    "PausableTikv",
+    "analytic_p99_us",
+    "assert_the_stall_shows",
+    "pause",
+]
+
+
+class PausableTikv:
+    """The double of PD and TiKV: PD and three stores in one process, which a signal stills."""
+
+    def __init__(self, pki: Pki, *, prefix: str, keys: int, core: int | None = None) -> None:
+        edges = [key_bytes(prefix, keys * part // 6) for part in range(1, 6)]
+        self.pki = pki
+        self._double = Double(stores=3, tls=pki.tls("host"), split_at=edges, core=core)
+
+    @property
+    def endpoint(self) -> str:
+        """address:port of PD."""
+        return self._double.pds[0]
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._double.pid
+
+    def signal(self, number: int) -> None:
+        """To PD and all stores at once."""
+        os.kill(self.pid, number)
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._double.start()
+
+    def stop(self, *, kill: bool = False) -> None:
+        """End it; a second call is fine."""
+        self._double.stop()
+
+
+Pausable = Redis | Etcd | PausableTikv
 
 
 def analytic_p99_us(stall_s: float, seconds: float) -> float:
@@ -53,7 +98,7 @@ class Pause:
         self.unanswered_s = unanswered_s
 
 
-def pause(servers: Sequence[Redis | Etcd], seconds: float) -> list[Pause]:
+def pause(servers: Sequence[Pausable], seconds: float) -> list[Pause]:
     """Stop them all, wait, let them go on; asks each, through another client than the engine."""
     with ExitStack() as stack:
         asks = [_asker(server, stack) for server in servers]
@@ -80,7 +125,7 @@ def pause(servers: Sequence[Redis | Etcd], seconds: float) -> list[Pause]:
     return [Pause(paused_s, answered[at]) for at in range(len(asks))]
 
 
-def _asker(server: Redis | Etcd, stack: ExitStack) -> Callable[[], object]:
+def _asker(server: Pausable, stack: ExitStack) -> Callable[[], object]:
     """A function that asks the server something, and comes back with its answer."""
     assert server.pki is not None
     ca, cert, key = (server.pki.path(name) for name in ("ca.crt", "client.crt", "client.key"))
@@ -93,8 +138,12 @@ def _asker(server: Redis | Etcd, stack: ExitStack) -> Callable[[], object]:
         *(Path(name).read_bytes() for name in (ca, key, cert))
     )
     channel = stack.enter_context(grpc.secure_channel(server.endpoint, credentials))
-    ask = channel.unary_unary("/etcdserverpb.KV/Range")
-    return lambda: ask(b"\x0a\x01k", timeout=30)
+    # Of the double PD is asked: one process and one event loop are PD and all stores.
+    path, said = "/pdpb.PD/GetMembers", b""
+    if isinstance(server, Etcd):
+        path, said = "/etcdserverpb.KV/Range", b"\x0a\x01k"
+    ask = channel.unary_unary(path)
+    return lambda: ask(said, timeout=30)
 
 
 class NaiveClient(threading.Thread):

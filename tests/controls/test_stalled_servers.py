@@ -16,6 +16,7 @@ from tests.controls.running import Control, Scripted, assert_counts_are_exact, w
 from tests.controls.script import Script, Service, Stall
 from tests.controls.stalls import (
     NaiveClient,
+    PausableTikv,
     Pause,
     analytic_p99_us,
     assert_the_stall_shows,
@@ -95,45 +96,42 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, throwaway_pki) -> Iterator[Runs]:
-    """Real servers that are paused; then scripted ones: a Redis that does nothing at all for a
-    while, an etcd that only stops reading, and a naive client of that Redis.
+    """Real servers, and the double of TiKV, that are paused; then scripted ones: a Redis that does
+    nothing at all for a while, an etcd that only stops reading, and a naive client of that Redis.
     """
     folder = tmp_path_factory.mktemp("stalled")
     redis = Redis(folder / "redis", pki=throwaway_pki)
     etcd = Etcd(folder / "etcd", pki=throwaway_pki)
+    tikv = PausableTikv(throwaway_pki, prefix="/bench/", keys=500)
     scripted: list[Scripted] = []
     try:
         redis.start()
         make_cluster([redis])
         etcd.start()
-        rates = {"redis_cluster": (redis, 200), "etcd": (etcd, 100)}
+        tikv.start()
+        rates = {"redis_cluster": (redis, 200), "etcd": (etcd, 100), "tikv": (tikv, 100)}
         phases = {name: open_loop(30, rate, "constant") for name, (_, rate) in rates.items()}
         engines = {
-            name: EngineRun(
-                folder / f"engine-{name}",
-                plan_for(
-                    name,
-                    [server.endpoint],
-                    throwaway_pki.tls(),
-                    FILL,
-                    phases[name],
-                    timeout_ms=5000,
-                    read_share=1.0,
-                ),
-            )
+            name: pressing(name, server.endpoint, folder, throwaway_pki, phases[name])
             for name, (server, _) in rates.items()
         }
         for name, engine in engines.items():
             engine.wait_for_window(phases[name].name)
-        pauses = dict(zip(engines, pause([redis, etcd], STALL_S), strict=True))
+        pauses = dict(zip(engines, pause([redis, etcd, tikv], STALL_S), strict=True))
         controls, naive_us = run_scripted(folder, scripted, throwaway_pki)
         real = {name: engine.finish() for name, engine in engines.items()}
     finally:
         redis.stop(kill=True)
         etcd.stop(kill=True)
+        tikv.stop()
         for server in scripted:
             server.stop()
     yield Runs(controls, naive_us, real, phases, pauses)
+
+
+def pressing(name: str, endpoint: str, folder: Path, pki: Pki, phase: Phase) -> EngineRun:
+    plan = plan_for(name, [endpoint], pki.tls(), FILL, phase, timeout_ms=5000, read_share=1.0)
+    return EngineRun(folder / f"engine-{name}", plan)
 
 
 def run_scripted(
@@ -199,8 +197,8 @@ def test_a_naive_client_of_the_same_server_hides_the_stall_and_would_be_caught(r
         assert_the_stall_shows(percentile(naive, 99), analytic_p99_us(stall.seconds, SECONDS))
 
 
-@pytest.mark.parametrize("name", ["redis_cluster", "etcd"])
-def test_a_real_server_paused_for_1400_ms_in_30_s_shows_it_as_arithmetic_says(runs, name):
+@pytest.mark.parametrize("name", ["redis_cluster", "etcd", "tikv"])
+def test_a_server_paused_for_1400_ms_in_30_s_shows_it_as_arithmetic_says(runs, name):
     held = runs.pauses[name]
     assert held.paused_s >= STALL_S
     assert_seen_and_not_smeared(

@@ -23,7 +23,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 CORPUS = PROJECT / "tests" / "fuzz" / "corpus"
 FINDINGS = PROJECT / ".soakbed" / "fuzz"
-NAMES = ("resp", "hpack", "protobuf", "http2", "tikv", "connection")
+NAMES = ("resp", "hpack", "protobuf", "http2", "tikv", "connection", "batch", "stream")
 MAX_BYTES = 2048
 INPUT_SECONDS = 20  # one input that takes this long is a hang
 

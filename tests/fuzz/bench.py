@@ -25,6 +25,7 @@ from loadgen.engine.protobuf import bytes_field
 from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
+from loadgen.engine.tikv_connection import ops_of
 from loadgen.engine.tikv_target import TikvTarget
 from loadgen.keyspace import Values
 from loadgen.recorder import Clock, Recorder
@@ -60,6 +61,7 @@ class Bench:
     connection: Connection
     recorder: Recorder
     windows: list[Window]
+    batch: int = 1
     peer: socket.socket = field(init=False)
     said: bytes = b""  # by the engine, before it was up
 
@@ -85,7 +87,7 @@ class Bench:
         """Operations the connection and its lanes hold."""
         one = self.connection
         if isinstance(one, GrpcConnection):
-            ops = [call.op for call in one._calls.values()]
+            ops = [op for call in one._calls.values() for op in ops_of(call)]
         else:
             assert isinstance(one, RedisConnection)
             ops = list(one._in_flight)
@@ -158,7 +160,7 @@ def bench(target: str, depth: int = 1, **changes: object) -> Iterator[Bench]:
         hub.target = redis
         redis._owner = [redis._lane("127.0.0.1:1")] * SLOTS
         connection = RedisConnection(hub, redis.lanes[0], redis, depth)
-    made_bench = Bench(target, hub, connection, recorder, windows)
+    made_bench = Bench(target, hub, connection, recorder, windows, made.batch)
     made_bench.reconnect()
     try:
         yield made_bench

@@ -102,8 +102,8 @@ class Life(RuleBasedStateMachine):
         endpoints = tuple(f"127.0.0.1:{port}" for port in self.ports)
         keys = Keyspace(KEYS, "k")
         return Plan("r", "s", self.target_name, endpoints, keys, (), None,
-                    value_bytes=VALUE_BYTES, pipeline=DEPTH, connections=2,
-                    **self.changes)  # fmt: skip
+                    value_bytes=VALUE_BYTES, connections=2,
+                    **{"pipeline": DEPTH, **self.changes})  # fmt: skip
 
     # Steps both sides take.
 
@@ -153,12 +153,12 @@ class Life(RuleBasedStateMachine):
                 continue
             for asked in peer.member.hear(data):
                 peer.asked.append(asked)
-                self.received.add(asked.key)
-                self.denied.discard(asked.key)
+                self.received.update(asked.keys)
+                self.denied.difference_update(asked.keys)
                 if asked.stream > peer.last_stream:
-                    self.denied.add(asked.key)
+                    self.denied.update(asked.keys)
                 if not peer.trusted:
-                    self.doubtful.add(asked.key)
+                    self.doubtful.update(asked.keys)
         return found
 
     def gone(self, peer: Peer) -> None:
@@ -245,7 +245,7 @@ class Life(RuleBasedStateMachine):
         if peer is None:
             return
         asked = self.take(peer, pick)
-        self.answered.add(asked.key)
+        self.answered.update(asked.keys)
         cut = len(asked.answer) - half if 0 < half < len(asked.answer) else len(asked.answer)
         peer.say(asked.answer[:cut])
         self.settle()
@@ -257,7 +257,7 @@ class Life(RuleBasedStateMachine):
             for peer in ready:
                 self.finish(peer)
                 asked = self.take(peer, pick)
-                self.answered.add(asked.key)
+                self.answered.update(asked.keys)
                 peer.say(asked.answer)
             self.settle()
 

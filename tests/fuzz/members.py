@@ -18,13 +18,21 @@ SERIALIZABLE = 7
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: of the engine's own (`key` is -1), or an operation; and the right answer."""
+    """One request: of the engine's own (`key` is -1), or an operation, or a batch of several;
+    and the right answer.
+    """
 
     key: int
     write: bool
     answer: bytes
     stream: int = 0
     number: int = 0  # of a request on a stream that carries many
+    batch: tuple[int, ...] = ()  # all keys of a batch, of which `key` is the first
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """Every operation in it."""
+        return self.batch or (self.key,)
 
 
 class Member(Protocol):

@@ -12,13 +12,14 @@ from loadgen.contract.window import CAUSES
 from loadgen.engine.connection import UP
 from loadgen.engine.grpc import KnownBlocks, misread
 from loadgen.engine.hpack import MAX_FIELDS, decode, literal
-from loadgen.engine.http2 import frame
+from loadgen.engine.http2 import DATA, frame
 from loadgen.engine.outcome import TargetProtocolError
 from loadgen.engine.pd_messages import members_in, regions_in, store_in
-from loadgen.engine.protobuf import bytes_field, fields_of, range_value
+from loadgen.engine.protobuf import bytes_field, fields_of, framed, range_value, varint
 from loadgen.engine.redis_target import slot_map_from
 from loadgen.engine.resp import SLOTS, lost_by, redirect_of, value_check
 from loadgen.engine.tikv_errors import MAX_TOLD, raw_reply, verdict_on
+from loadgen.engine.tikv_stream import FIELDS
 from loadgen.keyspace import Values
 from tests.fuzz.bench import READ, WRITE, Bench, bench
 from tests.fuzz.members import Asked, EtcdMember, Member, RedisMember
@@ -123,6 +124,22 @@ def connection(data: bytes) -> None:
             _Script(made, target, data).run()
 
 
+def batch(data: bytes) -> None:
+    """The same with TiKV, up to three operations of one kind in a call."""
+    _life_with_tikv(data, batch=3)
+
+
+def stream(data: bytes) -> None:
+    """The same with TiKV, all operations as commands of one stream."""
+    _life_with_tikv(data, batched_stream=True)
+
+
+def _life_with_tikv(data: bytes, **way: object) -> None:
+    if data:
+        with bench("tikv", depth=1 + data[0] % 4, **way) as made:
+            _Script(made, "tikv", data).run()
+
+
 class _Script:
     """Reads steps from bytes: one byte says which, those after it are its arguments."""
 
@@ -140,8 +157,19 @@ class _Script:
         if self.target == "etcd":
             return EtcdMember(values, greeted=True)
         if self.target == "tikv":
-            return TikvMember(values, ("127.0.0.1:1", "127.0.0.1:2"), b"", greeted=True)
+            return self._tikv_member(values)
         return RedisMember(values, MAP)
+
+    def _tikv_member(self, values: Values) -> Member:
+        """With the stream of BatchCommands, if there is one, opened by the member or not yet."""
+        member = TikvMember(values, ("127.0.0.1:1", "127.0.0.1:2"), b"")
+        opened = [one for one in member.hear(self.made.said) if one.stream == member.lasting > 0]
+        for one in opened:
+            if self.data[0] & 0x80:
+                self.asked.append(one)
+            else:
+                self.say(one.answer)
+        return member
 
     def run(self) -> None:
         steps = (self.sends, self.refuses, self.says, self.answers, self.spoils, self.frames,
@@ -169,6 +197,8 @@ class _Script:
     def sends(self) -> None:
         kind = self.byte()
         codes = deque([READ if kind >> bit & 1 else WRITE for bit in range(1 + (kind >> 4) % 4)])
+        if self.made.batch > 1:  # which holds no key twice
+            codes = deque([bit << 1 | code & 1 for bit, code in enumerate(codes, kind >> 6)])
         before = len(codes)
         self.made.connection.send_from(codes)
         self.sent += before - len(codes)
@@ -201,11 +231,20 @@ class _Script:
             self.sends()
             return
         asked = self.next_asked()
-        self.say(reply(asked.stream, bytes_field(1, self.some())) if asked else b"")
+        self.say(self.with_error(asked, self.some()) if asked else b"")
         lanes = self.made.hub.target.lanes
         for lane in lanes:
             if lane.redirected and self.made.connection.room() > 0:
                 self.made.hub.send_redirected(lane, self.made.connection)
+
+    def with_error(self, asked: Asked, error: bytes) -> bytes:
+        """The answer that tells of a region error, however the request came."""
+        said = bytes_field(1, error)
+        if not asked.number:
+            return reply(asked.stream, said)
+        command = bytes_field(1, bytes_field(FIELDS[asked.write], said))
+        message = framed(command + bytes_field(2, varint(asked.number)))
+        return frame(DATA, 0, asked.stream, message)
 
     def spoils(self) -> None:
         asked = self.next_asked()
@@ -239,4 +278,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "http2": http2,
     "tikv": tikv,
     "connection": connection,
+    "batch": batch,
+    "stream": stream,
 }

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from loadgen.engine import http2
 from loadgen.engine.hpack import indexed, literal
 from loadgen.engine.http2 import HEAD, frame
 from loadgen.engine.protobuf import framed, message_in
-from loadgen.keyspace import KEY_DIGITS, Values
+from loadgen.keyspace import KEY_DIGITS, Values, key_bytes
 from tests.fuzz.members import Asked, value_of
 from tests.fuzz.replies import reply
 from tests.tikv_double.messages import errorpb, kvrpcpb, metapb, more, pdpb
 
-__all__ = ["TikvMember", "cluster", "region_error"]
+__all__ = ["TikvMember", "batch_found", "cluster", "region_error"]
 
 PATHS = (b"RawPut", b"RawBatchGet", b"RawBatchPut", b"BatchCommands", b"ScanRegions", b"GetStore")
 FIRST = b""  # RawGet or GetMembers: told by its index
@@ -129,6 +130,17 @@ class TikvMember:
             key = int(put.key[-KEY_DIGITS:])
             assert self.values.belongs(key, put.value)
             return Asked(key, True, reply(stream, b""), stream)
+        if path == b"RawBatchPut":
+            pairs = kvrpcpb.RawBatchPutRequest.FromString(message).pairs
+            keys = _different(int(pair.key[-KEY_DIGITS:]) for pair in pairs)
+            for key, pair in zip(keys, pairs, strict=True):
+                assert self.values.belongs(key, pair.value)
+            return Asked(keys[0], True, reply(stream, b""), stream, batch=keys)
+        if path == b"RawBatchGet":
+            asked = kvrpcpb.RawBatchGetRequest.FromString(message)
+            keys = _different(int(key[-KEY_DIGITS:]) for key in asked.keys)
+            found = reply(stream, batch_found(self.values, keys))
+            return Asked(keys[0], False, found, stream, batch=keys)
         get = kvrpcpb.RawGetRequest.FromString(message)
         assert get.context.region_epoch.version
         key = int(get.key[-KEY_DIGITS:])
@@ -141,6 +153,18 @@ class TikvMember:
         said = pdpb.GetMembersResponse(members=[leads], leader=leads)
         said.header.cluster_id = 5
         return said.SerializeToString()
+
+
+def batch_found(values: Values, keys: Sequence[int]) -> bytes:
+    """A RawBatchGetResponse with a value for each of these keys."""
+    pairs = [kvrpcpb.KvPair(key=key_bytes("k", key), value=value_of(values, key)) for key in keys]
+    return kvrpcpb.RawBatchGetResponse(pairs=pairs).SerializeToString()
+
+
+def _different(keys: Iterable[int]) -> tuple[int, ...]:
+    found = tuple(keys)
+    assert len(set(found)) == len(found) > 0, "a key twice in one batch"
+    return found
 
 
 def region_error(kind: str, *, hint: int = 0, regions: list | None = None) -> errorpb.Error:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from loadgen.contract.window import OperationWindow, SessionEnd, Window
 PROJECT = Path(__file__).resolve().parents[2]
 
 FILL = Phase("fill", "fill", 30)
+WITHIN_S = 60.0  # far beyond what any condition takes
 
 
 def closed(seconds: int) -> Phase:
@@ -72,6 +74,9 @@ class Spooled:
     def count(self, name: str, phase: str = "") -> int:
         return sum(getattr(operation, name) for operation in self.whole(phase).values())
 
+    def last_complete(self) -> Window:
+        return [window for window in self.windows if window.complete][-1]
+
     def moved(self) -> int:
         return sum(window.generator.moved for window in self.windows)
 
@@ -96,12 +101,14 @@ class EngineRun:
     def wait_for_window(self, phase: str) -> None:
         """Until the first window of the phase is on disk, so a second or two into it."""
         ends_s = time.monotonic() + 60
-        while not (
-            self.spool.exists() and phase in {f.get("phase") for f in read_spool(self.spool)}
-        ):
+        while not self.shows(phase):
             assert self.popen.poll() is None, "the engine ended before"
             assert time.monotonic() < ends_s, f"no window of {phase} within a minute"
             time.sleep(0.1)
+
+    def shows(self, phase: str) -> bool:
+        """Whether a window of the phase is on disk."""
+        return self.spool.exists() and phase in {f.get("phase") for f in read_spool(self.spool)}
 
     def stop(self) -> None:
         self.popen.send_signal(signal.SIGTERM)
@@ -120,6 +127,14 @@ class EngineRun:
             else:
                 made.windows.append(Window.from_json(frame))
         return made
+
+
+def until(condition: Callable[[], bool], what: str, *, within_s: float = WITHIN_S) -> None:
+    """Wait for something to be so."""
+    ends_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends_s, f"within {within_s:.0f} s never: {what}"
+        time.sleep(0.01)
 
 
 def run_engine(folder: Path, plan: Plan, **how) -> Spooled:

@@ -1,7 +1,8 @@
 """The engine against the double of PD and TiKV, over mutual TLS: its counts against the double's.
 
 The double counts what it received, applied and refused; the engine must say the same of itself,
-to the operation, whatever moves or breaks meanwhile.
+to the operation, whatever moves or breaks meanwhile. When something happens is said in operations
+that the double has answered, never in seconds: a slow machine must not move it.
 """
 
 from __future__ import annotations
@@ -27,15 +28,24 @@ from tests.integration.engine_runs import (
     open_loop,
     plan_for,
     run_engine,
+    until,
+)
+from tests.integration.tikv_accounts import (
+    READS,
+    WRITES,
+    assert_it_is_what_the_double_saw,
+    happened,
+    more_calls,
+    refused,
 )
 from tests.tikv_double import Double, DoubleError
+from tests.tikv_double.counters import RECEIVED
 
 pytestmark = pytest.mark.timeout(120)
 
 PREFIX, KEYS = "bench:", 600
 SPLITS = [key_bytes(PREFIX, number) for number in range(100, KEYS, 100)]
 WAYS = {"unary": {}, "batch": {"batch": 8}, "stream": {"batched_stream": True}}
-READS, WRITES = ("RawGet", "RawBatchGet"), ("RawPut", "RawBatchPut")
 
 
 @pytest.fixture
@@ -58,34 +68,15 @@ def plan(double: Double, throwaway_pki: Pki) -> Callable[..., Plan]:
     return made
 
 
-def batch(way: dict) -> int:
-    return way.get("batch", 1)
+def filled(double: Double) -> None:
+    """Until every key is there, so that the next phase is about to begin."""
+    until(lambda: double.command("keys") == KEYS, "all keys are there")
 
 
-def happened(double: Double, methods: tuple[str, ...], event: str) -> int:
-    return sum(double.count(method, event) for method in methods)
-
-
-def refused(double: Double) -> int:
-    """Requests that a store answered with a region error."""
-    return sum(
-        count
-        for methods in double.counters().values()
-        for events in methods.values()
-        for event, count in events.items()
-        if event.startswith("refused:")
-    )
-
-
-def assert_it_is_what_the_double_saw(spooled: Spooled, double: Double) -> None:
-    """Every `ok` write was applied once, no `failed` one ever, and nothing twice."""
-    assert_the_sum_is_right(spooled)
-    written = double.writes()
-    assert set(written.values()) <= {1}, "a write was applied twice"
-    whole = spooled.whole()["write"]
-    assert whole.ok <= len(written) <= whole.ok + whole.unknown
-    if not whole.unknown:
-        assert len(written) == whole.ok
+def pressed(double: Double) -> None:
+    """Until the phase after the fill is well under way on every connection."""
+    filled(double)
+    more_calls(double, 50)
 
 
 def test_it_is_filled_pressed_and_read_back_without_an_error(double, plan, tmp_path, way):
@@ -100,20 +91,22 @@ def test_it_is_filled_pressed_and_read_back_without_an_error(double, plan, tmp_p
     assert spooled.end.notes["regions"] == "6"
     assert len(spooled.end.notes["stores"].split()) == 3
     assert spooled.moved() == 0
-    assert max(window.generator.in_flight_max for window in spooled.windows) <= 24 * batch(way)
+    assert max(window.generator.in_flight_max for window in spooled.windows) <= 24 * way.get(
+        "batch", 1
+    )
 
 
 # What moves: nothing is lost, nothing is doubled, and each redirect is counted.
 
 
 def test_splits_and_leader_moves_under_load_lose_and_double_nothing(double, plan, tmp_path, way):
-    run = EngineRun(tmp_path, plan(FILL, open_loop(7, 400), **way))
-    time.sleep(2.5)
+    run = EngineRun(tmp_path, plan(FILL, open_loop(6, 400), **way))
+    pressed(double)
     for turn in range(12):
         number = 25 + 45 * turn
         double.split(key_bytes(PREFIX, number), tell_pd=turn % 3 > 0)
         double.move_leader(key_bytes(PREFIX, number), 1 + turn % 3, tell_pd=turn % 2 > 0)
-        time.sleep(0.2)
+        more_calls(double, 50)
     double.command("replace_peer", key=key_bytes(PREFIX, 300).hex(), store=2)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -130,7 +123,7 @@ def test_after_a_merge_writes_to_what_is_gone_are_unknown_until_pd_is_asked(
     double, plan, tmp_path, way
 ):
     run = EngineRun(tmp_path, plan(FILL, open_loop(4, 400), **way))
-    time.sleep(3)
+    pressed(double)
     double.merge(SPLITS[0])
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -138,16 +131,16 @@ def test_after_a_merge_writes_to_what_is_gone_are_unknown_until_pd_is_asked(
     assert spooled.end.failed == 0
     assert spooled.end.unknown < 40
     assert spooled.moved() + spooled.end.unknown > 0
-    last = [window for window in spooled.windows if window.complete][-1]
-    assert last.operations["write"].unknown == 0
+    assert spooled.last_complete().operations["write"].unknown == 0
 
 
 def test_a_fill_goes_on_through_moves(double, plan, tmp_path, way):
     run = EngineRun(tmp_path, plan(FILL, value_bytes=60_000, timeout_ms=10_000, **way))
     for turn in range(8):
+        there = KEYS * turn // 8
+        until(lambda: double.command("keys") >= there, f"{there} keys are there")  # noqa: B023
         double.move_leader(SPLITS[turn % 5], 1 + turn % 3)
         double.split(key_bytes(PREFIX, 37 + 50 * turn))
-        time.sleep(0.15)
     spooled = run.finish()
     assert spooled.exit_code == 0, spooled.said
     assert_it_is_what_the_double_saw(spooled, double)
@@ -166,8 +159,7 @@ UNCERTAIN = ["key_error", "message_only", "region_not_found", "stale_command"]
 def pressed_with(double: Double, plan, tmp_path, kind: str, **rule) -> tuple[Spooled, int]:
     """Two seconds of load of which a twentieth meets the fault; how many requests met it."""
     run = EngineRun(tmp_path, plan(FILL, Phase("rest", "open", 1, 10), open_loop(3, 300)))
-    while not happened(double, READS, "received"):
-        time.sleep(0.05)
+    filled(double)
     double.fault(kind, share=0.05, count=None, **rule)
     spooled = run.finish()
     assert_the_sum_is_right(spooled)
@@ -212,7 +204,7 @@ def test_a_read_goes_on_where_a_write_would_be_unknown(double, plan, tmp_path):
 
 def test_a_region_that_nobody_leads_ends_each_operation_after_five(double, plan, tmp_path):
     run = EngineRun(tmp_path, plan(FILL, open_loop(5, 60, "constant")))
-    time.sleep(3)
+    pressed(double)
     double.move_leader(SPLITS[2], None, tell_pd=False)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -223,10 +215,10 @@ def test_a_region_that_nobody_leads_ends_each_operation_after_five(double, plan,
 
 
 def test_while_pd_knows_no_leader_nothing_is_sent_and_nothing_lost(double, plan, tmp_path, way):
-    run = EngineRun(tmp_path, plan(FILL, open_loop(6, 200), **way))
-    time.sleep(3)
+    run = EngineRun(tmp_path, plan(FILL, open_loop(5, 200), **way))
+    pressed(double)
     double.move_leader(SPLITS[2], None)
-    time.sleep(1.5)
+    time.sleep(1.5)  # how long nobody leads is what the response times must show
     double.move_leader(SPLITS[2], 2)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -248,25 +240,26 @@ def test_missing_values_are_told_from_wrong_ones(double, plan, tmp_path, way):
 
 
 def test_a_store_that_dies_costs_what_was_in_flight_and_its_keys_go_on(double, plan, tmp_path, way):
-    run = EngineRun(tmp_path, plan(FILL, open_loop(9, 300), **way))
-    time.sleep(3)
+    run = EngineRun(tmp_path, plan(FILL, open_loop(7, 300), **way))
+    pressed(double)
     double.command("stop_store", store=2, elect=True)
-    time.sleep(2.5)
+    more_calls(double, 200)
     double.command("start_store", store=2)
     double.command("spread_leaders")
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
-    # "other": a store that is stopped while it serves a call may end it as CANCELLED first.
-    assert set(spooled.causes()) <= {"connection", "cluster_down", "timeout", "other"}
-    assert spooled.end.failed + spooled.end.unknown < 300
-    last = [window for window in spooled.windows if window.complete][-1]
+    assert set(spooled.causes()) <= {"connection", "cluster_down"}
+    assert spooled.end.failed + spooled.end.unknown <= 24 * way.get("batch", 1), (
+        "what was in flight"
+    )
+    last = spooled.last_complete()
     assert sum(operation.ok for operation in last.operations.values()) > 150
     assert last.operations["read"].failed + last.operations["write"].failed == 0
 
 
 def test_a_stall_is_in_the_response_time_and_nothing_is_lost(double, plan, tmp_path, way):
     run = EngineRun(tmp_path, plan(FILL, open_loop(5, 300), **way))
-    time.sleep(3)
+    pressed(double)
     double.command("stall_store", store=1, seconds=1.2)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -276,7 +269,7 @@ def test_a_stall_is_in_the_response_time_and_nothing_is_lost(double, plan, tmp_p
 
 def test_silence_beyond_the_limit_is_unknown(double, plan, tmp_path, way):
     run = EngineRun(tmp_path, plan(FILL, open_loop(5, 200), timeout_ms=700, **way))
-    time.sleep(3)
+    pressed(double)
     double.fault("hang", count=3)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -287,7 +280,7 @@ def test_silence_beyond_the_limit_is_unknown(double, plan, tmp_path, way):
 
 def test_broken_connections_cost_unknown_operations_alone(double, plan, tmp_path, way):
     run = EngineRun(tmp_path, plan(FILL, open_loop(5, 300), **way))
-    time.sleep(3)
+    pressed(double)
     double.fault("drop_connection", share=0.02, count=None, after=True)
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -296,13 +289,13 @@ def test_broken_connections_cost_unknown_operations_alone(double, plan, tmp_path
 
 
 def test_another_pd_leads_and_is_asked_then(double, plan, tmp_path):
-    run = EngineRun(tmp_path, plan(FILL, open_loop(7, 300)))
-    time.sleep(2.5)
+    run = EngineRun(tmp_path, plan(FILL, open_loop(5, 300)))
+    pressed(double)
     double.command("stop_pd", member=1, leader=3)
     asked = double.counters().get("pd-3", {}).get("ScanRegions", {})
     double.move_leader(SPLITS[1], 1)
     double.fault("key_not_in_region", count=5)  # so that PD is asked
-    time.sleep(1.5)
+    until(lambda: "ScanRegions" in double.counters().get("pd-3", {}), "the third PD is asked")
     double.split(key_bytes(PREFIX, 333))
     spooled = run.finish()
     assert_it_is_what_the_double_saw(spooled, double)
@@ -369,11 +362,13 @@ def test_whatever_happens_the_counts_are_the_doubles(double, plan, tmp_path, way
     chance = Random(f"{seed}/{way}")
     phases = (FILL, open_loop(5, 300), closed(3))
     run = EngineRun(tmp_path, plan(*phases, timeout_ms=800, **way))
-    until = time.monotonic() + 8
-    while time.monotonic() < until:
-        with suppress(DoubleError):  # the last region has no neighbour to merge with
-            misfortune(double, chance)
-        time.sleep(chance.random() * 0.2)
+    for least in (10, 40):
+        while least > 0 or not run.shows("capacity"):
+            with suppress(DoubleError):  # the last region has no neighbour to merge with
+                misfortune(double, chance)
+            with suppress(AssertionError):  # after some of them no call can come
+                more_calls(double, chance.randrange(50), RECEIVED, within_s=0.2)
+            least -= 1
     double.command("spread_leaders")
     double.command("pd_leader", member=1)
     double.command("clear_faults")

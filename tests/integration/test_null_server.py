@@ -56,19 +56,25 @@ def started(shipped: Path, target: str, port: int, pki, *, seconds: float) -> su
 
 
 @pytest.mark.parametrize(
-    ("target", "pipeline"),
-    [("redis_cluster", 1), ("etcd", 1), ("etcd", 8), ("tikv", 1), ("tikv", 8)],
+    ("target", "calls"),
+    [
+        ("redis_cluster", {}),
+        ("etcd", {}),
+        ("etcd", {"pipeline": 8}),
+        ("tikv", {}),
+        ("tikv", {"pipeline": 8}),
+        ("tikv", {"batch": 8, "pipeline": 2}),
+        ("tikv", {"batched_stream": True, "pipeline": 8}),
+    ],
 )
 def test_an_engine_takes_it_for_its_target_and_not_one_operation_fails(
-    shipped, tmp_path, throwaway_pki, target, pipeline
+    shipped, tmp_path, throwaway_pki, target, calls
 ):
     port = free_port()
     server = started(shipped, target, port, throwaway_pki, seconds=30)
     try:
         phases = (Phase("warmup", "closed", 1), closed(1))
-        plan = plan_for(
-            target, [f"127.0.0.1:{port}"], throwaway_pki.tls(), *phases, pipeline=pipeline
-        )
+        plan = plan_for(target, [f"127.0.0.1:{port}"], throwaway_pki.tls(), *phases, **calls)
         spooled = run_engine(tmp_path / "engine", plan)
     finally:
         server.terminate()

@@ -6,12 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from loadgen.clients.tikv_check import CheckFailed, check
+from loadgen.clients.tikv_regions import regions_now
+from loadgen.engine.tls import client_context
 from loadgen.keyspace import key_bytes
+from soakbed.records.placement import Placement
 from tests.benchmarks.throwaway import Pki
 from tests.tikv_double import Double
 
@@ -131,3 +135,27 @@ def test_it_needs_nothing_but_the_standard_library(double: Double, throwaway_pki
         "'tikv_client', 'hiredis'])); import loadgen.clients.tikv_check"
     )
     subprocess.run([sys.executable, "-S", "-c", code], cwd=PROJECT, check=True)
+
+
+def test_the_map_of_regions_is_told_with_the_store_that_leads_each(
+    double: Double, throwaway_pki: Pki
+):
+    double.move_leader(SPLITS[0], 3)
+    double.move_leader(SPLITS[1], None)
+    tls = throwaway_pki.tls()
+    context = client_context(tls, protocols=("h2",))
+    found = regions_now(double.pds, context)
+    assert [one.start for one in found.regions] == ["", *(key.hex() for key in SPLITS)]
+    assert [one.end for one in found.regions] == [*(key.hex() for key in SPLITS), ""]
+    leaders = {one["id"]: one["leader"] for one in double.regions()}
+    assert {one.id: one.leader for one in found.regions} == {
+        region: double.stores[store] if store else "" for region, store in leaders.items()
+    }
+    words = ["--pd", *double.pds, "--ca", tls.ca, "--cert", tls.cert, "--key", tls.key]
+    module = [sys.executable, "-m", "loadgen.clients.tikv_regions"]
+    done = subprocess.run(
+        [*module, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    read = Placement.model_validate_json(done.stdout)
+    assert [one.model_dump() for one in read.regions] == [asdict(one) for one in found.regions]

@@ -23,7 +23,7 @@ from loadgen.contract.window import SCHEMA
 
 __all__ = ["FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
 
-_DTYPES = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
 
 

@@ -205,6 +205,9 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
     before, after = (_facts(folder / f"facts-{when}.json", made) for when in ("before", "after"))
     if not before or not after:
         return
+    if "at_s" not in before or "at_s" not in after:  # of an older run
+        made.not_read(folder / "facts-after.json", "no time, so its counters cannot be placed")
+        return
     for unit, now in after.get("units", {}).items():
         if unit.startswith(_SAMPLER):
             continue
@@ -217,7 +220,9 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
                 and one.unit == unit.removesuffix(".service")
                 for one in found
             )
-            if rise > known:
+            if rise > known and not {"at_s"} <= before.keys() & after.keys():
+                made.not_read(folder / "facts-after.json", f"{key} without a time")
+            elif rise > known:
                 text = f"{unit}: {key} rose by {rise}, and its journal tells of {known}"
                 span = (float(before["at_s"]), float(after["at_s"]))
                 event = Event(*span, folder.name, "facts", kind, "run", text)

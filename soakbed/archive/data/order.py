@@ -104,8 +104,10 @@ def _take(
         first[phase, mode] = min(place, first.get((phase, mode), place))
     for rank in np.unique(columns["worker"]).tolist():
         here = columns["worker"] == rank
-        rows = (columns[name][here].astype(np.int64) for name in ("seq", "start_s", "length_s"))
-        parts[rank].append(_Rows(*rows, np.full(int(here.sum()), index)))
+        seq, start_s, length_s = (
+            columns[name][here].astype(np.int64) for name in ("seq", "start_s", "length_s")
+        )
+        parts[rank].append(_Rows(seq, start_s, length_s, np.full(len(seq), index)))
 
 
 def _sorted(parts: list[_Rows]) -> _Rows:

@@ -1,8 +1,10 @@
 """`soakbed artifacts`, word for word as it is typed, over a project and a mirror of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 from soakbed import cli_artifacts
+from soakbed.adapters import wheels
 from soakbed.adapters.artifact_pins import read_pins
+from soakbed.adapters.wheels import HostPython, ensure_loadgen_bundle
 from soakbed.errors import SoakbedError, SpecError, Unavailable
 from soakbed.records.places import Places
 from tests.signed_mirror import Mirror, key
@@ -57,6 +61,11 @@ class Project:
         self.pins.parent.mkdir(parents=True)
         self.pins.write_text(pins_of(upstream.url))
         self.named = ""
+        self.lock = folder / "requirements" / "loadgen.lock"
+        self.lock.parent.mkdir()
+        self.lock.write_text("made-up==1\n")
+        self.installs = True
+        monkeypatch.setattr(wheels, "_install", self.install)
         monkeypatch.setattr(cli_artifacts, "TARGETS", ("tikv",))
         monkeypatch.setattr(cli_artifacts, "places_of", lambda _: self.places)
 
@@ -74,6 +83,12 @@ class Project:
         if done.exception:
             raise done.exception
         return done.stdout
+
+    def install(self, lock, into, python):
+        """In pip's place: one package, which says for which machine it is."""
+        if not self.installs:
+            raise Unavailable("pip could not fetch the load host's packages", remedy="a network")
+        (into / "made_up.py").write_text(f"MACHINE = {python.machine!r}\n")
 
     def cached(self, component):
         return self.folder / "cache" / "artifacts" / "tikv" / file_name(component)
@@ -224,7 +239,7 @@ def test_verify_finds_a_damaged_file_and_fetch_mends_it(project):
 def test_export_makes_an_archive_that_serves_where_there_is_no_network(project, tmp_path):
     project.run("resolve")
     archive = tmp_path / "artifacts.tar"
-    assert "2 files" in project.run("export", str(archive), "--arch", "amd64")
+    assert "3 files" in project.run("export", str(archive), "--arch", "amd64")
     project.cached("tikv").unlink()
     project.cached("pd").unlink()
     project.pins.write_text(
@@ -233,6 +248,56 @@ def test_export_makes_an_archive_that_serves_where_there_is_no_network(project, 
     project.named = archive
     said = project.run("fetch", "--arch", "amd64", "--no-allow-substitute")
     assert said == "tikv 6.5.5 (named)\n"
+
+
+def held_in(bundle):
+    with tarfile.open(bundle) as packed:
+        return packed.extractfile("made_up.py").read().decode()
+
+
+@pytest.mark.parametrize(("arch", "machine"), [("amd64", "x86_64"), ("arm64", "aarch64")])
+def test_export_holds_the_load_hosts_packages_for_a_controller_without_network(
+    project, tmp_path, arch, machine
+):
+    project.run("resolve")
+    project.named, archive = "", tmp_path / "artifacts.tar"
+    project.run("export", str(archive), "--arch", arch)
+    shutil.rmtree(project.folder / "cache")
+    project.installs, python = False, HostPython(machine=machine)
+    with pytest.raises(Unavailable, match="pip could not fetch"):
+        ensure_loadgen_bundle(project.places, python=python)
+    project.named = archive
+    assert held_in(ensure_loadgen_bundle(project.places, python=python)) == (
+        f"MACHINE = {machine!r}\n"
+    )
+    other = HostPython(machine="riscv64")
+    with pytest.raises(Unavailable, match="pip could not fetch"):
+        ensure_loadgen_bundle(project.places, python=other)
+    project.lock.write_text("made-up==2\n")
+    with pytest.raises(Unavailable, match="pip could not fetch"):
+        ensure_loadgen_bundle(project.places, python=python)
+
+
+def test_packages_in_an_archive_that_was_cut_short_are_refused(project, tmp_path):
+    project.run("resolve")
+    archive = tmp_path / "artifacts.tar"
+    project.run("export", str(archive), "--arch", "amd64")
+    shutil.rmtree(project.folder / "cache")
+    archive.write_bytes(archive.read_bytes()[:-20_000])
+    project.named = archive
+    with pytest.raises(Unavailable, match="is not a whole archive"):
+        ensure_loadgen_bundle(project.places, python=HostPython.of_arch("amd64"))
+
+
+def test_export_without_the_load_hosts_packages_says_so_and_keeps_the_rest(project, tmp_path):
+    project.run("resolve")
+    project.installs = False
+    archive = tmp_path / "artifacts.tar"
+    with pytest.raises(Unavailable, match="pip could not fetch the load host"):
+        project.run("export", str(archive), "--arch", "amd64")
+    with tarfile.open(archive) as packed:
+        held = packed.getnames()
+    assert len(held) == 3 and not any("load-host" in name for name in held)
 
 
 def test_export_to_a_place_that_cannot_be_written_is_a_mistake(project):

@@ -48,6 +48,11 @@ def test_a_status_of_etcd_is_classified(status, message, lost):
     assert lost_by_status(status, message) == lost
 
 
+@pytest.mark.parametrize(("status", "message"), [(1, "CANCELLED"), (14, "Cancelling all calls")])
+def test_a_store_that_stops_ends_its_calls_in_two_ways_of_one_meaning(status, message):
+    assert lost_by_status(status, message) == (UNKNOWN, "cluster_down")
+
+
 @given(st.integers(1, 999), st.text())
 def test_any_status_has_a_cause_of_the_fixed_set(status, message):
     assert lost_by_status(status, message).cause in CAUSES

@@ -17,12 +17,13 @@ from loadgen.engine.http2 import frame
 from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
+from loadgen.engine.tikv_connection import ops_of
 from loadgen.engine.tikv_target import TikvTarget
 from loadgen.keyspace import key_bytes
 from tests.fuzz.life import DEPTH, KEYS, Life
 from tests.fuzz.members import EtcdMember, Member, RedisMember
 from tests.fuzz.replies import reply, slot_map
-from tests.fuzz.tikv_member import TikvMember, cluster, region_error
+from tests.fuzz.tikv_member import TikvMember, batch_found, cluster, region_error
 from tests.tikv_double.messages import errorpb, kvrpcpb, more, pdpb
 
 ERROR_WORDS = [b"CLUSTERDOWN", b"LOADING", b"OOM", b"READONLY", b"NOAUTH", b"ERR", b"", b"\xff"]
@@ -103,7 +104,7 @@ class GrpcLife(Life):
 
     def in_flight(self, connection: Connection) -> list[Op]:
         assert isinstance(connection, GrpcConnection)
-        return [call.op for call in connection._calls.values()]
+        return [op for call in connection._calls.values() for op in ops_of(call)]
 
     @rule(which=st.integers(0, 3), pick=st.integers(0, 9), only=st.booleans(),
           status=st.sampled_from([b"1", b"7", b"8", b"14", b"16", b"99", b"0"]))  # fmt: skip
@@ -113,11 +114,11 @@ class GrpcLife(Life):
             return
         asked = self.take(peer, pick)
         if status in (b"7", b"8", b"16"):
-            self.denied.add(asked.key)
+            self.denied.update(asked.keys)
         trailers = b"\x88" + literal(b"grpc-status", status)
         said = reply(asked.stream, b"", status=status)
         if status == b"0" and not only:
-            self.answered.add(asked.key)
+            self.answered.update(asked.keys)
         peer.say(frame(http2.HEADERS, 5, asked.stream, trailers) if only else said)
         self.settle()
 
@@ -130,7 +131,7 @@ class GrpcLife(Life):
         if not asked.stream:
             self.distrust(peer)
         if reason == 7:
-            self.denied.add(asked.key)
+            self.denied.update(asked.keys)
         peer.say(frame(http2.RST_STREAM, 0, asked.stream, reason.to_bytes(4, "big")))
         self.settle()
 
@@ -140,7 +141,7 @@ class GrpcLife(Life):
         if peer is None:
             return
         peer.last_stream = min(last, peer.last_stream)
-        self.denied |= {asked.key for asked in peer.asked if asked.stream > last}
+        self.denied |= {key for asked in peer.asked if asked.stream > last for key in asked.keys}
         peer.say(frame(http2.GOAWAY, 0, 0, last.to_bytes(4, "big") + bytes(4)))
         self.settle()
 
@@ -218,14 +219,12 @@ class TikvLife(GrpcLife):
             self.settle()
             return
         if denies:
-            self.denied.add(asked.key)
-        made = (kvrpcpb.RawPutResponse if asked.write else kvrpcpb.RawGetResponse)(
-            region_error=error
-        )
+            self.denied.update(asked.keys)
+        name = f"Raw{'Batch' if asked.batch else ''}{'Put' if asked.write else 'Get'}"
+        made = getattr(kvrpcpb, f"{name}Response")(region_error=error)
         member = peer.member
         assert isinstance(member, TikvMember)
         if member.lasting:
-            name = "RawPut" if asked.write else "RawGet"
             peer.say(member.in_stream(asked.number, more.BatchedResponse(**{name: made})))
         else:
             peer.say(reply(asked.stream, made.SerializeToString()))
@@ -262,6 +261,32 @@ class StreamLife(TikvLife):
     changes = {"batched_stream": True}
 
 
+class BatchLife(TikvLife):
+    """The same, operations of one region and kind in calls of up to three.
+
+    One call at a time: a batch is made of what waits.
+    """
+
+    changes = {"batch": 3, "pipeline": 1}
+
+    @rule(which=st.integers(0, 3), pick=st.integers(0, 9), holds=st.integers(0, 2))
+    def an_answer_to_a_part_of_the_batch(self, which: int, pick: int, holds: int) -> None:
+        """Only the first pairs of a batch of reads; what is not there is missing, not lost."""
+        peer = self.asked_one(which)
+        if peer is None:
+            return
+        asked = self.take(peer, pick)
+        if not asked.batch or asked.write:
+            self.answered.update(asked.keys)
+            peer.say(asked.answer)
+        else:
+            held = asked.batch[:holds]
+            self.answered.update(held)
+            self.denied.update(asked.batch[holds:])
+            peer.say(reply(asked.stream, batch_found(self.tikv.values, held)))
+        self.settle()
+
+
 LIVES = settings(deadline=None, max_examples=40, stateful_step_count=40)
 
 
@@ -283,3 +308,8 @@ def test_a_life_with_tikv_ends_every_operation_once_and_truly():
 def test_a_life_with_tikvs_batched_stream_ends_every_operation_once_and_truly():
     StreamLife.TestCase.settings = LIVES
     StreamLife.TestCase("runTest").runTest()
+
+
+def test_a_life_with_batches_of_tikv_ends_every_operation_once_and_truly():
+    BatchLife.TestCase.settings = LIVES
+    BatchLife.TestCase("runTest").runTest()

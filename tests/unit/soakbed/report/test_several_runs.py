@@ -221,3 +221,11 @@ def test_what_happened_on_a_host_is_flagged_in_every_plot_over_time_and_listed(t
 
 def test_runs_in_which_nothing_happened_have_no_list_of_events(five):
     assert compose(five).events is None
+
+
+def test_a_reason_that_several_figures_have_is_said_in_full_once(two):
+    section = compose(two).differences.sections[0]
+    assert [row.cells[6].text for row in section.rows] == [
+        "the targets do not promise the same: asynchronous against majority on disk",
+        "as above",
+    ]

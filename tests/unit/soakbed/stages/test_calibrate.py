@@ -10,7 +10,7 @@ import pytest
 
 from soakbed.adapters.ssh import HostUnreachable, Result
 from soakbed.errors import LoadError
-from soakbed.records.calibration import Calibration, RunCalibration, Shape
+from soakbed.records.calibration import Calibration, RunCalibration, Shape, kept_as
 from soakbed.records.spec import WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages import calibrate as stage
@@ -22,12 +22,15 @@ from soakbed.stages.calibrate import (
     null_hosts,
     stale_reasons,
     warning_of,
+    with_earlier,
 )
 from tests.fakes import FakeLoadHost
 from tests.golden.ceilings import calibration
 
 PROJECT = Path(__file__).resolve().parents[4]
 WORKLOAD = WorkloadSpec(name="short", keys=500)
+BATCHES = WorkloadSpec(name="batches", keys=500, batch=16)
+STREAM = WorkloadSpec(name="stream", keys=500, batched_stream=True)
 
 
 def host(name: str, *cpus: int) -> Host:
@@ -102,10 +105,12 @@ def hosts(tmp_path):
     return Hosts(tmp_path / "sessions")
 
 
-def calibrated(hosts: Hosts, tmp_path: Path, testbed: Testbed = SHARED) -> Calibration:
+def calibrated(
+    hosts: Hosts, tmp_path: Path, testbed: Testbed = SHARED, workload: WorkloadSpec = WORKLOAD
+) -> Calibration:
     return calibrate(
         testbed,
-        WORKLOAD,
+        workload,
         shell=hosts,
         package=PROJECT / "loadgen",
         engine_build="ab" * 32,
@@ -128,6 +133,74 @@ def test_each_protocol_gets_a_ceiling_per_load_host_with_the_servers_cpu_beside_
         assert ceiling.at_least, "half a core is no ceiling"
     assert made.machines == {"l1": "Made-up CPU, 1 core(s), 6.1.0"}
     assert made.shape == Shape.of(WORKLOAD)
+
+
+@pytest.mark.parametrize(
+    ("workload", "name", "named", "asked"),
+    [
+        (WORKLOAD, "tikv", "TiKV gRPC", (1, False)),
+        (BATCHES, "tikv batch=16", "TiKV gRPC, batches of 16", (16, False)),
+        (STREAM, "tikv batched_stream", "TiKV gRPC, one stream", (1, True)),
+    ],
+)
+def test_tikv_is_called_as_the_workload_calls_it_and_no_other_target_is(
+    hosts, tmp_path, monkeypatch, workload, name, named, asked
+):
+    plans = {}
+    press = stage._press
+    monkeypatch.setattr(
+        stage,
+        "_press",
+        lambda plan, *a, **k: (plans.update({plan.target: plan}), press(plan, *a, **k)),
+    )
+    made = calibrated(hosts, tmp_path, workload=workload)
+    assert set(made.ceilings) == {"etcd", "redis_cluster", name}
+    assert made.ceilings[name].named == named
+    assert (plans["tikv"].batch, plans["tikv"].batched_stream) == asked
+    for other in ("etcd", "redis_cluster"):
+        assert (plans[other].batch, plans[other].batched_stream) == (1, False)
+        assert made.ceilings[other].named == made.ceilings[other].protocol
+
+
+def renamed(held: Calibration, workload: WorkloadSpec, **changed) -> Calibration:
+    """With TiKV's ceiling under the name that the workload gives it."""
+    ceilings = {kept_as(name, workload): one for name, one in held.ceilings.items()}
+    return held.model_copy(update={"ceilings": ceilings, **changed})
+
+
+def test_ceilings_of_other_ways_of_calling_stay_with_the_time_they_were_measured(tmp_path):
+    kept, at_s = tmp_path / KEPT, calibration().at_s
+    assert with_earlier(calibration(), kept) == calibration(), "there was none"
+    for workload in (WORKLOAD, BATCHES, STREAM):
+        at_s += 60
+        made = with_earlier(renamed(calibration(), workload, at_s=at_s), kept)
+        kept.write_text(made.model_dump_json(by_alias=True))
+    assert set(made.ceilings) == {
+        "etcd", "redis_cluster", "tikv", "tikv batch=16", "tikv batched_stream"
+    }  # fmt: skip
+    assert made.ceilings["tikv"].at_s == calibration().at_s + 60
+    assert made.ceilings["tikv batch=16"].at_s == calibration().at_s + 120
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"engine_build": "00"},
+        {"machines": {"l1": "Another CPU"}},
+        {"testbed": "another"},
+        {"shape": Shape.of(WorkloadSpec(name="w", keys=500, value_bytes=64))},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_where_anything_else_has_changed_no_earlier_ceiling_stays(tmp_path, changed):
+    (tmp_path / KEPT).write_text(calibration(**changed).model_dump_json(by_alias=True))
+    made = with_earlier(renamed(calibration(), STREAM), tmp_path / KEPT)
+    assert set(made.ceilings) == {"etcd", "redis_cluster", "tikv batched_stream"}
+
+
+def test_a_broken_file_of_an_earlier_calibration_is_replaced(tmp_path):
+    (tmp_path / KEPT).write_text("{")
+    assert with_earlier(calibration(), tmp_path / KEPT) == calibration()
 
 
 def test_nothing_is_left_on_any_host(hosts, tmp_path):
@@ -219,21 +292,43 @@ def test_a_run_knows_what_was_calibrated_and_a_file_that_is_broken_says_so(tmp_p
     assert known() == RunCalibration()
     (tmp_path / KEPT).write_text(calibration().model_dump_json(by_alias=True))
     assert known() == RunCalibration(calibration=calibration())
-    assert known().offered_share("redis_cluster", 24_000.0) == 0.5
+    assert known().offered_share("redis_cluster", WORKLOAD, 24_000.0) == 0.5
     older = calibration()
     del older.ceilings["tikv"]  # calibrated before TiKV was
     (tmp_path / KEPT).write_text(older.model_dump_json(by_alias=True))
-    assert known().offered_share("tikv", 24_000.0) is None
+    assert known().offered_share("tikv", WORKLOAD, 24_000.0) is None
     (tmp_path / KEPT).write_text("{")
     assert known().stale == ("calibration.json cannot be read by this soakbed",)
 
 
+def test_the_ceiling_of_single_calls_is_none_for_batches_or_a_stream():
+    held = RunCalibration(calibration=calibration())
+    assert held.offered_share("tikv", WORKLOAD, 13_500.0) == 1.0
+    for other in (BATCHES, STREAM):
+        assert held.offered_share("tikv", other, 13_500.0) is None
+        assert held.offered_share("etcd", other, 15_000.0) == 1.0, "etcd has one way of calling"
+        assert warning_of(held, "tikv", other, 13_500.0) == ""
+        known = RunCalibration(calibration=renamed(calibration(), other))
+        assert known.offered_share("tikv", other, 13_500.0) == 1.0
+        assert known.offered_share("tikv", WORKLOAD, 13_500.0) is None
+
+
+def test_a_file_from_before_there_were_ways_of_calling_still_reads(tmp_path):
+    older = calibration().model_dump(mode="json", by_alias=True)
+    for ceiling in older["ceilings"].values():
+        del ceiling["calls"], ceiling["at_s"]
+    (tmp_path / KEPT).write_text(json.dumps(older))
+    known = known_calibration(tmp_path / KEPT, WORKLOAD, engine_build="ef" * 32, machines=MACHINES)
+    assert known == RunCalibration(calibration=calibration())
+
+
 def test_a_load_is_warned_of_above_seventy_percent_of_the_ceiling_and_only_then():
     held = RunCalibration(calibration=calibration())
-    assert warning_of(held, "redis_cluster", 0.70 * 48_000) == ""
-    assert warning_of(held, "redis_cluster", 0.0) == "", "a closed loop offers no rate"
-    assert warning_of(RunCalibration(), "redis_cluster", 1e9) == ""
-    assert "36,000/s, 75% of the load hosts' ceiling" in warning_of(held, "redis_cluster", 36_000.0)
+    assert warning_of(held, "redis_cluster", WORKLOAD, 0.70 * 48_000) == ""
+    assert warning_of(held, "redis_cluster", WORKLOAD, 0.0) == "", "a closed loop offers no rate"
+    assert warning_of(RunCalibration(), "redis_cluster", WORKLOAD, 1e9) == ""
+    told = warning_of(held, "redis_cluster", WORKLOAD, 36_000.0)
+    assert "36,000/s, 75% of the load hosts' ceiling" in told
 
 
 @pytest.mark.parametrize(("cpu_share", "at_least"), [(0.97, False), (0.80, False), (0.79, True)])
