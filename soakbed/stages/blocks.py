@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from loadgen.contract.histogram import BUCKETS
 from loadgen.contract.spool import SpoolDamaged, read_spool
 from loadgen.contract.window import Window
+from soakbed.archive.data.reading import Blocks, TargetData
 from soakbed.stats.percentiles import HIGH_US
 
 __all__ = ["KINDS", "Packed", "PhaseBlocks", "phase_blocks"]
 
 KINDS = ("response", "service")
+OPERATIONS = ("read", "write")
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -69,16 +71,54 @@ class PhaseBlocks:
 def phase_blocks(target_folder: Path, session: str, phase: str, *, block_s: int) -> PhaseBlocks:
     """The whole blocks of one phase of `results/<run_id>/<target>`, all workers added.
 
-    Empty where the phase never ran or no block of it is whole. A damaged spool is read as far as
-    it goes; the verdict says so.
+    From the collated tables where they are, from the spools else; both say the same. Empty where
+    the phase never ran or no block of it is whole. A damaged spool is read as far as it goes; the
+    verdict says so. Raises ArchiveError when the tables are damaged.
     """
-    spools = sorted((target_folder / "load" / session).glob("worker-*.spool"))
+    if (target_folder / "data" / "collated.json").is_file():
+        return _of_tables(TargetData(target_folder), session, phase, block_s)
     gathered = _Gathered(block_s)
-    for spool in spools:
+    for spool in sorted((target_folder / "load" / session).glob("worker-*.spool")):
         for window in _windows(spool):
             if window.phase == phase:
                 gathered.take(window)
     return gathered.blocks()
+
+
+def _of_tables(data: TargetData, session: str, phase: str, block_s: int) -> PhaseBlocks:
+    held: dict[tuple[str, str], Blocks] = {}
+    for operation in OPERATIONS:
+        for kind in KINDS:
+            found = data.blocks(session, phase, operation, kind, block_s)
+            if len(found.starts_s):
+                held[operation, kind] = found
+    # Every operation has a row in each window, so any of them shows which blocks are whole.
+    whole_s = {
+        int(start_s): int(windows_s)
+        for found in held.values()
+        for start_s, windows_s, complete in zip(
+            found.starts_s, found.windows, found.complete, strict=True
+        )
+        if complete
+    }
+    needed_s = max([block_s, *whole_s.values()])
+    starts_s = np.array(sorted(at for at, s in whole_s.items() if s >= needed_s), dtype=np.int64)
+    counts = {key: _placed(found, starts_s) for key, found in held.items()}
+    ok = sum((counts[key].sum(axis=1) for key in counts if key[1] == "response"), np.zeros(1))
+    began_s = min((int(found.starts_s[0]) for found in held.values()), default=0)
+    packed = {key: Packed.of(found) for key, found in counts.items()}
+    rates = np.zeros(len(starts_s)) + ok / block_s if len(starts_s) else np.zeros(0)
+    return PhaseBlocks(block_s, starts_s - began_s, rates, packed)
+
+
+def _placed(found: Blocks, starts_s: Rows) -> Rows:
+    """Counts at these starts; a block without a value is all zeros."""
+    made = np.zeros((len(starts_s), BUCKETS), dtype=np.int64)
+    place = np.searchsorted(starts_s, found.starts_s)
+    place[place == len(starts_s)] = 0
+    there = np.isin(found.starts_s, starts_s)
+    made[place[there]] = found.counts[there]
+    return made
 
 
 def _windows(spool: Path) -> Iterator[Window]:
