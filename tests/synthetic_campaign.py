@@ -12,10 +12,13 @@ pieces make one valid frame of the format of `loadgen.contract.spool`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import struct
 import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +41,8 @@ LEVELS = 40  # of the course: neighbours are 4 % apart
 LEVEL_STEP = 0.04
 VARIANTS = 6  # templates of one level: the chance of sampling
 SUMS = ("sent", "ok", "failed", "unknown")
+
+Starmap = Callable[..., Iterable[dict[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,22 @@ def make_campaign(folder: Path, campaign: Campaign, *, processes: int = 2) -> Pa
     workload = spec.workload.model_copy(update={"window_s": campaign.window_s})
     spec = spec.model_copy(update={"workload": workload})
     _write_json(folder / "spec.json", spec.model_dump(mode="json", by_alias=True))
-    # Spawned, not forked: the caller may hold threads (DuckDB, Arrow).
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes) as pool:
+    with _mapped(processes) as starmap:
         for index, pretence in enumerate(pretences):
             began_s = BEGAN_S + index * (campaign.steady_s + 3600)
-            _steady(folder / pretence.name / "load", pretence, spec, campaign, began_s, pool)
+            _steady(folder / pretence.name / "load", pretence, spec, campaign, began_s, starmap)
     return folder
+
+
+@contextmanager
+def _mapped(processes: int) -> Iterator[Starmap]:
+    """`starmap`, in processes of its own where more than one is asked for."""
+    if processes == 1:
+        yield itertools.starmap
+        return
+    # Spawned, not forked: the caller may hold threads (DuckDB, Arrow).
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield pool.starmap
 
 
 def _write_json(path: Path, data: object) -> None:
@@ -85,7 +99,12 @@ def _write_json(path: Path, data: object) -> None:
 
 
 def _steady(
-    folder: Path, pretence: Pretence, spec: RunSpec, campaign: Campaign, began_s: int, pool
+    folder: Path,
+    pretence: Pretence,
+    spec: RunSpec,
+    campaign: Campaign,
+    began_s: int,
+    starmap: Starmap,
 ) -> None:
     """The steady session of one target: plan, spools, and what the load stage wrote of it."""
     rate_per_s = pretence.capacity_per_s * spec.workload.steady_share_of_capacity
@@ -97,7 +116,7 @@ def _steady(
         old.unlink()
     plan.write(session / "plan.json")
     jobs = [(session, plan, pretence, campaign, rank, began_s) for rank in range(plan.workers)]
-    ends = pool.starmap(_spool, jobs)
+    ends = list(starmap(_spool, jobs))
     sums = {name: sum(end[name] for end in ends) for name in SUMS}
     outcome = LoadOutcome(
         session="steady",

@@ -117,9 +117,9 @@ class Histogram:
         """What is exact, without the counts."""
         return {"sum_us": self.sum_us, "max_us": self.max_us, "clamped": self.clamped}
 
-    def dense(self) -> array[int]:
-        """Counts of all buckets up to the last that is not empty, as unsigned 32-bit integers."""
-        return array("I", self.counts[: bucket_of(self.max_us) + 1 if self.total else 0])
+    def dense(self, typecode: str = "I") -> array[int]:
+        """Counts of all buckets up to the last that is not empty; unsigned 32-bit by default."""
+        return array(typecode, self.counts[: bucket_of(self.max_us) + 1 if self.total else 0])
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Histogram:

@@ -17,10 +17,18 @@ from typing import Any
 from loadgen.contract.packed_window import pack, unpack
 from loadgen.contract.window import Window
 
-__all__ = ["SpoolDamaged", "SpoolWriter", "read_spool", "read_spool_from"]
+__all__ = [
+    "HEAD",
+    "MAX_FRAME_BYTES",
+    "PACKED",
+    "SpoolDamaged",
+    "SpoolWriter",
+    "read_spool",
+    "read_spool_from",
+]
 
-_PACKED = b"P"  # zlib's own first byte is 0x78
-_HEAD = struct.Struct("<II")  # payload bytes, CRC-32 of the payload
+PACKED = b"P"  # zlib's own first byte is 0x78
+HEAD = struct.Struct("<II")  # payload bytes, CRC-32 of the payload
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 
@@ -40,10 +48,10 @@ class SpoolWriter:
 
     def append_window(self, window: Window) -> None:
         """The same for a window, in a form that costs the engine less than JSON."""
-        self._write(_PACKED + zlib.compress(pack(window), 1))
+        self._write(PACKED + zlib.compress(pack(window), 1))
 
     def _write(self, payload: bytes) -> None:
-        os.write(self._fd, _HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
+        os.write(self._fd, HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
         os.fdatasync(self._fd)
 
     def close(self) -> None:
@@ -69,8 +77,8 @@ def read_spool_from(path: Path, offset: int) -> Iterator[tuple[dict[str, Any], i
     """
     with path.open("rb") as file:
         file.seek(offset)
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            size, crc = _HEAD.unpack(head)
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            size, crc = HEAD.unpack(head)
             if size > MAX_FRAME_BYTES:
                 raise SpoolDamaged(f"{path}: frame at byte {offset} claims {size} bytes")
             payload = file.read(size)
@@ -82,12 +90,12 @@ def read_spool_from(path: Path, offset: int) -> Iterator[tuple[dict[str, Any], i
                 content = _content(payload)
             except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
                 raise SpoolDamaged(f"{path}: frame at byte {offset}: {error}") from error
-            offset += _HEAD.size + size
+            offset += HEAD.size + size
             yield content, offset
 
 
 def _content(payload: bytes) -> dict[str, Any]:
-    if payload[:1] == _PACKED:
+    if payload[:1] == PACKED:
         return unpack(zlib.decompress(payload[1:]))
     content: dict[str, Any] = json.loads(zlib.decompress(payload))
     return content

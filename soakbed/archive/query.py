@@ -11,9 +11,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from soakbed.archive.data.tables import TABLES, arrow_schema
+from soakbed.archive.data.collate import known
+from soakbed.archive.data.schema import TABLES, schema_of
 from soakbed.errors import ArchiveError, Mistake, SpecError
-from soakbed.records.collated import DATA_SCHEMA
+from soakbed.records.collated import Damage
 
 __all__ = ["VIEWS", "Answer", "ask"]
 
@@ -50,7 +51,20 @@ _TARGETS = pa.schema(
         ("collated", pa.bool_()),
     ]
 )
-VIEWS = ("runs", "targets", *(table.name for table in TABLES))
+_DAMAGES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("target", pa.string()),
+        ("session", pa.string()),
+        ("worker", pa.int64()),
+        ("kind", pa.string()),
+        ("count", pa.int64()),
+        ("sentence", pa.string()),
+        ("from_s", pa.float64()),
+        ("until_s", pa.float64()),
+    ]
+)
+VIEWS = ("runs", "targets", "damages", *TABLES)
 _MEMORY = "700MB"
 
 
@@ -69,28 +83,33 @@ def ask(results: Path, sql: str) -> Answer:
     """
     with duckdb.connect(":memory:") as database:
         _check(database, sql)
-        database.execute(f"SET memory_limit = '{_MEMORY}'")
-        found = list(_runs(results))
-        _register(database, "runs", _RUNS, [run for run, _ in found])
-        targets = [target for _, held in found for target in held]
-        _register(database, "targets", _TARGETS, targets)
-        for table in TABLES:
-            _view(database, table.name, results, targets)
-        # From here on it reads the archive and nothing else.
-        database.execute("SET allowed_directories = [?]", [f"{results}/"])
-        database.execute("SET enable_external_access = false")
-        database.execute("SET lock_configuration = true")
         try:
+            _prepare(database, results)
             answered = database.execute(sql)
             columns = tuple(str(one[0]) for one in answered.description or ())
             return Answer(columns, answered.fetchall())
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise ArchiveError(
                 f"the archive cannot be read: {error}",
-                remedy="soakbed collate RUN makes the tables again from the spools",
+                remedy="delete the data/ folder that holds the file, then: soakbed collate RUN",
             ) from error
         except duckdb.Error as error:
             raise _wrong(sql, str(error)) from error
+
+
+def _prepare(database: duckdb.DuckDBPyConnection, results: Path) -> None:
+    """The views; from here on the archive can be read, and nothing else."""
+    database.execute(f"SET memory_limit = '{_MEMORY}'")
+    found = list(_runs(results))
+    _register(database, "runs", _RUNS, [run for run, _ in found])
+    targets = [target for _, held in found for target in held]
+    _register(database, "targets", _TARGETS, targets)
+    _register(database, "damages", _DAMAGES, [row for one in targets for row in one["damages"]])
+    for table in TABLES:
+        _view(database, table, results, targets)
+    database.execute("SET allowed_directories = [?]", [f"{results}/"])
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
 
 
 def _check(database: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -132,15 +151,20 @@ def _runs(results: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def _target(run: Path, name: str, told: dict[str, Any]) -> dict[str, Any]:
-    row = {"run": run.name, "target": name}
-    record = _json(run / name / "data" / "collated.json")
-    row["collated"] = record.get("schema") == DATA_SCHEMA
+    row: dict[str, Any] = {"run": run.name, "target": name}
+    collated = known(run / name)
+    row["collated"] = collated is not None
+    row["damages"] = [_damage(row, one) for one in (collated.damages if collated else ())]
     for column in _TARGETS.names:
         operation, _, key = column.partition("_")
         if column not in row:
             inner = told.get(operation) if operation in ("read", "write") else None
             row[column] = inner.get(key) if isinstance(inner, dict) else told.get(column)
     return row
+
+
+def _damage(target: dict[str, Any], damage: Damage) -> dict[str, Any]:
+    return {"run": target["run"], "target": target["target"], **damage.model_dump()}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -156,7 +180,8 @@ def _json(path: Path) -> dict[str, Any]:
 def _register(
     database: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, rows: list[dict[str, Any]]
 ) -> None:
-    database.register(f"_{name}", pa.Table.from_pylist(rows, schema=schema))
+    held = [{key: row.get(key) for key in schema.names} for row in rows]
+    database.register(f"_{name}", pa.Table.from_pylist(held, schema=schema))
     database.execute(f"CREATE TABLE {name} AS SELECT * FROM _{name}")
     database.unregister(f"_{name}")
 
@@ -177,9 +202,8 @@ def _view(
         )
     ]
     if not files:
-        table = next(one for one in TABLES if one.name == name)
         fields = [pa.field(column, pa.string()) for column, _ in _WHERE]
-        empty = pa.schema([*fields, *arrow_schema(table)])
+        empty = pa.schema([*fields, *schema_of(name)])
         _register(database, name, empty, [])
         return
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)

@@ -1,8 +1,4 @@
-"""What the tables of one target were made from, and what was wrong with it: `data/collated.json`.
-
-Times are unix seconds. `collated.json` is written last, so its presence says that the tables are
-whole; `hours/<hour>.json` say the same of one hour each, for a collation that was interrupted.
-"""
+"""What was collated of a target's spools, and what was wrong with them: `data/collated.json`."""
 
 from __future__ import annotations
 
@@ -12,143 +8,77 @@ from pydantic import Field
 
 from soakbed.records.frozen import Frozen
 
-__all__ = [
-    "DATA_SCHEMA",
-    "Collated",
-    "CollatedHour",
-    "CollatedPhase",
-    "CollatedSession",
-    "CollatedWorker",
-    "Damage",
-    "EngineEnd",
-    "HourSource",
-    "SourceFile",
+__all__ = ["Collated", "CollatedChunk", "CollatedSession", "Damage", "DamageKind", "SpoolEnd"]
+
+DamageKind = Literal[
+    "missing_spool",  # a planned worker left no file
+    "cut_frame",  # the file ends inside a frame
+    "chain",  # the length of a frame cannot be right, so nothing behind it can be found
+    "checksum",  # bytes of a frame were changed; it is left out
+    "content",  # a frame cannot be read although its checksum is right; it is left out
+    "schema",  # a frame of another schema; it is left out
+    "duplicate_window",  # a window that was there before; it is left out
+    "missing_windows",  # numbers of windows are missing: lost, or left out for one of the above
+    "time_step",  # a window begins before the one before it ended, or long after
+    "no_end",  # the engine's own totals are missing: it died, or its last frame was cut
 ]
-
-# Of the tables; another number, and everything is collated again.
-DATA_SCHEMA = 1
-
-Treatment = Literal["excluded", "marked", "named"]
 
 
 class Damage(Frozen):
-    """One thing wrong with the evidence of one worker.
+    """One kind of damage in one spool. `count` frames or windows; times are unix time or null."""
 
-    `excluded`: `count` frames or bytes are in no table. `marked`: they are, in rows that are not
-    `complete`. `named`: nothing could be done but say so.
-    """
-
-    kind: Literal[
-        "cut_frame",
-        "changed_frame",
-        "unreadable_frame",
-        "wrong_schema",
-        "duplicate_window",
-        "missing_windows",
-        "clock_step",
-        "no_spool",
-    ]
-    treatment: Treatment
     session: str
     worker: int
+    kind: DamageKind
     count: int
-    at_s: int | None  # None: the evidence does not say when
-    until_s: int | None
-    text: str
+    sentence: str
+    from_s: float | None = None
+    until_s: float | None = None
 
 
-class HourSource(Frozen):
-    """The frames of one worker that went into one hour: bytes of its spool, and their checksum.
+class SpoolEnd(Frozen):
+    """One worker's spool: what is in it, and the engine's own totals from its last frame."""
 
-    `fingerprint` is the CRC-32 of the frames' heads, each of which holds the CRC-32 of its frame.
-    """
-
-    session: str
-    worker: int
-    ranges: tuple[tuple[int, int], ...]
-    frames: int
-    fingerprint: int
-
-
-class CollatedPhase(Frozen):
-    """One phase as it was found: from the first window's begin to the last one's end."""
-
-    phase: str
-    mode: str
-    start_s: int
-    end_s: int
-    length_s: int  # of its windows
-    windows: int
-
-
-class CollatedWorker(Frozen):
-    """The windows of one worker. `windows_lost` are numbers between first and last not seen."""
-
-    session: str
     worker: int
     windows: int
-    first_seq: int
-    last_seq: int
-    first_s: int
-    first_phase: str
-    last_s: int
-    last_phase: str
-    last_length_s: int
-    windows_lost: int = 0
-
-
-class EngineEnd(Frozen):
-    """The engine's own totals, as in the last frame of its spool."""
-
-    worker: int
-    outcome: str
-    reason: str
-    sent: int
-    ok: int
-    failed: int
-    unknown: int
+    windows_lost: int  # gaps in the sequence numbers
+    outcome: str = "missing"  # as the engine said it, missing: it said nothing
+    reason: str = ""
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    unknown: int = 0
     notes: dict[str, str] = {}
 
 
-class CollatedHour(Frozen):
-    """One hour's tables, written after them: `data/hours/<hour>.json`."""
+class CollatedChunk(Frozen):
+    """Frames of one hour of one session. Same `frames` and `fingerprints`: nothing to do again."""
 
-    schema_: int = Field(default=DATA_SCHEMA, alias="schema")
-    hour: str  # UTC, "2026-11-24T09"
-    sources: tuple[HourSource, ...]
-    workers: tuple[CollatedWorker, ...]
-    phases: tuple[tuple[str, CollatedPhase], ...]  # session, phase
+    hour: str
+    frames: dict[int, tuple[int, int]]  # worker -> (first, last + 1)
+    fingerprints: dict[int, int]  # worker -> checksum over the frames' headers
+    files: tuple[str, ...]  # below data/
     damages: tuple[Damage, ...] = ()
+    ends: tuple[SpoolEnd, ...] = ()  # of last frames in this chunk; their counts of windows are 0
+    left_out: dict[int, tuple[int, ...]] = {}  # worker -> windows that an earlier chunk has
 
 
 class CollatedSession(Frozen):
-    """One session: what was planned, what was found. Phases are in order of time."""
+    """One session. `phases`: (phase, mode) in order of their first window."""
 
     session: str
-    planned_workers: int
-    phases: tuple[CollatedPhase, ...]
-    workers: tuple[CollatedWorker, ...]
-    ends: tuple[EngineEnd, ...]
-
-
-class SourceFile(Frozen):
-    """A file as it was when it was collated; `path` below the target's folder.
-
-    `fingerprint` is the CRC-32 of a spool's heads of frames, or of all of another file.
-    """
-
-    path: str
-    bytes: int
-    fingerprint: int
-    frames: int = 0  # of a spool: windows that can be trusted
+    phases: tuple[tuple[str, str], ...]
+    workers: tuple[SpoolEnd, ...]
+    chunks: tuple[CollatedChunk, ...]
 
 
 class Collated(Frozen):
-    """Everything about the tables of one target that is not in them."""
+    """The whole file; written last, so its presence says that the tables are whole."""
 
-    schema_: int = Field(default=DATA_SCHEMA, alias="schema")
+    schema_: Literal[1] = Field(default=1, alias="schema")
     target: str
-    hours: tuple[str, ...]
-    sessions: tuple[CollatedSession, ...]
-    sources: tuple[SourceFile, ...]
-    damages: tuple[Damage, ...]
+    data_schema: int
+    sessions: dict[str, CollatedSession]
+    damages: tuple[Damage, ...] = ()
+    rows: dict[str, int] = {}  # by table
+    unread: dict[str, int] = {}  # lines that read like events and could not be placed in time

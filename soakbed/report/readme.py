@@ -1,4 +1,4 @@
-"""The list of metrics and rules in `results/README.md`, written from the same data as the page.
+"""The metrics and the tables in `results/README.md`, written from the same data as the code's.
 
 `make docs` renews it; a test compares.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from soakbed.archive.data.documentation import tables_section
 from soakbed.errors import ArchiveError
 from soakbed.records.metrics import METRICS
 
@@ -15,6 +16,8 @@ __all__ = ["BEGIN", "END", "main", "metrics_section", "renewed"]
 
 BEGIN = "<!-- metrics: written by `make docs`, do not edit -->"
 END = "<!-- end of metrics -->"
+TABLES_BEGIN = "<!-- tables: written by `make docs`, do not edit -->"
+TABLES_END = "<!-- end of tables -->"
 
 
 def metrics_section() -> str:
@@ -32,15 +35,20 @@ def metrics_section() -> str:
 
 
 def renewed(text: str) -> str:
-    """`text` with its list of metrics written anew. Raises ArchiveError without the two marks."""
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
+    """`text` with its lists written anew. Raises ArchiveError without the marks around them."""
+    text = _with(text, BEGIN, END, metrics_section())
+    return _with(text, TABLES_BEGIN, TABLES_END, tables_section())
+
+
+def _with(text: str, begin: str, end: str, section: str) -> str:
+    before, mark, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not mark or not closed:
         raise ArchiveError(
-            "results/README.md has lost the marks around its list of metrics",
-            remedy=f"put the lines {BEGIN} and {END} back",
+            "results/README.md has lost the marks around a list that is written from the code",
+            remedy=f"put the lines {begin} and {end} back",
         )
-    return f"{before}{BEGIN}\n\n{metrics_section()}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{section}\n\n{end}{after}"
 
 
 def main(words: list[str]) -> None:

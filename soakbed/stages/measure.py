@@ -4,129 +4,71 @@ can be measured again by better code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.spool import SpoolDamaged, read_spool
-from loadgen.contract.window import SessionEnd, Window
-from soakbed.errors import ArchiveError
+from soakbed.archive.data.collate import collate
+from soakbed.archive.data.reading import TargetData
+from soakbed.records.collated import SpoolEnd
 from soakbed.records.numbers import Numbers, SessionNumbers, WorkerEnd
-from soakbed.stats.phase_data import of_windows
 from soakbed.stats.windows import phase_numbers
 
 __all__ = ["measure"]
 
-_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
+Progress = Callable[[int, int], None]
+
+# Damages of frames that are not in the tables; what is missing is told by the workers' own account.
+_UNREAD = ("chain", "checksum", "content", "schema")
 
 
-class _Spool:
-    """One worker's spool, read once: windows are handed on, the rest is remembered."""
-
-    def __init__(self, path: Path, rank: int) -> None:
-        self._path = path
-        self._rank = rank
-        self._seen: set[int] = set()
-        self._end: SessionEnd | None = None
-        self.damaged = ""
-
-    def windows(self) -> Iterator[Window]:
-        """Every whole window of the file; a missing file has none."""
-        if not self._path.is_file():
-            return
-        try:
-            for frame in read_spool(self._path):
-                if frame.get("kind") == "end":
-                    self._end = SessionEnd.from_json(frame)
-                    continue
-                window = Window.from_json(frame)
-                self._seen.add(window.seq)
-                yield window
-        except SpoolDamaged as error:
-            self.damaged = str(error).replace(str(self._path.parent) + "/", "")
-        except (KeyError, TypeError, ValueError) as error:
-            self.damaged = f"{self._path.name}: not windows as this soakbed reads them: {error}"
-
-    def end(self) -> WorkerEnd:
-        """The engine's own account. Call it after the windows were read."""
-        lost = max(self._seen) - min(self._seen) + 1 - len(self._seen) if self._seen else 0
-        counted: dict[str, Any] = {"worker": self._rank, "windows": len(self._seen)}
-        if self._end is None:
-            return WorkerEnd(
-                **counted,
-                outcome="missing",
-                reason=f"{self._path.name} has no end frame",
-                sent=0,
-                ok=0,
-                failed=0,
-                unknown=0,
-                windows_lost=lost,
-            )
-        end = self._end
-        outcome = end.outcome if end.outcome in ("finished", "stopped") else "failed"
-        return WorkerEnd(
-            **counted,
-            outcome=outcome,
-            reason=end.reason,
-            sent=end.sent,
-            ok=end.ok,
-            failed=end.failed,
-            unknown=end.unknown,
-            windows_lost=lost,
-            notes=end.notes,
-        )
-
-
-def measure(target_folder: Path) -> Numbers:
+def measure(target_folder: Path, progress: Progress = lambda _done, _all: None) -> Numbers:
     """Everything that the spools under `target_folder` (`results/<run_id>/<target>`) say.
 
-    A session without a plan does not exist; a damaged spool is read as far as it goes and named.
-    Raises ArchiveError when a plan cannot be read.
+    Brings the tables below `data/` up to date first. A session without a plan does not exist; a
+    damaged spool is read as far as it can be, and named. Raises ArchiveError when a plan cannot
+    be read.
     """
-    plans = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
-    names = sorted(plans, key=lambda name: (*(name != known for known in _ORDER), name))
-    sessions: dict[str, SessionNumbers] = {}
-    damaged: list[str] = []
-    for name in names:
-        session, problems = _session(_plan(plans[name]), plans[name].parent)
-        sessions[name] = session
-        damaged += [f"{name}: {problem}" for problem in problems]
-    return Numbers(target=target_folder.name, sessions=sessions, damaged=tuple(damaged))
+    collated = collate(target_folder, progress=progress)
+    data = TargetData(target_folder, collated)
+    return Numbers(
+        target=target_folder.name,
+        sessions={name: _session(data, target_folder, name) for name in data.sessions()},
+        damaged=tuple(
+            f"{one.session}: {one.sentence}" for one in collated.damages if one.kind in _UNREAD
+        ),
+    )
 
 
-def _plan(path: Path) -> Plan:
-    try:
-        return Plan.read(path)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(
-            f"{path} is not a plan that this soakbed reads: {error}",
-            remedy="restore the file from a copy, or delete the session's folder and measure again",
-        ) from error
-
-
-def _session(plan: Plan, folder: Path) -> tuple[SessionNumbers, list[str]]:
-    spools = [_Spool(folder / f"worker-{rank}.spool", rank) for rank in range(plan.workers)]
-    held = of_windows(window for spool in spools for window in spool.windows())
+def _session(data: TargetData, target_folder: Path, name: str) -> SessionNumbers:
+    plan = Plan.read(target_folder / "load" / name / "plan.json")
     planned = {phase.name: phase for phase in plan.phases}
     phases = {
-        name: phase_numbers(
-            data,
-            planned_s=_planned_s(planned.get(name)),
-            offered_per_s=_offered_per_s(planned.get(name)),
-            arrivals=planned[name].arrivals if name in planned else "",
+        one.phase: phase_numbers(
+            one,
+            planned_s=_planned_s(planned.get(one.phase)),
+            offered_per_s=_offered_per_s(planned.get(one.phase)),
+            arrivals=planned[one.phase].arrivals if one.phase in planned else "",
             workers=plan.workers,
         )
-        for name, data in held.items()
+        for one in data.phases(name)
     }
-    session = SessionNumbers(
+    return SessionNumbers(
         session=plan.session,
         planned_workers=plan.workers,
         planned_phases=tuple(planned),
-        workers=tuple(spool.end() for spool in spools),
+        workers=tuple(_end(one) for one in data.workers(name)),
         phases=phases,
     )
-    return session, [spool.damaged for spool in spools if spool.damaged]
+
+
+def _end(spool: SpoolEnd) -> WorkerEnd:
+    told = spool.model_dump()
+    if spool.outcome == "missing":
+        told["reason"] = f"worker-{spool.worker}.spool has no end frame"
+    elif spool.outcome not in ("finished", "stopped"):
+        told["outcome"] = "failed"
+    return WorkerEnd(**told)
 
 
 def _planned_s(phase: Phase | None) -> float:

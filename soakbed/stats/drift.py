@@ -46,16 +46,13 @@ def drift(
         return _unknown(len(there), confidence)
     kept = series[there]
     hours = there * step_s / 3600
-    upper = np.triu_indices(len(kept), 1)
-    slopes = np.sort((kept[upper[1]] - kept[upper[0]]) / (hours[upper[1]] - hours[upper[0]]))
+    slopes, score = _of_all_pairs(kept, hours)
     slope = float(np.median(slopes))
-    more = float(np.sign(kept[upper[1]] - kept[upper[0]]).sum())
     widening = _widening(kept - slope * hours)
     variance = _plain_variance(kept) * widening
     freedom = max(len(kept) / widening - 2, 1.0)
     low, high = _sen_interval(slopes, variance, freedom, confidence)
-    score = (more - np.sign(more)) / sqrt(variance) if variance > 0 else 0.0
-    probability = min(1.0, 2 * float(stdtr(freedom, -abs(score))))
+    probability = _mann_kendall(score, variance, freedom)
     middle = float(np.median(kept))
     word = _word((low, high), probability, abs(middle) * least_per_day / 24, confidence)
     return Drift(
@@ -96,6 +93,21 @@ def _thinned(series: Array, block_s: float) -> tuple[Array, float]:
     medians = np.full(len(whole), np.nan)
     medians[full] = np.nanmedian(whole[full], axis=1)
     return medians, block_s * join
+
+
+def _of_all_pairs(kept: Array, hours: Array) -> tuple[Array, float]:
+    """Slopes per hour between all pairs, in order of size; and how many more rise than fall."""
+    first, second = np.triu_indices(len(kept), 1)
+    rises = kept[second] - kept[first]
+    return np.sort(rises / (hours[second] - hours[first])), float(np.sign(rises).sum())
+
+
+def _mann_kendall(score: float, variance: float, freedom: float) -> float:
+    """Chance of a score S (rises less falls, over all pairs) so far from 0 without any trend."""
+    if variance <= 0:
+        return 1.0
+    steps = max(abs(score) - 1, 0.0) / sqrt(variance)  # S moves in steps of two
+    return min(1.0, 2 * float(stdtr(freedom, -steps)))
 
 
 def _plain_variance(kept: Array) -> float:

@@ -33,6 +33,7 @@ SEED = 20231027  # fixed, so that judging a run again gives the same page
 _EDGES_US: Array = np.array([bucket_low_us(i) for i in range(BUCKETS + 1)], dtype=np.float64)
 _LEAST_US = 0.5  # a percentile of 0 us has no logarithm
 _PARTS = 10
+_MOST_BLOCKS = 1200
 _LONGEST_TOGETHER_S = 3600
 _COARSE = 16  # columns looked at first; the fine ones only where the percentile fell
 
@@ -107,8 +108,10 @@ def resampled(
 ) -> Resampled:
     """How far `percentile` (0-100) moves when the blocks of time are drawn anew.
 
-    `counts` [blocks, BUCKETS] are equal stretches of `block_s` seconds, in order, not all empty.
+    `counts` [blocks, BUCKETS] are equal stretches of `block_s` seconds, in order, not all empty;
+    of more than 1,200, neighbours are added first.
     """
+    counts, block_s = _joined(counts, block_s)
     found = dependence(exceedances(counts, percentile), least=together(len(counts), block_s))
     drawn = draws(len(counts), found.length, replicates, seed)
     logs = np.log(np.maximum(percentiles_of_draws(drawn, counts, percentile), _LEAST_US))
@@ -124,11 +127,13 @@ def resampled_mean(
     seed: int = SEED,
 ) -> Resampled:
     """The same for the mean of `values` [blocks], which must be positive."""
-    found = dependence(values, least=together(len(values), block_s))
-    drawn = draws(len(values), found.length, replicates, seed)
-    means = drawn @ values / len(values)
-    least = values.mean() * 1e-9
-    return _with_error(float(np.log(values.mean())), np.log(np.maximum(means, least)), found)
+    join = -(-len(values) // _MOST_BLOCKS)
+    whole = values[: len(values) // join * join].reshape(-1, join).mean(axis=1)
+    joined_s = None if block_s is None else block_s * join
+    found = dependence(whole, least=together(len(whole), joined_s))
+    means = draws(len(whole), found.length, replicates, seed) @ whole / len(whole)
+    mean = float(values.mean())
+    return _with_error(float(np.log(mean)), np.log(np.maximum(means, mean * 1e-9)), found)
 
 
 def together(blocks: int, block_s: float | None) -> int:
@@ -141,6 +146,17 @@ def together(blocks: int, block_s: float | None) -> int:
     if block_s is None:
         return 1
     return max(1, ceil(min(blocks / _PARTS, _LONGEST_TOGETHER_S / block_s)))
+
+
+def _joined(
+    counts: NDArray[np.int64], block_s: float | None
+) -> tuple[NDArray[np.int64], float | None]:
+    """Sums of neighbouring blocks, so that at most 1,200 are left and draws fit into memory."""
+    join = -(-len(counts) // _MOST_BLOCKS)
+    if join <= 1:
+        return counts, block_s
+    summed = np.add.reduceat(counts, np.arange(0, len(counts), join), axis=0)
+    return summed, None if block_s is None else block_s * join
 
 
 def _with_error(log_value: float, logs: Array, found: Dependence) -> Resampled:

@@ -171,8 +171,8 @@ def _per(total: float | None, count: float) -> float | None:
 
 
 def _groups(columns: Columns, by: str) -> Iterable[tuple[str, dict[str, NDArray[Any]]]]:
-    names = columns[by].astype(str)
-    for name in np.unique(names):
+    names = columns[by]
+    for name in sorted(set(names.tolist())):
         of_name = names == name
         yield str(name), {column: values[of_name] for column, values in columns.items()}
 
@@ -210,5 +210,5 @@ def _whole(value: float | None) -> int | None:
 
 def _scope(values: NDArray[Any]) -> Scope:
     """Of whom a group of figures speaks; unlike answers within one stretch are none."""
-    said = {str(value) for value in np.unique(values.astype(str))}
+    said = {str(value) for value in values.tolist()}
     return cast("Scope", said.pop()) if said in ({"host"}, {"machine"}) else "unknown"

@@ -44,32 +44,39 @@ def steadiness(
     seconds = [place * block_s for place in range(len(series))]
     found = change_points(series, at_s=seconds, least_change=_LEAST_CHANGE)
     start = max((one.at for one in found if one.at <= len(series) * _WARM_UP_WITHIN), default=0)
-    later = [one for one in found if one.at > start]
     cross = mser5(series)
     cross_s = None if cross is None else cross * block_s
     variation = _variation(series[start:], block_s)
-    moved = _moved(later, series, start)
+    moved = _moved([one for one in found if one.at > start], series, start)
+    against = _against(moved, variation, most_variation, block_s)
+    if against:
+        return _unsteady(against, variation=variation, cross_s=cross_s, found=found)
+    return Steadiness(
+        steady=True,
+        steady_from_s=start * block_s,
+        variation=variation,
+        cross_check_s=cross_s,
+        change_points=found,
+        sentence=_steady_sentence(start * block_s, cross_s, len(series) * block_s, variation),
+        method=f"{METHOD}; MSER-5",
+    )
+
+
+def _against(
+    moved: ChangePoint | None, variation: float, most_variation: float, block_s: float
+) -> str:
+    """Why the phase was not steady; empty if it was."""
     if moved is not None:
-        sentence = (
+        return (
             f"no steady state: after {moved.at * block_s:.0f} s the level moved by "
             f"{moved.change:+.1%} and stayed"
         )
-    elif variation > most_variation:
-        sentence = (
+    if variation > most_variation:
+        return (
             f"no steady state: stretches differ by {variation:.1%} (standard deviation over mean "
             f"of their medians), at most {most_variation:.0%} is steady"
         )
-    else:
-        return Steadiness(
-            steady=True,
-            steady_from_s=start * block_s,
-            variation=variation,
-            cross_check_s=cross_s,
-            change_points=found,
-            sentence=_steady_sentence(start * block_s, cross_s, len(series) * block_s, variation),
-            method=f"{METHOD}; MSER-5",
-        )
-    return _unsteady(sentence, variation=variation, cross_s=cross_s, found=found)
+    return ""
 
 
 def mser5(values: ArrayLike) -> int | None:

@@ -18,6 +18,7 @@ from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
 from tests.benchmarks.compare import CaseResult, Figures
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
 from tests.benchmarks.tikv_server import STORES, TikvDouble
+from tests.tikv_double.servers import GRPCIO, LOOP, LOOP_SINGLY
 
 __all__ = ["CASES", "Case", "Effort", "run_case"]
 
@@ -59,6 +60,8 @@ class Case:
     read_share: float = 0.5
     with_locust: bool = False
     batched_stream: bool = False
+    served_by: str = LOOP  # the double of TiKV
+    with_batches: bool = False
 
 
 CASES = (
@@ -72,9 +75,16 @@ CASES = (
          read_share=0.0),
     Case("etcd", "etcd, mutual TLS, 50 calls at once, half reads", target="etcd",
          connections=ETCD_CONNECTIONS, pipeline=CONNECTIONS // ETCD_CONNECTIONS, with_locust=True),
-    Case("tikv", "a double of TiKV in Python, mutual TLS, 48 calls at once, half reads",
-         target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES),
-    Case("tikv-stream", "the same, the engine's calls as one stream to each store",
+    # Whether a server writes answers together decides what a client pays; so each way is measured.
+    Case("tikv", "a double of TiKV, answers of one read written together, mutual TLS, 48 calls at "
+         "once, half reads",
+         target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES, with_batches=True),
+    Case("tikv-singly", "the same, each answer written alone",
+         target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES, served_by=LOOP_SINGLY),
+    Case("tikv-grpcio", "the same, the double served by grpcio's asyncio, which is the limit",
+         target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES, served_by=GRPCIO),
+    Case("tikv-stream", "a double of TiKV, answers of one read written together, the engine's "
+         "calls as one stream to each store",
          target="tikv", connections=STORES, pipeline=TIKV_CALLS // STORES, batched_stream=True),
 )  # fmt: skip
 
@@ -109,7 +119,7 @@ def run_case(
 
 def _server(case: Case, folder: Path, core: int, pki: Pki) -> Server:
     if case.target == "tikv":
-        return TikvDouble(core, pki, PREFIX, KEYS)
+        return TikvDouble(core, pki, PREFIX, KEYS, case.served_by)
     if case.target == "etcd":
         # The client is measured, not the disk.
         extra = ("--unsafe-no-fsync",)
@@ -145,7 +155,7 @@ def _contenders(
     elif isinstance(server, TikvDouble):
         alone = replace(plan, connections=TIKV_CALLS, pipeline=1, batched_stream=False)
         made.append(partial(measure.tikv_python, alone, folder, core, seconds=seconds))
-        if not case.batched_stream:
+        if case.with_batches:
             # `batch` times as many operations in flight: another load, of the same calls.
             streamed, batched = (
                 replace(plan, batched_stream=True),
@@ -175,6 +185,7 @@ def _conditions(case: Case, effort: Effort, load_before: float) -> Mapping[str, 
         "tls": case.tls,
         "connections": case.connections,
         "pipeline": case.pipeline,
+        "in_flight": case.connections * case.pipeline,  # of every contender
         "read_share": case.read_share,
         "value_bytes": VALUE_BYTES,
         "keys": KEYS,
@@ -198,7 +209,7 @@ def _processor() -> str:
 
 def _server_version(case: Case) -> str:
     if case.target == "tikv":
-        return "tests/tikv_double (grpcio, Python): it keeps TiKV's contract, not its speed"
+        return f"tests/tikv_double ({case.served_by}): it keeps TiKV's contract, not its speed"
     return _version(find_etcd() if case.target == "etcd" else find_redis_server())
 
 

@@ -29,7 +29,7 @@ RUN_ID = "made-up-soak"
 COLLATE = """
 import sys
 from pathlib import Path
-from soakbed.archive.data import collate
+from soakbed.archive.data.collate import collate
 for target in sys.argv[1:]:
     collate(Path(target))
 """

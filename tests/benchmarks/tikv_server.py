@@ -22,12 +22,17 @@ class TikvDouble:
     pki: Pki
     prefix: str
     keys: int
+    served_by: str
     _double: Double = field(init=False)
 
     def __post_init__(self) -> None:
         edges = [key_bytes(self.prefix, self.keys * at // REGIONS) for at in range(1, REGIONS)]
         self._double = Double(
-            stores=STORES, tls=self.pki.tls("host"), split_at=edges, core=self.core
+            stores=STORES,
+            tls=self.pki.tls("host"),
+            split_at=edges,
+            core=self.core,
+            served_by=self.served_by,
         )
 
     @property

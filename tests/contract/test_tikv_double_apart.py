@@ -25,7 +25,7 @@ SHIPPED = sorted(
     if path.is_file() and path.suffix in (".py", ".yml", ".yaml", ".j2", ".tf", ".sh", ".json")
 )
 # What the double is made of, and the clients that prove it.
-OF_TESTS = {"tests", "grpc", "google", "tikv", "tikv_client"}
+OF_TESTS = {"tests", "grpc", "google", "hpack", "tikv", "tikv_client"}
 
 
 def imported(path: Path) -> set[str]:

@@ -119,6 +119,14 @@ class Bench:
         self.plan(run_id).write(state / f"{run_id}.json")
         return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=PROJECT)
 
+    def wait_for_samplers(self, name: str, count: int) -> None:
+        """Until so many have begun to write on l1."""
+        asked = ["grep", "-c", "schema", f"/var/lib/soakbed/samples/{name}/samples.jsonl"]
+        deadline = time.monotonic() + 60
+        while self.on_l1(*asked).strip() != str(count):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
     def wait_for_windows(self, run_id: str, count: int = 4) -> None:
         """Until the session has pressed for a few seconds."""
         folder = f"/var/lib/soakbed/sessions/{session_id(self.plan(run_id))}"
@@ -324,10 +332,9 @@ def test_a_sampler_that_is_killed_writes_on_and_nothing_of_it_stays_on_the_hosts
     folder = tmp_path / "run" / "redis_cluster"
     name = samples_name("run", "redis_cluster")
     with sampled(name, SPEC, bench.testbed, shell=bench.shell, progress=print):
+        bench.wait_for_samplers(name, 1)
         bench.on_l1("systemctl", "kill", "--signal=KILL", f"soakbed-samples-{name}.service")
-        time.sleep(4)
-        unit = f"soakbed-samples-{name}.service"
-        assert bench.on_l1("systemctl", "is-active", unit) == "active\n"
+        bench.wait_for_samplers(name, 2)
         facts = host_facts(bench.testbed, shell=bench.shell)
         assert not [unit for unit in facts["l1"]["units"] if "samples" in unit]
     collect(bench.testbed, "redis_cluster", shell=bench.shell, folder=folder)

@@ -16,27 +16,32 @@ pytestmark = pytest.mark.timeout(120)
 KEYS = [b"key-%03d" % number for number in range(40)]
 PAIRS = {key: b"value of " + key for key in KEYS}
 MIDDLE = b"key-020"
-CLIENTS = ["tikv-python", "tikv-python over TLS", "tikv-client", "ours", "ours over TLS"]
+# "by loop": served by http2_server.py instead of grpcio.
+CLIENTS = ["tikv-python", "tikv-python over TLS", "tikv-client", "ours", "ours over TLS",
+           "tikv-python over TLS, by loop", "tikv-client, by loop"]  # fmt: skip
 
 
 @pytest.fixture(params=CLIENTS)
 def client_name(request) -> str:
-    if request.param == "tikv-client" and find_spec("tikv_client") is None:
+    if request.param.startswith("tikv-client") and find_spec("tikv_client") is None:
         pytest.skip("tikv-client has wheels for CPython 3.11 on Linux x86-64 alone: test there")
     return request.param
 
 
 @pytest.fixture
 def double(client_name: str, throwaway_pki: Pki) -> Iterator[Double]:
-    tls = throwaway_pki.tls("host") if client_name.endswith("over TLS") else None
-    with Double(stores=3, pds=3, tls=tls, split_at=[MIDDLE]) as running:
+    tls = throwaway_pki.tls("host") if "over TLS" in client_name else None
+    by = "loop" if client_name.endswith("by loop") else "grpcio"
+    with Double(stores=3, pds=3, tls=tls, split_at=[MIDDLE], served_by=by) as running:
         yield running
 
 
 @pytest.fixture
 def client(client_name: str, double: Double, throwaway_pki: Pki) -> Iterator[Client]:
-    tls = throwaway_pki.tls() if client_name.endswith("over TLS") else None
-    with opened(client_name.removesuffix(" over TLS"), double.pds, tls) as made:
+    tls = throwaway_pki.tls() if "over TLS" in client_name else None
+    with opened(
+        client_name.removesuffix(", by loop").removesuffix(" over TLS"), double.pds, tls
+    ) as made:
         yield made
 
 
@@ -54,6 +59,12 @@ def test_a_value_is_there_until_it_is_deleted(client: Client, double: Double):
     assert client.get(b"key") is None
     assert double.writes() == {(b"key", b"one"): 1, (b"key", b"two"): 1}
     assert double.count("RawDelete", "applied") == 1
+
+
+def test_a_value_larger_than_every_window_comes_back_whole(client: Client):
+    value = bytes(range(256)) * 2000  # HTTP/2's first window is 64 KiB, a frame 16 KiB
+    client.put(b"key", value)
+    assert client.get(b"key") == value
 
 
 def test_batches_go_to_every_region(client: Client, double: Double):

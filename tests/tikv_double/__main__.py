@@ -21,7 +21,7 @@ from tests.tikv_double.control import Control
 from tests.tikv_double.counters import Counters
 from tests.tikv_double.faults import Faults
 from tests.tikv_double.pd_service import Members, PdService
-from tests.tikv_double.servers import Servers, TlsFiles
+from tests.tikv_double.servers import GRPCIO, SERVED_BY, Servers, TlsFiles
 from tests.tikv_double.tikv_service import StoreService
 
 
@@ -38,6 +38,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--store-port", type=int, default=0, help="likewise")
     parser.add_argument("--announce-store", help="PD names this address for every store")
     parser.add_argument("--split-at", nargs="*", default=[], metavar="HEX", help="keys of regions")
+    parser.add_argument("--served-by", choices=SERVED_BY, default=GRPCIO, help="what speaks gRPC")
     parser.add_argument(
         "--for-s", type=float, help="end after this time, whatever becomes of standard input"
     )
@@ -51,7 +52,7 @@ def parsed() -> argparse.Namespace:
 async def started(words: argparse.Namespace) -> tuple[Control, dict[str, Any]]:
     """Everything listens; the control, and what to say of it."""
     tls = TlsFiles(words.ca, words.cert, words.key) if words.ca else None
-    servers = Servers(words.listen, tls)
+    servers = Servers(words.listen, tls, words.served_by)
     cluster = Cluster({number: Store(number) for number in range(1, words.stores + 1)})
     members = Members({}, "https" if tls else "http")
     faults, counters = Faults(), Counters()

@@ -50,10 +50,12 @@ class Double:
         listen: str = "127.0.0.1",
         words: Sequence[str] = (),
         core: int | None = None,
+        served_by: str = "grpcio",
     ) -> None:
         command = [] if core is None else ["taskset", "-c", str(core)]
         command += [sys.executable, "-m", "tests.tikv_double", "--listen", listen]
         command += ["--stores", str(stores), "--pds", str(pds), *words]
+        command += ["--served-by", served_by]
         if tls is not None:
             command += ["--ca", tls.ca, "--cert", tls.cert, "--key", tls.key]
         if split_at:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
-__all__ = ["Servers", "TlsFiles"]
+from tests.tikv_double.http2_server import LoopServer
+
+__all__ = ["GRPCIO", "LOOP", "LOOP_SINGLY", "SERVED_BY", "Servers", "TlsFiles"]
+
+# What speaks gRPC: grpcio, as TiKV does; or http2_server.py, for clients that are measured.
+SERVED_BY = GRPCIO, LOOP, LOOP_SINGLY = "grpcio", "loop", "loop-singly"
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
@@ -35,16 +41,27 @@ class TlsFiles:
             require_client_auth=True,
         )
 
+    def context(self) -> ssl.SSLContext:
+        """The same for Python's own TLS."""
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        made.load_cert_chain(self.cert, self.key)
+        made.load_verify_locations(self.ca)
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.set_alpn_protocols(["h2"])
+        return made
+
 
 class Servers:
     """Starts, stops and starts again, each server always on its own port."""
 
-    def __init__(self, listen: str, tls: TlsFiles | None) -> None:
+    def __init__(self, listen: str, tls: TlsFiles | None, served_by: str = GRPCIO) -> None:
         self.listen = listen
         self.tls = tls
+        self.served_by = served_by
         self._handlers: dict[str, grpc.GenericRpcHandler] = {}
-        self._opened: dict[str, grpc.aio.Server] = {}
-        self._running: dict[str, grpc.aio.Server] = {}
+        self._opened: dict[str, grpc.aio.Server | LoopServer] = {}
+        self._running: dict[str, grpc.aio.Server | LoopServer] = {}
         self._ports: dict[str, int] = {}
 
     def open(self, name: str, port: int = 0) -> str:
@@ -52,7 +69,12 @@ class Servers:
         self._opened[name], self._ports[name] = self._listen(port)
         return f"{self.listen}:{self._ports[name]}"
 
-    def _listen(self, port: int) -> tuple[grpc.aio.Server, int]:
+    def _listen(self, port: int) -> tuple[grpc.aio.Server | LoopServer, int]:
+        if self.served_by != GRPCIO:
+            context = self.tls.context() if self.tls is not None else None
+            together = self.served_by == LOOP
+            loop_server = LoopServer((self.listen, port), context, together=together)
+            return loop_server, loop_server.port
         server = grpc.aio.server(options=_OPTIONS)
         address = f"{self.listen}:{port}"
         if self.tls is None:

@@ -1,228 +1,258 @@
-"""Spools -> tables, hour by hour; what is done already and did not change is not done again.
+"""Everything that a target left -> its tables below `<target>/data/`.
 
-An hour is written under a name of its own and moved into place, its record after it and
-`collated.json` last, so an interruption costs the hours under way. Spools are only read.
+Spools stay what they are: the evidence. The tables are made from them, hour by hour; an hour whose
+frames are as they were is not done again, so a soak in progress can be collated as it goes, and
+what an interrupted call has finished is kept. `collated.json` is written last.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+import json
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
+from filelock import FileLock
+from pydantic import ValidationError
 
 from loadgen.contract.plan import Plan
-from soakbed.archive.data.host_tables import write_host_tables
-from soakbed.archive.data.hour import HourTask, SuspiciousSpool, hour_name, merge_hour
-from soakbed.archive.data.inspection import inspect
-from soakbed.archive.data.spool_index import SpoolIndex, Suspicious, hop
-from soakbed.archive.data.summing import collated
-from soakbed.archive.data.tables import TABLES
+from soakbed.archive.data.chunks import Chunk, ChunkDone, do_chunk
+from soakbed.archive.data.happened import write_events, write_samples
+from soakbed.archive.data.hours import chunks_of
+from soakbed.archive.data.order import Order, order_of
+from soakbed.archive.data.schema import SCHEMA
 from soakbed.archive.run_folder import write_whole
 from soakbed.errors import ArchiveError
-from soakbed.records.collated import DATA_SCHEMA, Collated, CollatedHour, HourSource
+from soakbed.records.collated import (
+    Collated,
+    CollatedChunk,
+    CollatedSession,
+    Damage,
+    SpoolEnd,
+)
 
-__all__ = ["collate"]
+__all__ = ["collate", "known"]
 
+_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
+_FILE = "collated.json"
 _PROCESSES = 2
-_HOURLY = tuple(table.name for table in TABLES if table.hourly)
+# Starting processes costs a second; so many frames are read in that time.
+_WORTH_PROCESSES = 40_000
+_TABLES = ("windows", "workers", "counters", "generator")
+
+Progress = Callable[[int, int], None]
+
+
+def known(target_folder: Path) -> Collated | None:
+    """What was collated before; None when nothing was, or by a soakbed of another schema."""
+    path = target_folder / "data" / _FILE
+    try:
+        found = Collated.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return found if found.data_schema == SCHEMA else None
 
 
 def collate(
-    target_folder: Path, progress: Callable[[str], None] = lambda _message: None
+    target_folder: Path,
+    *,
+    duties: Mapping[str, str] | None = None,
+    processes: int = _PROCESSES,
+    progress: Progress = lambda _done, _all: None,
 ) -> Collated:
-    """Bring `target_folder`/data up to its spools; nothing to do takes a second per GB of them.
+    """Bring the tables of `results/<run_id>/<target>` up to what its spools and hosts say.
 
-    Raises ArchiveError when a plan cannot be read or another process collates the same target.
+    `duties`: host -> duty, for the samples. `progress` is called with frames done and to do.
+    A session without a plan does not exist. Raises ArchiveError when a plan cannot be read or
+    the disk is full.
     """
     data = target_folder / "data"
-    data.mkdir(exist_ok=True)
-    with _alone(data):
-        _remove_other_schemas(data)
-        for leftover in data.glob(".making-*"):
-            shutil.rmtree(leftover)
-        return _Collation(target_folder, progress).run()
-
-
-class _Collation:
-    def __init__(self, folder: Path, progress: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._data = folder / "data"
-        self._progress = progress
-        self._plans = _plans(folder)
-        self._indexes: dict[tuple[str, int], SpoolIndex] = {}
-        self._inspected: set[tuple[str, int]] = set()
-
-    def run(self) -> Collated:
-        for session, plan in self._plans.items():
-            for rank in range(plan.workers):
-                path = self._folder / "load" / session / f"worker-{rank}.spool"
-                if path.is_file():
-                    self._index(session, rank, path)
-        hours = self._hours()
-        while True:
-            wanted = self._wanted()
-            todo = [hour for hour in wanted if hours.get(hour_name(hour)) != wanted[hour]]
-            gone = [name for name in hours if name not in {hour_name(hour) for hour in wanted}]
-            if todo or gone:
-                (self._data / "collated.json").unlink(missing_ok=True)
-            for name in gone:
-                self._remove(name)
-                del hours[name]
-            suspicious = self._merge({hour: wanted[hour] for hour in todo})
-            if not suspicious:
-                break
-            for session, rank in suspicious:
-                self._inspect(session, rank)
-            hours = self._hours()
-        return self._sum_up([hour_name(hour) for hour in sorted(wanted)])
-
-    def _index(self, session: str, rank: int, path: Path) -> None:
+    data.mkdir(parents=True, exist_ok=True)
+    with FileLock(data / ".lock"):
         try:
-            self._indexes[session, rank] = hop(session, rank, path)
-        except Suspicious:
-            self._inspect(session, rank)
-
-    def _inspect(self, session: str, rank: int) -> None:
-        for known in [(session, rank)] if rank >= 0 else list(self._indexes):
-            if known[0] == session and known not in self._inspected:
-                path = self._folder / "load" / session / f"worker-{known[1]}.spool"
-                self._progress(f"reading {session}/{path.name} frame by frame: it is damaged")
-                self._indexes[known] = inspect(session, known[1], path)
-                self._inspected.add(known)
-
-    def _wanted(self) -> dict[int, tuple[HourSource, ...]]:
-        """What each hour should be made of."""
-        wanted: dict[int, list[HourSource]] = {}
-        for (session, rank), index in sorted(self._indexes.items()):
-            for hour in np.unique(index.hours).tolist():
-                chosen = index.hours == hour
-                source = HourSource(
-                    session=session,
-                    worker=rank,
-                    ranges=index.ranges(chosen),
-                    frames=int(chosen.sum()),
-                    fingerprint=index.fingerprint(chosen),
-                )
-                wanted.setdefault(hour, []).append(source)
-        return {hour: tuple(sources) for hour, sources in wanted.items()}
-
-    def _hours(self) -> dict[str, tuple[HourSource, ...]]:
-        """Hours that are whole on disk, and what they were made of."""
-        return {one.hour: one.sources for one in self._records()}
-
-    def _records(self) -> Iterator[CollatedHour]:
-        for path in sorted(self._data.glob("hours/*.json")):
-            yield CollatedHour.model_validate_json(path.read_bytes())
-
-    def _merge(self, todo: dict[int, tuple[HourSource, ...]]) -> set[tuple[str, int]]:
-        """Make these hours; the spools that must be inspected before the rest can be made."""
-        making = self._data / f".making-{os.getpid()}"
-        unordered = {key for key, index in self._indexes.items() if not index.ordered}
-        tasks = [
-            HourTask(
-                folder=self._folder,
-                into=making / hour_name(hour),
-                hour=hour,
-                sources=sources,
-                ordered=not any((one.session, one.worker) in unordered for one in sources),
-                inspected=frozenset(self._inspected),
-            )
-            for hour, sources in todo.items()
-        ]
-        suspicious: set[tuple[str, int]] = set()
-        try:
-            for done, made in enumerate(_merged(tasks), 1):
-                if isinstance(made, SuspiciousSpool):
-                    suspicious.add((made.session, made.worker))
-                    continue
-                self._place(making / made.hour, made)
-                self._progress(f"{self._folder.name}: {done} of {len(tasks)} hours collated")
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-        return suspicious
-
-    def _place(self, made: Path, record: CollatedHour) -> None:
-        """Move an hour's files into place, its record last."""
-        self._remove(record.hour)
-        for table in _HOURLY:
-            into = self._data / table
-            into.mkdir(exist_ok=True)
-            (made / table / f"hour={record.hour}").rename(into / f"hour={record.hour}")
-        text = record.model_dump_json(by_alias=True) + "\n"
-        write_whole(self._data / "hours" / f"{record.hour}.json", text)
-
-    def _remove(self, hour: str) -> None:
-        (self._data / "hours" / f"{hour}.json").unlink(missing_ok=True)
-        for table in _HOURLY:
-            shutil.rmtree(self._data / table / f"hour={hour}", ignore_errors=True)
-
-    def _sum_up(self, names: list[str]) -> Collated:
-        records = [one for one in self._records() if one.hour in names]
-        made = collated(self._folder, self._plans, records, self._indexes)
-        path = self._data / "collated.json"
-        text = made.model_dump_json(by_alias=True, indent=1) + "\n"
-        if not path.is_file() or path.read_text() != text:
-            path.unlink(missing_ok=True)
-            write_host_tables(self._folder, made)
-            write_whole(path, text)
-        return made
-
-
-def _merged(tasks: Sequence[HourTask]) -> Iterator[CollatedHour | SuspiciousSpool]:
-    """Hours as they become ready, two at a time; few are not worth processes of their own."""
-    if len(tasks) < 2:
-        for task in tasks:
-            yield _tried(task)
-        return
-    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("forkserver")) as pool:
-        for job in as_completed([pool.submit(_tried, task) for task in tasks]):
-            yield job.result()
-
-
-def _tried(task: HourTask) -> CollatedHour | SuspiciousSpool:
-    try:
-        return merge_hour(task)
-    except SuspiciousSpool as found:
-        return found
-
-
-def _plans(folder: Path) -> dict[str, Plan]:
-    plans = {}
-    for path in sorted(folder.glob("load/*/plan.json")):
-        try:
-            plans[path.parent.name] = Plan.read(path)
-        except (KeyError, TypeError, ValueError) as error:
+            return _collate(target_folder, data, duties or {}, processes, progress)
+        except OSError as error:
             raise ArchiveError(
-                f"{path} is not a plan that this soakbed reads: {error}",
-                remedy="restore the file from a copy, or delete the session's folder and measure "
-                "again",
+                f"{data} could not be written: {error}",
+                remedy="make room or mend the disk, then call it again: what was finished is kept",
             ) from error
-    return plans
 
 
-def _remove_other_schemas(data: Path) -> None:
-    """Tables of another schema are made again: they can be, the spools are there."""
-    mark = data / "schema"
-    if not mark.is_file() or mark.read_text() != f"{DATA_SCHEMA}\n":
-        for path in data.iterdir():
-            if path.name != "lock":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        write_whole(mark, f"{DATA_SCHEMA}\n")
+def _collate(
+    target_folder: Path,
+    data: Path,
+    duties: Mapping[str, str],
+    processes: int,
+    progress: Progress,
+) -> Collated:
+    before = known(target_folder)
+    plans = _plans(target_folder)
+    done = {
+        name: _Session(plan, target_folder / "load" / name, data, before) for name, plan in plans
+    }
+    _do([chunk for one in done.values() for chunk in one.to_do()], done, processes, progress)
+    sessions: dict[str, CollatedSession] = {}
+    damages: list[Damage] = []
+    for name, session in done.items():
+        sessions[name], found = session.close()
+        damages += found
+    _without_strangers(data, sessions.values())
+    samples = write_samples(target_folder, data, duties)
+    unread = write_events(target_folder, data, samples, damages)
+    made = Collated(
+        target=target_folder.name,
+        data_schema=SCHEMA,
+        sessions=sessions,
+        damages=tuple(damages),
+        unread=unread,
+    )
+    write_whole(data / _FILE, made.model_dump_json(by_alias=True, indent=1) + "\n")
+    return made
 
 
-@contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """One collation of a target at a time; the second waits for the first."""
-    handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def _plans(target_folder: Path) -> list[tuple[str, Plan]]:
+    paths = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
+    names = sorted(paths, key=lambda name: (*(name != known for known in _ORDER), name))
+    return [(name, _plan(paths[name])) for name in names]
+
+
+def _plan(path: Path) -> Plan:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        return Plan.read(path)
+    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+        raise ArchiveError(
+            f"{path} is not a plan that this soakbed reads: {error}",
+            remedy="restore the file from a copy, or delete the session's folder and measure again",
+        ) from error
+
+
+class _Session:
+    """One session on its way into the tables."""
+
+    def __init__(self, plan: Plan, folder: Path, data: Path, before: Collated | None) -> None:
+        self._plan = plan
+        self._data = data
+        self._name = folder.name
+        spools = [folder / f"worker-{rank}.spool" for rank in range(plan.workers)]
+        self._chunks, self._damages = chunks_of(folder.name, spools, data)
+        held = before.sessions.get(folder.name) if before else None
+        self._kept = {one.hour: one for one in held.chunks} if held else {}
+        self._made: dict[str, CollatedChunk] = {}
+
+    def to_do(self) -> Iterator[Chunk]:
+        """Chunks whose frames are not those of the tables."""
+        for chunk in self._chunks:
+            kept = self._kept.get(chunk.hour)
+            if kept is not None and self._is_as_it_was(chunk, kept):
+                self._made[chunk.hour] = kept
+            else:
+                yield chunk
+
+    def _is_as_it_was(self, chunk: Chunk, kept: CollatedChunk) -> bool:
+        frames = {part.worker: (part.first, part.last) for part in chunk.parts}
+        prints = {part.worker: part.fingerprint() for part in chunk.parts}
+        return (frames, prints) == (kept.frames, kept.fingerprints) and all(
+            (self._data / name).is_file() for name in kept.files
+        )
+
+    def take(self, chunk: Chunk, done: ChunkDone) -> None:
+        """A chunk is in the tables; files that it left there before and no longer has are not."""
+        kept = self._made.get(chunk.hour) or self._kept.get(chunk.hour)
+        for name in set(kept.files if kept else ()) - set(done.files):
+            (self._data / name).unlink(missing_ok=True)
+        self._made[chunk.hour] = CollatedChunk(
+            hour=chunk.hour,
+            frames={part.worker: (part.first, part.last) for part in chunk.parts},
+            fingerprints={part.worker: part.fingerprint() for part in chunk.parts},
+            files=done.files,
+            damages=done.damages,
+            ends=done.ends,
+            left_out=chunk.left_out,
+        )
+
+    def close(self) -> tuple[CollatedSession, list[Damage]]:
+        """What all chunks together say, once each is there."""
+        order = self._order()
+        again = order.twice
+        for chunk in self._chunks:
+            if (left_out := again.get(chunk.hour)) is not None:
+                skipping = Chunk(chunk.session, chunk.hour, chunk.data, chunk.parts, left_out)
+                self.take(skipping, do_chunk(skipping))
+        if again:
+            order = self._order()
+        chunks = [self._made[hour] for hour in sorted(self._made)]
+        ends = {end.worker: end for one in chunks for end in one.ends}
+        damages = [*self._damages, *(damage for one in chunks for damage in one.damages)]
+        damages += order.damages
+        workers = []
+        for rank in range(self._plan.workers):
+            windows, lost = order.windows.get(rank, (0, 0))
+            told = ends.get(rank, SpoolEnd(worker=rank, windows=0, windows_lost=0))
+            workers.append(told.model_copy(update={"windows": windows, "windows_lost": lost}))
+            if rank not in ends:
+                damages.append(self._no_end(rank))
+        made = CollatedSession(
+            session=self._name, phases=order.phases, workers=tuple(workers), chunks=tuple(chunks)
+        )
+        return made, damages
+
+    def _order(self) -> Order:
+        files = {hour: one.files for hour, one in self._made.items()}
+        return order_of(self._name, self._data, files)
+
+    def _no_end(self, rank: int) -> Damage:
+        return Damage(
+            session=self._name,
+            worker=rank,
+            kind="no_end",
+            count=1,
+            sentence=f"worker-{rank}.spool has no end frame",
+        )
+
+
+def _do(
+    chunks: list[Chunk], sessions: Mapping[str, _Session], processes: int, progress: Progress
+) -> None:
+    """Do `chunks`, in processes of their own when that is worth it."""
+    sizes = {id(one): sum(part.last - part.first for part in one.parts) for one in chunks}
+    whole = sum(sizes.values())
+    ready = 0
+
+    def take(chunk: Chunk, done: ChunkDone) -> None:
+        nonlocal ready
+        sessions[chunk.session].take(chunk, done)
+        ready += sizes[id(chunk)]
+        progress(ready, whole)
+
+    if whole < _WORTH_PROCESSES or processes < 2 or len(chunks) < 2:
+        for chunk in chunks:
+            take(chunk, do_chunk(chunk))
+        return
+    # Spawned, not forked: the caller may hold threads, and Arrow has some of its own.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        jobs = {pool.submit(do_chunk, chunk): chunk for chunk in chunks}
+        try:
+            for job in as_completed(jobs):
+                take(jobs[job], job.result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _without_strangers(data: Path, sessions: Iterable[CollatedSession]) -> None:
+    """Remove files that no chunk knows, such as of a session whose folder is gone."""
+    held: dict[str, set[Path]] = defaultdict(set)
+    for session in sessions:
+        for chunk in session.chunks:
+            for name in chunk.files:
+                held[name.split("/")[0]].add(data / name)
+    for table in _TABLES:
+        for path in (data / table).glob("hour=*/*"):
+            if path not in held[table]:
+                path.unlink()
+        for folder in (data / table).glob("hour=*"):
+            if not any(folder.iterdir()):
+                folder.rmdir()

@@ -1,4 +1,7 @@
-"""The tables of a target as numpy arrays, an hour at a time; never an object per window."""
+"""Tables of a target, read as numpy arrays: any stretch of time, operation or worker, exactly.
+
+Files are read one at a time, so memory does not grow with the length of a run.
+"""
 
 from __future__ import annotations
 
@@ -15,220 +18,232 @@ from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS
 from loadgen.contract.window import CAUSES
-from soakbed.errors import ArchiveError
-from soakbed.records.collated import DATA_SCHEMA, Collated, CollatedSession, Damage
+from soakbed.archive.data.schema import TABLES
+from soakbed.records.collated import Collated, CollatedSession, SpoolEnd
+from soakbed.stats.percentiles import Counts
+from soakbed.stats.phase_data import COUNTS, GENERATOR, KEYS, Columns, StepCounts
 
-__all__ = ["Blocks", "Columns", "TargetData"]
+__all__ = ["Blocks", "TargetData", "TargetPhase"]
 
-Columns = Mapping[str, NDArray[Any]]
-Ints = NDArray[np.int64]
+_HISTOGRAM = ["start_s", "length_s", "complete", "sum_us", "max_us", "clamped", "buckets", "counts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Histograms of equal stretches of time, all workers added; those without a window are absent.
+    """Histograms of equal stretches of a phase in order of time; empty stretches are absent.
 
-    `starts_s` int64[n], multiples of the stretch's length; `counts` int64[n, BUCKETS]; `count`,
-    `sum_us`, `max_us`, `clamped` int64[n]; `windows` int64[n]: seconds of windows of any worker;
-    `complete` bool[n]: every one of them was.
+    All of one length n; `counts` int64[n, BUCKETS]. `complete`: no window of it was cut by the
+    beginning or end of the phase. `windows_s`: seconds covered, which is less than a stretch where
+    windows are missing.
     """
 
-    starts_s: Ints
-    counts: Ints
-    count: Ints
-    sum_us: Ints
-    max_us: Ints
-    clamped: Ints
-    windows: Ints
+    starts_s: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    sum_us: NDArray[np.int64]
+    max_us: NDArray[np.int64]
+    clamped: NDArray[np.int64]
     complete: NDArray[np.bool_]
+    windows_s: NDArray[np.int64]
 
 
 class TargetData:
-    """`results/<run_id>/<target>/data/`. Raises ArchiveError when it is not there, or of another
-    schema, or was not finished.
-    """
+    """The tables below `results/<run_id>/<target>/data/`, as `collate` left them."""
 
-    def __init__(self, target_folder: Path) -> None:
-        self.path = target_folder / "data"
-        again = "soakbed collate, or soakbed judge, makes it from the spools"
-        try:
-            text = (self.path / "collated.json").read_bytes()
-        except FileNotFoundError:
-            raise ArchiveError(f"{self.path} is not collated", remedy=again) from None
-        try:
-            self.collated = Collated.model_validate_json(text)
-        except ValueError as error:
-            raise ArchiveError(
-                f"{self.path / 'collated.json'} is damaged: {error}", remedy=again
-            ) from error
-        if self.collated.schema_ != DATA_SCHEMA:
-            raise ArchiveError(
-                f"{self.path} has schema {self.collated.schema_}, this soakbed reads {DATA_SCHEMA}",
-                remedy=again,
-            )
+    def __init__(self, target_folder: Path, collated: Collated) -> None:
+        self._data = target_folder / "data"
+        self._collated = collated
 
-    def sessions(self) -> dict[str, CollatedSession]:
-        """Sessions by name: phases in order of time, workers, engines' ends."""
-        return {one.session: one for one in self.collated.sessions}
+    def sessions(self) -> tuple[str, ...]:
+        """Sessions in their order."""
+        return tuple(self._collated.sessions)
 
-    def damages(self) -> tuple[Damage, ...]:
-        """Everything that was wrong with the spools."""
-        return self.collated.damages
+    def workers(self, session: str) -> tuple[SpoolEnd, ...]:
+        """What each worker's spool holds, by rank."""
+        return self._collated.sessions[session].workers
+
+    def phases(self, session: str) -> list[TargetPhase]:
+        """Phases of `session` in order of their first window. Raises KeyError: no such session."""
+        held = self._collated.sessions[session]
+        return [TargetPhase(self._data, held, phase, mode) for phase, mode in held.phases]
+
+    def phase(self, session: str, phase: str) -> TargetPhase | None:
+        """One phase, or None when it never ran."""
+        if session not in self._collated.sessions:
+            return None
+        return next((one for one in self.phases(session) if one.phase == phase), None)
 
     def blocks(
-        self, session: str, phase: str, operation: str, kind: str, block_s: int = 0
-    ) -> Blocks:
-        """Histograms in stretches of `block_s` seconds of unix time; 0: the whole phase as one.
+        self, session: str, phase: str, operation: str, kind: str, block_s: int
+    ) -> Blocks | None:
+        """Histograms of `block_s` seconds each, aligned to unix time; None: nothing is there."""
+        held = self.phase(session, phase)
+        return held.blocks(operation, kind, block_s) if held else None
 
-        The engines' own delay is operation "", kind "late".
+    def table(self, name: str) -> pa.Table:
+        """A whole small table: hosts, units or events; without rows when there is none."""
+        paths = sorted((self._data / name).rglob("*.parquet"))
+        columns = list(TABLES[name].columns)
+        parts = [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
+        if not parts:
+            return pa.table({column: [] for column in columns})
+        return pa.concat_tables(parts).unify_dictionaries()
+
+
+class TargetPhase:
+    """One phase of one session, all workers: what `stats.windows.phase_numbers` asks for."""
+
+    def __init__(self, data: Path, session: CollatedSession, phase: str, mode: str) -> None:
+        self.phase = phase
+        self.mode = mode
+        names = sorted(name for chunk in session.chunks for name in chunk.files)
+        self._files = {
+            table: [data / name for name in names if name.startswith(f"{table}/")]
+            for table in ("windows", "workers", "counters", "generator")
+        }
+
+    def generator(self) -> Iterator[Columns]:
+        """One row per window of a worker, a file at a time."""
+        for table in self._parts("generator", [*KEYS, *GENERATOR]):
+            yield {name: _numbers(table, name) for name in (*KEYS, *GENERATOR)}
+
+    def counters(self) -> Iterator[tuple[str, Columns]]:
+        """(operation, one row per window of a worker)."""
+        names = (*KEYS, *COUNTS, *CAUSES)
+        for table in self._parts("counters", [*names, "operation"]):
+            for operation in pc.unique(table.column("operation")).to_pylist():
+                part = table.filter(pc.equal(table.column("operation"), operation))
+                yield operation, {name: _numbers(part, name) for name in names}
+
+    def operations(self) -> tuple[str, ...]:
+        """Names of the operations, sorted."""
+        found: set[str] = set()
+        for table in self._parts("counters", ["operation"]):
+            found |= set(pc.unique(table.column("operation")).to_pylist())
+        return tuple(sorted(found))
+
+    def steps(self, operation: str, step_s: int) -> StepCounts:
+        """Response of one operation in steps of `step_s` seconds."""
+        made = self.blocks(operation, "response", step_s)
+        return StepCounts(starts_s=made.starts_s, counts=made.counts, max_us=made.max_us)
+
+    def blocks(self, operation: str, kind: str, block_s: int) -> Blocks:
+        """Histograms of one operation and kind in stretches of `block_s` seconds."""
+        gathered = _Gathered(block_s)
+        for table in self._parts("windows", _HISTOGRAM, operation=operation, kind=kind):
+            gathered.take(table)
+        return gathered.blocks()
+
+    def total(self, operation: str, kind: str, *, worker: int | None = None) -> Counts:
+        """The whole phase of one operation and kind; operation "", kind "late": own delay."""
+        made = Counts()
+        keys = {"operation": operation, "kind": kind, "worker": worker}
+        # Ten minutes of all workers are a row for each: a fiftieth of the same by the second.
+        for table in self._parts("workers", _HISTOGRAM[3:], **keys):
+            buckets, counts = _entries(table)
+            made.buckets += np.bincount(buckets, counts, BUCKETS).astype(np.int64)
+            made.sum_us += int(pc.sum(table.column("sum_us")).as_py() or 0)
+            made.max_us = max(made.max_us, int(pc.max(table.column("max_us")).as_py() or 0))
+            made.clamped += int(pc.sum(table.column("clamped")).as_py() or 0)
+        return made
+
+    def _parts(self, table: str, columns: Sequence[str], **equal: Any) -> Iterator[pa.Table]:  # noqa: ANN401
+        """Rows of this phase, file by file, where each column of `equal` that is not None is so."""
+        wanted = {"phase": self.phase, "mode": self.mode, **equal}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        for path in self._files[table]:
+            part = _rows(path, columns, wanted)
+            if part.num_rows:
+                yield part
+
+
+def _rows(path: Path, columns: Sequence[str], wanted: Mapping[str, Any]) -> pa.Table:
+    """Rows of one file in which the columns of `wanted` have these values.
+
+    By the statistics of the row groups, of which `tables` writes one per phase, operation and
+    kind: that reads a tenth of the file, where a filter of Arrow's reads all of the key's columns.
+    """
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        places = {file.metadata.schema.column(i).path: i for i in range(file.metadata.num_columns)}
+        groups, mixed = [], set()
+        for index in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(index)
+            held = {name: group.column(places[name]).statistics for name in wanted}
+            known = {name: one for name, one in held.items() if one and one.has_min_max}
+            if all(one.min <= wanted[name] <= one.max for name, one in known.items()):
+                groups.append(index)
+                mixed |= {n for n in wanted if n not in known or known[n].min != known[n].max}
+        asked = [name for name in names if name in columns or name in mixed]
+        found = file.read_row_groups(groups, columns=asked)
+    for name in mixed:
+        found = found.filter(pc.equal(found.column(name), pa.scalar(wanted[name])))
+    return found
+
+
+class _Gathered:
+    """Rows of the table `windows` added up into stretches."""
+
+    def __init__(self, block_s: int) -> None:
+        self._block_s = block_s
+        self._counts: dict[int, NDArray[np.int64]] = {}
+        self._scalars: dict[int, list[int]] = {}  # sum_us, clamped, cut, windows_s, max_us
+
+    def take(self, table: pa.Table) -> None:
+        """Add rows. They come in order of time, so a stretch is a slice of them; where a clock was
+        set back it is several.
         """
-        wanted = {"session": session, "phase": phase, "operation": operation, "kind": kind}
-        held: dict[int, _Block] = {}
-        for table in self._parts("windows", wanted, _BLOCK_COLUMNS):
-            _add_blocks(table, block_s, held)
-        return _blocks(held)
+        keys = _numbers(table, "start_s") // self._block_s
+        begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+        lengths = pc.list_value_length(table.column("buckets")).to_numpy()
+        entries = np.append(0, np.cumsum(lengths, dtype=np.int64))
+        edges = np.append(entries[begins], entries[-1]).tolist()
+        buckets, counts = _entries(table)
+        sums = [
+            _numbers(table, "sum_us"),
+            _numbers(table, "clamped"),
+            (~_numbers(table, "complete")).astype(np.int64),
+            _numbers(table, "length_s"),
+        ]
+        scalars = [np.add.reduceat(one, begins) for one in sums]
+        scalars.append(np.maximum.reduceat(_numbers(table, "max_us"), begins))
+        for index, key in enumerate(keys[begins].tolist()):
+            part = slice(edges[index], edges[index + 1])
+            # Sums of doubles are exact here: no stretch has 2^53 operations.
+            row = np.bincount(buckets[part], counts[part], BUCKETS).astype(np.int64)
+            told = [int(one[index]) for one in scalars]
+            if key in self._counts:
+                row += self._counts[key]
+                before = self._scalars[key]
+                sums_of_both = [one + other for one, other in zip(before, told, strict=True)]
+                told = [*sums_of_both[:-1], max(before[-1], told[-1])]
+            self._counts[key], self._scalars[key] = row, told
 
-    def generator(self, session: str, phase: str) -> Iterator[Columns]:
-        """Rows of `generator`, a part for each hour; a share that nobody could tell is NaN."""
-        for table in self._parts("generator", {"session": session, "phase": phase}, None):
-            yield _columns(table)
-
-    def counters(self, session: str, phase: str) -> Iterator[tuple[str, Columns]]:
-        """(operation, rows of `counters`), parts by hour; causes are named as in CAUSES."""
-        for table in self._parts("counters", {"session": session, "phase": phase}, None):
-            for operation in pc.unique(table["operation"].cast(pa.string())).to_pylist():
-                chosen = table.filter(pc.equal(table["operation"].cast(pa.string()), operation))
-                told = dict(_columns(chosen))
-                for cause in CAUSES:
-                    counts = told.pop(f"cause_{cause}")
-                    if counts.any():
-                        told[cause] = counts
-                yield operation, told
-
-    def workers(self, session: str, phase: str, operation: str, kind: str, worker: int) -> Blocks:
-        """Histograms of one worker alone, in stretches of ten whole minutes."""
-        wanted = {"session": session, "phase": phase, "operation": operation, "kind": kind}
-        held: dict[int, _Block] = {}
-        for table in self._parts("workers", wanted, None):
-            own = table.filter(pc.equal(table["worker"], worker))
-            whole = pa.array([True] * len(own), pa.bool_())
-            own = own.append_column("complete", whole).append_column("workers", own["windows"])
-            _add_blocks(own, 600, held)
-        return _blocks(held)
-
-    def events(self) -> Columns:
-        """The table `events`, in order of time; those that no time is known of come first."""
-        return self._whole("events")
-
-    def hosts(self) -> Columns:
-        """The table `hosts`: what each host used, sample by sample."""
-        return self._whole("hosts")
-
-    def units(self) -> Columns:
-        """The table `units`: the same of each systemd unit."""
-        return self._whole("units")
-
-    def _whole(self, table: str) -> Columns:
-        return _columns(pq.read_table(self.path / table / f"{table}.parquet"))
-
-    def _parts(
-        self, table: str, wanted: Mapping[str, str], columns: Sequence[str] | None
-    ) -> Iterator[pa.Table]:
-        """Rows of each hour where the columns of `wanted` have these values, if there are any."""
-        for hour in self.collated.hours:
-            path = self.path / table / f"hour={hour}" / "part-0.parquet"
-            filters = [(name, "==", value) for name, value in wanted.items()]
-            names = None if columns is None else [*columns]
-            try:
-                read = pq.read_table(path, columns=names, filters=filters, partitioning=None)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise ArchiveError(
-                    f"{path} cannot be read: {error}",
-                    remedy=f"delete {self.path} and collate again; the spools are the evidence",
-                ) from error
-            if len(read):
-                yield read
+    def blocks(self) -> Blocks:
+        """All that was added."""
+        keys = sorted(self._counts)
+        scalars = np.array([self._scalars[key] for key in keys], dtype=np.int64).reshape(-1, 5)
+        counts = np.array([self._counts[key] for key in keys], dtype=np.int64)
+        return Blocks(
+            starts_s=np.array(keys, dtype=np.int64) * self._block_s,
+            counts=counts.reshape(-1, BUCKETS),
+            sum_us=scalars[:, 0],
+            max_us=scalars[:, 4],
+            clamped=scalars[:, 1],
+            complete=scalars[:, 2] == 0,
+            windows_s=scalars[:, 3],
+        )
 
 
-_SUMS = ("count", "sum_us", "clamped")
-_BLOCK_COLUMNS = (
-    "start_s",
-    "length_s",
-    "workers",
-    "complete",
-    "count",
-    "sum_us",
-    "max_us",
-    "clamped",
-    "buckets",
-    "counts",
-)
-
-
-@dataclass(slots=True)
-class _Block:
-    counts: Ints
-    sums: Ints
-    max_us: int = 0
-    windows: int = 0
-    complete: bool = True
-
-
-def _add_blocks(table: pa.Table, block_s: int, held: dict[int, _Block]) -> None:
-    """Add the rows of one hour to the blocks that they lie in."""
-    start_s = table["start_s"].to_numpy()
-    keys, block = np.unique(start_s // block_s if block_s else start_s * 0, return_inverse=True)
-    table = table.combine_chunks()
-    lengths = pc.list_value_length(table["buckets"]).to_numpy()
-    buckets = table["buckets"].combine_chunks().flatten().to_numpy()
-    counts = table["counts"].combine_chunks().flatten().to_numpy()
-    flat = np.repeat(block, lengths) * BUCKETS + buckets
-    dense = np.zeros(len(keys) * BUCKETS, dtype=np.int64)
-    np.add.at(dense, flat, counts.astype(np.int64))
-    dense = dense.reshape(len(keys), BUCKETS)
-    sums = np.zeros((len(keys), len(_SUMS)), dtype=np.int64)
-    for column, name in enumerate(_SUMS):
-        np.add.at(sums[:, column], block, table[name].to_numpy())
-    max_us = np.zeros(len(keys), dtype=np.int64)
-    np.maximum.at(max_us, block, table["max_us"].to_numpy())
-    windows = np.zeros(len(keys), dtype=np.int64)
-    length_s = table["length_s"].to_numpy().astype(np.int64)
-    np.add.at(windows, block, table["workers"].to_numpy() * length_s)
-    complete = np.ones(len(keys), dtype=bool)
-    np.logical_and.at(complete, block, table["complete"].to_numpy(zero_copy_only=False))
-    for index, key in enumerate((keys * block_s).tolist()):
-        one = held.get(key)
-        if one is None:
-            one = held[key] = _Block(np.zeros(BUCKETS, np.int64), np.zeros(len(_SUMS), np.int64))
-        one.counts += dense[index]
-        one.sums += sums[index]
-        one.max_us = max(one.max_us, int(max_us[index]))
-        one.windows += int(windows[index])
-        one.complete = one.complete and bool(complete[index])
-
-
-def _blocks(held: Mapping[int, _Block]) -> Blocks:
-    keys = sorted(held)
-    sums = np.array([held[key].sums for key in keys], dtype=np.int64).reshape(-1, len(_SUMS))
-    return Blocks(
-        starts_s=np.array(keys, dtype=np.int64),
-        counts=np.array([held[key].counts for key in keys], dtype=np.int64).reshape(-1, BUCKETS),
-        count=sums[:, 0],
-        sum_us=sums[:, 1],
-        max_us=np.array([held[key].max_us for key in keys], dtype=np.int64),
-        clamped=sums[:, 2],
-        windows=np.array([held[key].windows for key in keys], dtype=np.int64),
-        complete=np.array([held[key].complete for key in keys], dtype=bool),
+def _entries(table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Buckets and counts of all rows, one behind the other."""
+    buckets, counts = (
+        pc.list_flatten(table.column(name)).to_numpy() for name in ("buckets", "counts")
     )
+    return buckets, counts
 
 
-def _columns(table: pa.Table) -> dict[str, NDArray[Any]]:
-    told = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        whole = column.combine_chunks()
-        if pa.types.is_dictionary(column.type):
-            whole = whole.cast(pa.string())
-        if pa.types.is_integer(whole.type) and whole.null_count:
-            whole = whole.cast(pa.float64())
-        told[name] = whole.to_numpy(zero_copy_only=False)
-    return told
+def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
+    column = table.column(name)
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.int64())
+    return np.asarray(column.to_numpy())

@@ -161,11 +161,17 @@ def samples_of_target(target_folder: Path, duties: Mapping[str, str]) -> TargetS
         host: read_samples(target_folder / "hosts" / host / SAMPLES_FILE, host=host, duty=duty)
         for host, duty in sorted(duties.items())
     }
-    return TargetSamples(
-        hosts=_joined([one.hosts for one in by_host.values()], HOSTS_COLUMNS),
-        units=_joined([one.units for one in by_host.values()], UNITS_COLUMNS),
-        by_host=by_host,
-    )
+    sizes = [(one.hosts["at_s"].size, one.units["at_s"].size) for one in by_host.values()]
+    hosts = _joined([one.hosts for one in by_host.values()], HOSTS_COLUMNS)
+    units = _joined([one.units for one in by_host.values()], UNITS_COLUMNS)
+    # Each host looks into the tables, so that 72 hours are held once.
+    shown = [0, 0]
+    for one, (rows, unit_rows) in zip(by_host.values(), sizes, strict=True):
+        ends = [shown[0] + rows, shown[1] + unit_rows]
+        one.hosts = {name: column[shown[0] : ends[0]] for name, column in hosts.items()}
+        one.units = {name: column[shown[1] : ends[1]] for name, column in units.items()}
+        shown = ends
+    return TargetSamples(hosts=hosts, units=units, by_host=by_host)
 
 
 def read_samples(path: Path, *, host: str, duty: str) -> HostSamples:
@@ -275,8 +281,8 @@ def _host_columns(
     made: dict[str, NDArray[Any]] = {
         "at_s": raw["at_s"][1:],
         "seconds": seconds,
-        "host": np.full(rows, host),
-        "duty": np.full(rows, duty),
+        "host": _words(rows, host),
+        "duty": _words(rows, duty),
         "cores": np.full(rows, int(start["cores"])),
         "memory_used_bytes": raw["memory_used_bytes"][1:],
     }
@@ -286,8 +292,15 @@ def _host_columns(
         made[column] = _rises(raw[counter]) / seconds
     for group in _SCOPES:
         source = start["sources"].get(group)
-        made[f"{group}_scope"] = np.full(rows, source[0] if source else "unknown")
+        made[f"{group}_scope"] = _words(rows, source[0] if source else "unknown")
     return made
+
+
+def _words(rows: int, word: str) -> NDArray[Any]:
+    """One word in every row, held once: a unit's name at four bytes a letter is most of a table."""
+    words = np.empty(rows, dtype=object)
+    words.fill(word)  # np.full would make a word for every row
+    return words
 
 
 def _rises(counter: Floats) -> Floats:
@@ -312,8 +325,8 @@ def _unit_columns(
         made: dict[str, NDArray[Any]] = {
             "at_s": raw["at_s"][rows],
             "seconds": seconds[rows],
-            "host": np.full(rows.size, host),
-            "unit": np.full(rows.size, unit),
+            "host": _words(rows.size, host),
+            "unit": _words(rows.size, unit),
             "memory_bytes": said["memory_bytes"],
             "restarted": anew,
         }
@@ -342,11 +355,14 @@ def _look_at_clocks(raw: Mapping[str, Floats], interval_s: float, made: HostSamp
 def _joined(
     parts: list[dict[str, NDArray[Any]]], columns: Mapping[str, str]
 ) -> dict[str, NDArray[Any]]:
-    """Parts of a table in one; those without rows have no say in what a column holds."""
+    """Parts of a table in one; those without rows have no say in what a column holds.
+
+    The parts are used up, column by column, so that nothing is held twice.
+    """
     said = [part for part in parts if part["at_s"].size]
     if not said:
         return {column: np.array([]) for column in columns}
-    return {column: np.concatenate([part[column] for part in said]) for column in columns}
+    return {column: np.concatenate([part.pop(column) for part in said]) for column in columns}
 
 
 def _count(damages: dict[str, int], what: str) -> None:

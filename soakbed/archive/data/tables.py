@@ -1,183 +1,151 @@
-"""The tables of a target as data: names, units, meanings; Parquet and the docs come from it."""
+"""Rows of a chunk -> Parquet files by table and hour.
+
+Encodings were chosen by size (results/README.md has the figures): numbers of buckets as
+differences, for they ascend; small counts from a dictionary; zstd over all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import datetime as dt
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from loadgen.contract.window import CAUSES
-from soakbed.archive.data.samples import HOSTS_COLUMNS, UNITS_COLUMNS
-from soakbed.records.collated import DATA_SCHEMA
+from soakbed.archive.data.adding import Rows, Stretch
+from soakbed.archive.data.schema import TABLES, schema_of
 
-__all__ = ["OF_ONE_WINDOW", "TABLES", "Column", "Table", "arrow_schema", "table_named"]
+__all__ = ["TableWriter", "hour_of", "write_table"]
 
-# Of `generator`, and not of the engine's own words: made from this worker's histograms, which the
-# tables hold only merged, so that every window can be judged by loadgen/contract/limits.py.
-OF_ONE_WINDOW = ("late_count", "late_p95_us", "response_count", "response_p95_us")
-
-_NAME = pa.dictionary(pa.int32(), pa.string())
+_COMPRESSION = "zstd"
+_LEVEL = 3
+_DELTAS = ("buckets.list.element", "start_s", "seq")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its Arrow type, unit ("" where there is none) and meaning."""
+def hour_of(at_s: float) -> str:
+    """The UTC hour as partitions are named.
 
-    name: str
-    kind: pa.DataType
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table; `hourly` ones lie in a folder for each UTC hour."""
-
-    name: str
-    meaning: str
-    columns: tuple[Column, ...]
-    hourly: bool = True
+    >>> hour_of(0)
+    '1970-01-01T00'
+    """
+    return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H")
 
 
-_WHEN = (
-    Column("session", _NAME, "", "fill, capacity or steady"),
-    Column("phase", _NAME, "", "the phase within the session"),
-    Column("mode", _NAME, "", "fill, closed or open"),
-    Column("start_s", pa.int64(), "unix s", "when the window began"),
-    Column("length_s", pa.int32(), "s", "how long the window was to last"),
-)
-_HISTOGRAM = (
-    Column("operation", _NAME, "", "read or write; empty for the engines' own delay"),
-    Column("kind", _NAME, "", "response, service, lag or late (the engines' own delay)"),
-    Column("count", pa.int64(), "operations", "how many values the histogram holds"),
-    Column("sum_us", pa.int64(), "us", "their exact sum"),
-    Column("max_us", pa.int64(), "us", "the exact largest"),
-    Column("clamped", pa.int64(), "operations", "values above 60 s, which the last bucket holds"),
-    Column(
-        "buckets",
-        pa.list_(pa.uint16()),
-        "",
-        "numbers of the buckets that are not empty (loadgen/contract/histogram.py)",
-    ),
-    Column("counts", pa.list_(pa.uint32()), "operations", "how many values each of them holds"),
-)
-_COMPLETE = Column("complete", pa.bool_(), "", "false where the phase ended inside a window")
-_WORKER = Column("worker", pa.int32(), "", "rank of the load engine")
-_COUNTS = {
-    "due": "the schedule wanted sent in this window (closed loop: as sent)",
-    "sent": "were sent in it",
-    "ok": "ended ok in it",
-    "failed": "ended in it, surely not applied",
-    "unknown": "ended in it, perhaps applied",
-    "dropped": "were due and never sent",
-}
-
-TABLES: tuple[Table, ...] = (
-    Table(
-        "windows",
-        "Latencies of all workers, added: a row for each window, operation and kind of time.",
-        (
-            *_WHEN,
-            Column("workers", pa.int32(), "", "how many windows were added"),
-            Column(
-                "complete",
-                pa.bool_(),
-                "",
-                "false where the phase ended inside a window of any worker, or two of one worker "
-                "claim the same time",
-            ),
-            *_HISTOGRAM,
-        ),
-    ),
-    Table(
-        "workers",
-        "The same of each worker alone, over the windows that began in ten whole minutes: "
-        "`start_s` is the first of them, `length_s` their sum.",
-        (*_WHEN, _WORKER, Column("windows", pa.int32(), "", "how many were added"), *_HISTOGRAM),
-    ),
-    Table(
-        "counters",
-        "What happened to operations: a row for each worker, window and operation.",
-        (
-            *_WHEN,
-            _WORKER,
-            _COMPLETE,
-            Column("seq", pa.int64(), "", "number of the window in its spool"),
-            Column("operation", _NAME, "", "read or write"),
-            *(
-                Column(name, pa.int32(), "operations", f"operations that {meaning}")
-                for name, meaning in _COUNTS.items()
-            ),
-            *(
-                Column(f"cause_{name}", pa.int32(), "operations", f"failed or unknown: {name}")
-                for name in CAUSES
-            ),
-        ),
-    ),
-    Table(
-        "generator",
-        "How each load engine fared: a row for each worker and window.",
-        (
-            *_WHEN,
-            _WORKER,
-            _COMPLETE,
-            Column("seq", pa.int64(), "", "number of the window in its spool"),
-            Column("cpu_share", pa.float64(), "share", "of its core"),
-            Column("loop_lag_max_us", pa.int64(), "us", "longest pass of the event loop"),
-            Column("overdue_max", pa.int64(), "requests", "most that were due and not yet sent"),
-            Column("in_flight_max", pa.int64(), "requests", "most that were under way"),
-            Column("reconnects", pa.int64(), "connections", "made again"),
-            Column("moved", pa.int64(), "replies", "MOVED and TiKV's region errors, followed"),
-            Column("ask", pa.int64(), "replies", "ASK, followed"),
-            Column("wait_share", pa.float64(), "share", "ready while others had the core; or null"),
-            Column("nic_share", pa.float64(), "share", "of the link to the target; or null"),
-            Column("late_count", pa.int64(), "operations", "that have an own delay of the engine"),
-            Column("late_p95_us", pa.int64(), "us", "P95 of it in this window; 0: none"),
-            Column("response_count", pa.int64(), "operations", "that ended ok, of any kind"),
-            Column("response_p95_us", pa.int64(), "us", "P95 of their response time; 0: none"),
-        ),
-    ),
-    Table(
-        "events",
-        "What happened to the evidence and to the hosts.",
-        (
-            Column("at_s", pa.float64(), "unix s", "when it began; null: not known"),
-            Column("until_s", pa.float64(), "unix s", "when it ended; null: not known"),
-            Column("host", pa.string(), "", "where; empty: not of one host"),
-            Column("worker", pa.int32(), "", "of which load engine; -1: of none"),
-            Column("source", pa.string(), "", "which file or program said so"),
-            Column("kind", pa.string(), "", "a fixed word for each kind of event"),
-            Column("severity", pa.string(), "", "what it touches: note, window, phase or run"),
-            Column("text", pa.string(), "", "the event in a sentence"),
-        ),
-        hourly=False,
-    ),
-)
+def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
+    """Write `groups` as row groups of one file, whole or not at all; the number of rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    schema = schema_of(table)
+    flat = [name for name in TABLES[table].columns if name not in ("buckets", "counts")]
+    deltas = {name: "DELTA_BINARY_PACKED" for name in _DELTAS if name.split(".")[0] in schema.names}
+    words = [name for name in flat if name not in deltas]
+    rows = 0
+    try:
+        with pq.ParquetWriter(
+            temporary,
+            schema,
+            compression=_COMPRESSION,
+            compression_level=_LEVEL,
+            use_dictionary=[*words, "counts.list.element"],
+            column_encoding=deltas,
+        ) as writer:
+            for group in groups:
+                writer.write_table(group)
+                rows += group.num_rows
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return rows
 
 
-def _of_samples(name: str, meaning: str, columns: Mapping[str, str]) -> Table:
-    """A table whose columns `samples` makes; the units are in their names and meanings."""
-    words = {"host", "duty", "unit"}
-    made = []
-    for column, said in columns.items():
-        kind = pa.string() if column in words or column.endswith("_scope") else pa.float64()
-        made.append(Column(column, pa.bool_() if column == "restarted" else kind, "", said))
-    return Table(name, meaning, tuple(made), hourly=False)
+class TableWriter:
+    """Gathers the stretches of one chunk and writes each hour's tables at the end."""
+
+    def __init__(self, data: Path, name: str, session: str) -> None:
+        self._data = data
+        self._name = name
+        self._session = session
+        self._histograms: dict[tuple[str, str], dict[Any, list[pa.Table]]] = defaultdict(dict)
+        self._rows: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+
+    def take(self, stretch: Stretch) -> None:
+        """Keep what a stretch holds, in sparse form."""
+        hour = hour_of(stretch.start_s)
+        for key, rows in stretch.seconds():
+            rows["workers"] = rows.pop("windows")
+            groups = self._histograms["windows", hour].setdefault(key, [])
+            groups.append(self._histogram("windows", key, rows))
+        for rank, key, rows in stretch.workers():
+            rows["worker"] = np.full(len(rows["count"]), rank)
+            groups = self._histograms["workers", hour].setdefault(key, [])
+            groups.append(self._histogram("workers", key, rows))
+        self._rows["counters", hour] += stretch.counters
+        self._rows["generator", hour] += stretch.generator
+
+    def close(self) -> list[str]:
+        """Write the files; their names below the data folder."""
+        made = []
+        for (table, hour), by_key in sorted(self._histograms.items()):
+            groups = (pa.concat_tables(parts) for _, parts in sorted(by_key.items()))
+            made.append(self._write(table, hour, groups))
+        for (table, hour), rows in sorted(self._rows.items()):
+            made.append(self._write(table, hour, [self._plain(table, rows)] if rows else []))
+        return made
+
+    def _write(self, table: str, hour: str, groups: Iterable[pa.Table]) -> str:
+        path = self._data / table / f"hour={hour}" / f"{self._name}.parquet"
+        write_table(path, table, groups)
+        return str(path.relative_to(self._data))
+
+    def _histogram(self, table: str, key: tuple[str, str, str, str], rows: Rows) -> pa.Table:
+        schema, count = schema_of(table), len(rows["count"])
+        offsets = np.zeros(count + 1, dtype=np.int32)
+        np.cumsum(rows["entries"], out=offsets[1:])
+        words = dict(zip(("phase", "mode", "operation", "kind"), key, strict=True))
+        words["session"] = self._session
+        columns = []
+        for one in schema:
+            if one.name in words:
+                columns.append(_same(words[one.name], count))
+            elif one.name in ("buckets", "counts"):
+                values = pa.array(rows[one.name], one.type.value_type)
+                columns.append(pa.ListArray.from_arrays(pa.array(offsets), values, type=one.type))
+            else:
+                columns.append(pa.array(rows[one.name], one.type))
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def _plain(self, table: str, rows: list[tuple[Any, ...]]) -> pa.Table:
+        """Rows of `counters` or `generator`, in the order in which `adding` gives their values."""
+        ordered = ("phase", "mode", "start_s", "length_s", "worker", "seq")
+        rest = [name for name in TABLES[table].columns if name not in ordered and name != "session"]
+        values: Mapping[str, Any] = dict(
+            zip((*ordered, *rest), zip(*rows, strict=True), strict=True)
+        )
+        schema = schema_of(table)
+        columns = [
+            _same(self._session, len(rows))
+            if one.name == "session"
+            else _column(values[one.name], one.type)
+            for one in schema
+        ]
+        return pa.Table.from_arrays(columns, schema=schema)
 
 
-TABLES += (
-    _of_samples("hosts", "What each host used: a row for each sample, every 5 s.", HOSTS_COLUMNS),
-    _of_samples("units", "The same of each systemd unit on it.", UNITS_COLUMNS),
-)
+def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
+    if pa.types.is_dictionary(kind):
+        return pa.array(values, pa.string()).dictionary_encode()
+    return pa.array(values, kind)
 
 
-def table_named(name: str) -> Table:
-    """The table called `name`; a KeyError is a mistake in this code."""
-    return {table.name: table for table in TABLES}[name]
-
-
-def arrow_schema(table: Table) -> pa.Schema:
-    """As Parquet holds it, with the number of this schema."""
-    fields = [pa.field(column.name, column.kind) for column in table.columns]
-    return pa.schema(fields, metadata={"soakbed_schema": str(DATA_SCHEMA), "table": table.name})
+def _same(word: str, count: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(count, dtype=np.int32)), pa.array([word], pa.string())
+    )

@@ -106,6 +106,7 @@ def test_every_target_names_a_case_that_there_is_and_each_target_of_the_issue_is
         ("redis-tls", "Locust, redis-py", 12),
         ("etcd", "grpcio asyncio", 6),
         ("tikv", "tikv-python", 6),
+        ("tikv-singly", "tikv-python", 6),
         ("tikv-stream", "tikv-python", 6),
         ("redis-tls", "redis-benchmark", 0.8),
         ("redis-tls", "redis-benchmark", 0.2),

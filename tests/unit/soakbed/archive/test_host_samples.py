@@ -225,3 +225,6 @@ def test_tables_of_a_target_hold_every_host_and_one_without_a_file_adds_nothing(
     assert found.hosts["cpu_busy"].dtype == np.float64
     assert found.units["restarted"].dtype == np.bool_ and found.units["host"].size == 2
     assert list(found.by_host) == ["d1", "d2", "l1"] and found.by_host["d2"].samples == 0
+    sizes = {host: read.hosts["at_s"].size for host, read in found.by_host.items()}
+    assert sizes == {"d1": 1, "d2": 0, "l1": 1}
+    assert found.by_host["l1"].units["host"].tolist() == ["l1"]

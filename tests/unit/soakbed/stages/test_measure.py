@@ -102,7 +102,7 @@ def test_frames_of_another_kind_are_named_and_not_guessed(etcd):
     writer = SpoolWriter(etcd / "load/steady/worker-0.spool")
     writer.append({"kind": "window", "schema": 99})
     writer.close()
-    assert "not windows as this soakbed reads them" in measure(etcd).damaged[0]
+    assert "is no window of schema 1" in measure(etcd).damaged[0]
 
 
 def test_a_target_that_was_never_pressed_has_no_sessions(tmp_path):

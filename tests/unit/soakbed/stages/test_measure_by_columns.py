@@ -39,7 +39,7 @@ def test_a_campaign_of_several_workers_gives_the_numbers_that_objects_give(tmp_p
     campaign = Campaign(
         hours=0.32, pretences=(replace(REDIS, redirects=2),), workers=2, rate_per_s=300
     )
-    run = make_campaign(tmp_path / "run", replace(campaign, bound_share=0.01))
+    run = make_campaign(tmp_path / "run", replace(campaign, bound_share=0.01), processes=1)
     made = measure(run / REDIS.name)
     assert made == oracle.measure(run / REDIS.name)
     steady = made.phase("steady", "steady")

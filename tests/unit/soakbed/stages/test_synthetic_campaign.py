@@ -14,7 +14,9 @@ from tests.synthetic_campaign import Campaign, course, make_campaign
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory):
     campaign = Campaign(hours=0.01, pretences=(ETCD,), workers=2, rate_per_s=400)
-    return make_campaign(tmp_path_factory.mktemp("campaign") / "run", campaign) / "etcd"
+    return (
+        make_campaign(tmp_path_factory.mktemp("campaign") / "run", campaign, processes=1) / "etcd"
+    )
 
 
 def test_a_made_frame_says_what_the_same_window_would_say_when_an_engine_spooled_it(etcd, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from soakbed.stats.intervals import percentile_interval
 from soakbed.stats.percentiles import HIGH_US
 from soakbed.stats.ratios import percentile_ratio, rate_ratio, slow_noise
 from soakbed.stats.resampling import percentile_of, percentiles_of_draws
+from soakbed.stats.verdicts import compare
+from tests.benchmarks.latency_model import LatencyModel
 
 
 def counts_of(rows: np.ndarray) -> np.ndarray:
@@ -62,6 +66,36 @@ def test_rates_that_stand_still_differ_by_exactly_their_ratio():
     found = rate_ratio([110.0] * 60, [100.0] * 50, block_s=(600, 720))
     assert found.ratio == pytest.approx(1.1)
     assert found.log_error == pytest.approx(np.hypot(slow_noise(36_000), slow_noise(36_000)))
+
+
+def test_a_dozen_blocks_of_a_minute_cannot_tell_twenty_percent_and_can_tell_ten_times():
+    base = lognormal(seed=2, blocks=12)
+    twenty = percentile_ratio(lognormal(1.2, blocks=12), base, 99.0, block_s=5)
+    tenfold = percentile_ratio(lognormal(10.0, blocks=12), base, 99.0, block_s=5)
+    found = compare(twenty, better="lower")
+    assert found.word == "cannot_tell"
+    assert found.least_difference > 1
+    assert compare(tenfold, better="lower").word == "worse"
+
+
+def test_very_many_blocks_are_joined_and_say_nearly_the_same():
+    fine = np.repeat(lognormal(blocks=130), 20, axis=0)  # 2,600 blocks
+    coarse = lognormal(blocks=130)
+    base = lognormal(seed=2)
+    one = percentile_ratio(fine, base, 99.0, block_s=(30, 600))
+    other = percentile_ratio(coarse, base, 99.0, block_s=600)
+    assert one.ratio == pytest.approx(other.ratio)
+    assert one.log_error == pytest.approx(other.log_error, rel=0.2)
+    rates = np.repeat(coarse.sum(axis=1) * np.linspace(1, 1.1, 130), 20)
+    assert rate_ratio(rates, rates, block_s=30).ratio == 1.0
+
+
+def test_432_blocks_and_two_thousand_replicates_take_well_under_half_a_second():
+    model = LatencyModel(correlation_s=60, wander=0.1, ops_per_s=50)
+    counts = model.blocks(432 * 60, 60, seed=1)
+    began_s = time.process_time()
+    percentile_interval(counts, 99.0, block_s=600)
+    assert time.process_time() - began_s < 0.5  # 0.02 s where the machine is quiet
 
 
 @given(

@@ -1,0 +1,134 @@
+"""Frames of a spool, read fast: where they lie, and what one holds as arrays instead of objects.
+
+`loadgen.contract.spool` is the format and reads it at leisure; a soak leaves millions of frames.
+What it says of a damaged file is said here too: named and counted, and what is whole is read.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from loadgen.contract.histogram import BUCKETS
+from loadgen.contract.packed_window import holders, split
+from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED
+from loadgen.contract.window import SCHEMA
+
+__all__ = ["FrameDamaged", "Frames", "scan", "window_of"]
+
+_DTYPES = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
+
+
+class FrameDamaged(ValueError):
+    """A frame that cannot be read; `kind` is a word of the fixed set of damages."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Where the frames of one spool lie. `starts` and `sizes` (payload bytes) are int64[n], `sums`
+    uint32[n] the checksums; `cut_bytes` follow the last whole frame and are part of one that was
+    cut, `broken` says at which byte the chain of lengths broke.
+    """
+
+    path: Path
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    sums: NDArray[np.uint32]
+    cut_bytes: int = 0
+    broken: str = ""
+
+    def fingerprint(self, first: int, last: int) -> int:
+        """Checksum over the headers of the frames from `first` to `last`, the end left out."""
+        sizes, sums = self.sizes[first:last].tobytes(), self.sums[first:last].tobytes()
+        return zlib.crc32(sums, zlib.crc32(sizes))
+
+
+def scan(path: Path) -> Frames:
+    """The frames of `path`, by their headers alone; a file that is not there has none."""
+    content = path.read_bytes() if path.is_file() else b""
+    found: list[tuple[int, int, int]] = []
+    at, broken = 0, ""
+    while at + HEAD.size <= len(content):
+        size, checksum = HEAD.unpack_from(content, at)
+        if size > MAX_FRAME_BYTES:
+            broken = f"frame at byte {at} claims {size} bytes"
+            break
+        if at + HEAD.size + size > len(content):
+            break
+        found.append((at + HEAD.size, size, checksum))
+        at += HEAD.size + size
+    table = np.array(found, dtype=np.int64).reshape(-1, 3)
+    return Frames(
+        path=path,
+        starts=table[:, 0],
+        sizes=table[:, 1],
+        sums=table[:, 2].astype(np.uint32),
+        cut_bytes=0 if broken else len(content) - at,
+        broken=broken,
+    )
+
+
+def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
+    """A window's JSON with a dense array of counts in place of each histogram's counts, key
+    `dense`; or another record (the end of a session) as it is. Raises FrameDamaged.
+
+    That the counts add up to `total` is for the reader of many to ask, once for all of them.
+    """
+    if zlib.crc32(payload) != checksum:
+        raise FrameDamaged("checksum", "has a wrong checksum")
+    try:
+        packed = payload[:1] == PACKED
+        content = zlib.decompress(payload[1:] if packed else payload)
+        if packed:
+            plain = _packed(content)
+        else:
+            plain = orjson.loads(content)
+            if plain.get("kind") == "window" and plain.get("schema") == SCHEMA:
+                _from_sparse(plain)
+    except _BROKEN as error:
+        raise FrameDamaged("content", f"cannot be read: {error}") from error
+    if plain.get("schema") != SCHEMA or plain.get("kind") not in ("window", "end"):
+        told = {key: plain.get(key) for key in ("kind", "schema")}
+        raise FrameDamaged("schema", f"is no window of schema {SCHEMA}: {told}")
+    return plain
+
+
+def _packed(content: bytes) -> dict[str, Any]:
+    head, at = split(content)
+    plain: dict[str, Any] = orjson.loads(head)
+    for holder, name in holders(plain):
+        told = holder[name]
+        size, dtype = told["size"], _DTYPES[told.get("width", 4)]
+        if size > BUCKETS:
+            raise ValueError(f"{name}: {size} buckets are outside the layout")
+        told["dense"] = np.frombuffer(content, dtype, size, at)
+        at += size * dtype.itemsize
+    if at != len(content):
+        raise ValueError(f"{len(content) - at} bytes after the last histogram")
+    return plain
+
+
+def _from_sparse(plain: dict[str, Any]) -> None:
+    """A window as JSON, of before windows were packed."""
+    plain.setdefault("late", {"buckets": [], "counts": [], "sum_us": 0, "max_us": 0, "clamped": 0})
+    for holder, name in holders(plain):
+        told = holder[name]
+        buckets = np.array(told["buckets"], dtype=np.int64)
+        counts = np.array(told["counts"], dtype=np.int64)
+        if len(buckets) != len(counts) or (len(buckets) and counts.min() < 0):
+            raise ValueError(f"{name}: {len(buckets)} buckets, {len(counts)} counts")
+        dense = np.zeros(BUCKETS, dtype=np.uint32)
+        np.add.at(dense, buckets, counts.astype(np.uint32))
+        told["dense"], told["total"] = dense, int(counts.sum())
