@@ -1,7 +1,9 @@
 """Rows of a chunk -> Parquet files by table and hour.
 
-Encodings were chosen by size (results/README.md has the figures): numbers of buckets as
-differences, for they ascend; small counts from a dictionary; zstd over all.
+Encodings were chosen by size, on the 2 million buckets of half an hour at 1,000 operations/s of
+each kind. Bytes of one place together: 0.33 MB for the numbers of buckets, 1.01 for counts; from a
+dictionary 0.49 and 1.27; differences, which every new list breaks, 0.68 and 1.33. zstd over all:
+level 9 gains 5 % for twice the time.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ __all__ = ["TableWriter", "began_s", "hour_of", "write_table"]
 
 _COMPRESSION = "zstd"
 _LEVEL = 3
-_DELTAS = ("buckets.list.element", "start_s", "seq")
+_DELTAS = ("start_s", "seq")
+_LISTS = ("buckets", "counts")
 
 
 def hour_of(at_s: float) -> str:
@@ -50,9 +53,10 @@ def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     schema = schema_of(table)
-    flat = [name for name in TABLES[table].columns if name not in ("buckets", "counts")]
-    deltas = {name: "DELTA_BINARY_PACKED" for name in _DELTAS if name.split(".")[0] in schema.names}
-    words = [name for name in flat if name not in deltas]
+    names = TABLES[table].columns
+    encodings = {name: "DELTA_BINARY_PACKED" for name in _DELTAS if name in names}
+    encodings |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in _LISTS if name in names}
+    words = [name for name in names if name not in (*_DELTAS, *_LISTS)]
     rows = 0
     try:
         with pq.ParquetWriter(
@@ -60,8 +64,8 @@ def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
             schema,
             compression=_COMPRESSION,
             compression_level=_LEVEL,
-            use_dictionary=[*words, "counts.list.element"],
-            column_encoding=deltas,
+            use_dictionary=words,
+            column_encoding=encodings,
         ) as writer:
             for group in groups:
                 writer.write_table(group)
