@@ -32,76 +32,50 @@ class CountsDiffer(ValueError):
 
 
 class _Histograms:
-    """Dense counts of `rows` rows of one key, and their scalars.
+    """Dense counts of `rows` rows of one key; `told` has the rest of each window, one tuple each:
+    row, total, sum_us, max_us, clamped, length_s, whether it is complete.
 
-    The scalars are lists: adding one number to an array costs ten times as much, and a soak has
-    a hundred million of them.
+    Tuples are added up at the end, in one go: adding one number to an array costs ten times as
+    much as keeping it, and a soak has a hundred million of them.
     """
 
-    __slots__ = (
-        "clamped",
-        "counts",
-        "cut",
-        "length_s",
-        "max_us",
-        "sum_us",
-        "totals",
-        "width",
-        "windows",
-    )
+    __slots__ = ("counts", "told", "width")
 
     def __init__(self, rows: int) -> None:
         self.counts: NDArray[np.uint32] = np.zeros((rows, BUCKETS), dtype=np.uint32)
-        self.sum_us = [0] * rows
-        self.max_us = [0] * rows
-        self.clamped = [0] * rows
-        self.totals = [0] * rows
-        self.windows = [0] * rows
-        self.cut = [False] * rows
-        self.length_s = [0] * rows
-        self.width = 0  # buckets in use
-
-    def add(self, row: int, told: dict[str, Any], length_s: int, complete: bool) -> None:  # noqa: FBT001
-        """One histogram more in `row`; exact."""
-        total = told["total"]
-        if total:
-            dense = told["dense"]
-            size = len(dense)
-            part = self.counts[row, :size]
-            np.add(part, dense, part)
-            self.width = max(self.width, size)
-            self.sum_us[row] += told["sum_us"]
-            self.totals[row] += total
-            self.clamped[row] += told["clamped"]
-            if told["max_us"] > self.max_us[row]:
-                self.max_us[row] = told["max_us"]
-        self.windows[row] += 1
-        self.length_s[row] = length_s
-        if not complete:
-            self.cut[row] = True
+        self.told: list[tuple[int, ...]] = []
+        self.width = 1  # buckets in use
 
     def rows(self) -> Rows | None:
-        """The rows that hold a window, sparse. None: none does."""
-        held = np.flatnonzero(self.windows)
-        if not len(held):
+        """The rows that hold a window, sparse. None: none does. Raises CountsDiffer."""
+        if not self.told:
             return None
-        dense = self.counts[held, : max(self.width, 1)]
-        totals = np.array(self.totals)[held]
-        if (dense.sum(axis=1) != totals).any():
-            raise CountsDiffer("counts of windows do not add up to their totals")
+        told = np.array(self.told, dtype=np.int64)
+        held, row = np.unique(told[:, 0], return_inverse=True)
+        sums = np.zeros((len(held), 4), dtype=np.int64)  # windows, total, sum_us, clamped
+        np.add.at(sums, row, np.column_stack([np.ones(len(told), np.int64), told[:, (1, 2, 4)]]))
+        max_us, length_s, complete = (np.zeros(len(held), dtype=np.int64) for _ in range(3))
+        np.maximum.at(max_us, row, told[:, 3])
+        length_s[row] = told[:, 5]
+        complete += 1
+        np.minimum.at(complete, row, told[:, 6])
+        dense = self.counts[held, : self.width]
         where, buckets = np.nonzero(dense)
+        counts = dense[where, buckets]
+        if (np.bincount(where, counts, len(held)) != sums[:, 1]).any():
+            raise CountsDiffer("counts of windows do not add up to their totals")
         return {
             "row": held,
-            "windows": np.array(self.windows)[held],
-            "length_s": np.array(self.length_s)[held],
-            "complete": ~np.array(self.cut)[held],
-            "count": totals,
-            "sum_us": np.array(self.sum_us)[held],
-            "max_us": np.array(self.max_us)[held],
-            "clamped": np.array(self.clamped)[held],
+            "windows": sums[:, 0],
+            "length_s": length_s,
+            "complete": complete.astype(bool),
+            "count": sums[:, 1],
+            "sum_us": sums[:, 2],
+            "max_us": max_us,
+            "clamped": sums[:, 3],
             "entries": np.bincount(where, minlength=len(held)),
             "buckets": buckets.astype(np.uint16),
-            "counts": dense[where, buckets],
+            "counts": counts,
         }
 
 
@@ -112,6 +86,7 @@ class Stretch:
         self.start_s = start_s
         self._seconds: dict[Key, _Histograms] = {}
         self._workers: dict[tuple[int, str, str], dict[tuple[str, str], _Histograms]] = {}
+        self._pairs: dict[tuple[Any, ...], list[tuple[_Histograms, _Histograms]]] = {}
         self.counters: list[tuple[Any, ...]] = []
         self.generator: list[tuple[Any, ...]] = []
 
@@ -120,22 +95,46 @@ class Stretch:
         its worker has claimed before, and they are not complete.
         """
         phase, mode, rank = window["phase"], window["mode"], window["worker"]
-        row = window["start_s"] - self.start_s
-        length_s, complete = window["length_s"], window["complete"] and "again" not in window
-        own = self._workers.setdefault((rank, phase, mode), {})
-        for (holder, kind), operation in zip(holders(window), _operations(window), strict=True):
+        add = np.add
+        row, length_s = window["start_s"] - self.start_s, window["length_s"]
+        complete = window["complete"] and "again" not in window
+        key = (rank, phase, mode, *window["operations"])
+        pairs = self._pairs.get(key) or self._begun(key, window)
+        for (holder, kind), (all_workers, own) in zip(holders(window), pairs, strict=True):
             told = holder[kind]
-            key = (phase, mode, operation, kind)
-            if (held := self._seconds.get(key)) is None:
-                held = self._seconds[key] = _Histograms(HISTOGRAM_STEP_S)
-            held.add(row, told, length_s, complete)
-            if (mine := own.get((operation, kind))) is None:
-                mine = own[operation, kind] = _Histograms(1)
-            mine.add(0, told, length_s, complete)
+            total, sum_us, max_us = told["total"], told["sum_us"], told["max_us"]
+            rest = (total, sum_us, max_us, told["clamped"], length_s, complete)
+            all_workers.told.append((row, *rest))
+            own.told.append((0, *rest))
+            if total:
+                dense = told["dense"]
+                size = len(dense)
+                part = all_workers.counts[row, :size]
+                add(part, dense, part)
+                part = own.counts[0, :size]
+                add(part, dense, part)
+                if size > all_workers.width:
+                    all_workers.width = size
+                if size > own.width:
+                    own.width = size
         whose = (phase, mode, window["start_s"], length_s, rank, window["seq"])
         for name, one in window["operations"].items():
             self.counters.append((*whose, name, *_counts(one)))
         self.generator.append((*whose, *_state(window)))
+
+    def _begun(
+        self, key: tuple[Any, ...], window: dict[str, Any]
+    ) -> list[tuple[_Histograms, _Histograms]]:
+        """For each histogram of such windows: where all workers' are added, and where its own."""
+        rank, phase, mode = key[:3]
+        mine = self._workers.setdefault((rank, phase, mode), {})
+        made = self._pairs[key] = []
+        for (_, kind), operation in zip(holders(window), _operations(window), strict=True):
+            of_all = (phase, mode, operation, kind)
+            if of_all not in self._seconds:
+                self._seconds[of_all] = _Histograms(HISTOGRAM_STEP_S)
+            made.append((self._seconds[of_all], mine.setdefault((operation, kind), _Histograms(1))))
+        return made
 
     def seconds(self) -> Iterator[tuple[Key, Rows]]:
         """Rows of the table `windows` by phase, operation and kind."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS
@@ -24,7 +25,7 @@ from loadgen.contract.window import SCHEMA
 __all__ = ["FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
 
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
-_BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
+_BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error)
 
 
 class FrameDamaged(ValueError):
@@ -90,7 +91,7 @@ def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
         raise FrameDamaged("checksum", "has a wrong checksum")
     try:
         packed = payload[:1] == PACKED
-        content = zlib.decompress(payload[1:] if packed else payload)
+        content = _inflated(payload[1:] if packed else payload)
         if packed:
             plain = _packed(content)
         else:
@@ -103,6 +104,13 @@ def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
         told = {key: plain.get(key) for key in ("kind", "schema")}
         raise FrameDamaged("schema", f"is no window of schema {SCHEMA}: {told}")
     return plain
+
+
+def _inflated(payload: bytes) -> bytes:
+    try:
+        return isal_zlib.decompress(payload)  # twice as fast as zlib
+    except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub calls it an instance
+        raise ValueError(f"it cannot be inflated: {error}") from error
 
 
 def ask_counts(plain: dict[str, Any]) -> None:
