@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.records.comparison import Comparison
-from soakbed.records.summary import Summary
+from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.report.as_json import as_json
 from soakbed.report.contenders import Reported, reported
 from soakbed.report.markdown import markdown
