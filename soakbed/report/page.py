@@ -105,7 +105,6 @@ def write_report(
 def compose(shown: Reported) -> Page:
     """One run, or several, as a page."""
     clock = Clock.of(shown)
-    unlike, alike = manifest(shown)
     return Page(
         title=title(shown),
         lede=lede(shown),
@@ -138,8 +137,7 @@ def compose(shown: Reported) -> Page:
         marked=marked(shown),
         hosts=hosts(shown),
         caveats=tuple(caveats(shown)),
-        unlike=unlike,
-        alike=alike,
+        **dict(zip(("unlike", "alike"), manifest(shown), strict=True)),
         repeat=tuple(repeat(shown)),
         metrics=METRICS,
     )

@@ -142,6 +142,15 @@ def subject(one: Difference) -> str:
     return formats.metric_words(one.metric, one.operation)
 
 
+def _named_rows(held: Sequence[Difference]) -> dict[str, Any]:
+    return {
+        "type": "category",
+        "autorange": "reversed",
+        "categoryorder": "array",
+        "categoryarray": [subject(one) for one in held],
+    }
+
+
 def forests(comparison: Comparison | None) -> list[Plot]:
     """Every ratio with its interval, a plot per pair; the words as marks and colours."""
     made: list[Plot] = []
@@ -164,12 +173,7 @@ def forests(comparison: Comparison | None) -> list[Plot]:
                 figure=figure(
                     _ratios(held),
                     x=_ratio_axis(held),
-                    y={
-                        "type": "category",
-                        "autorange": "reversed",
-                        "categoryorder": "array",
-                        "categoryarray": [subject(one) for one in held],
-                    },
+                    y=_named_rows(held),
                     layout={
                         "shapes": [
                             band("muted", (1 / (1 + margin), 1 + margin), shade=0.2),

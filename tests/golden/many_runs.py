@@ -143,21 +143,7 @@ def _contender(label: str, held: list[tuple[ReportedRun, str]]) -> Contender:
 def _differences(baseline: str, contender: str, *, unlike: bool) -> list[Difference]:
     pair = {"baseline": baseline, "contender": contender}
     if unlike:
-        told = "the targets do not promise the same: asynchronous against majority on disk"
-        return [
-            Difference(
-                word="not_comparable",
-                reason=told,
-                metric="response_p99_us",
-                phase="steady",
-                operation=operation,
-                baseline_value=7680,
-                contender_value=731,
-                ratio=_ratio(0.0952, 0.09, 0.101),
-                **pair,
-            )
-            for operation in ("read", "write")
-        ]
+        return _of_unlike(pair)
     rows = (
         ("worse", "response_p50_us", "read", 1.101, 1.08, 1.122, 0.021),
         ("worse", "response_p99_us", "read", 1.127, 1.061, 1.197, 0.066),
@@ -190,6 +176,24 @@ def _differences(baseline: str, contender: str, *, unlike: bool) -> list[Differe
         )
     )
     return made
+
+
+def _of_unlike(pair: dict[str, str]) -> list[Difference]:
+    told = "the targets do not promise the same: asynchronous against majority on disk"
+    return [
+        Difference(
+            word="not_comparable",
+            reason=told,
+            metric="response_p99_us",
+            phase="steady",
+            operation=operation,
+            baseline_value=7680,
+            contender_value=731,
+            ratio=_ratio(0.0952, 0.09, 0.101),
+            **pair,
+        )
+        for operation in ("read", "write")
+    ]
 
 
 def _ratio(ratio: float, low: float, high: float) -> Ratio:

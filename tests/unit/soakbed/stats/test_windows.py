@@ -21,6 +21,23 @@ def histogram_of(values_us) -> Histogram:
 
 
 @st.composite
+def states(draw) -> GeneratorState:
+    share = st.none() | st.floats(0, 1)
+    small = st.integers(0, 100_000)
+    return GeneratorState(
+        cpu_share=draw(st.floats(0, 1)),
+        loop_lag_max_us=draw(small),
+        overdue_max=draw(small),
+        in_flight_max=draw(small),
+        reconnects=draw(small),
+        moved=draw(small),
+        ask=draw(small),
+        wait_share=draw(share),
+        nic_share=draw(share),
+    )
+
+
+@st.composite
 def windows(draw, seq: int) -> Window:
     """One window of a session of three workers: any phase, second, mode and operations."""
     values_us = st.lists(st.tuples(st.integers(0, 70_000_000), st.integers(1, 900)), max_size=4)
@@ -43,19 +60,6 @@ def windows(draw, seq: int) -> Window:
             service=histogram_of(draw(values_us)),
             lag=histogram_of(draw(values_us)),
         )
-    share = st.none() | st.floats(0, 1)
-    small = st.integers(0, 100_000)
-    state = GeneratorState(
-        cpu_share=draw(st.floats(0, 1)),
-        loop_lag_max_us=draw(small),
-        overdue_max=draw(small),
-        in_flight_max=draw(small),
-        reconnects=draw(small),
-        moved=draw(small),
-        ask=draw(small),
-        wait_share=draw(share),
-        nic_share=draw(share),
-    )
     late = histogram_of(draw(st.lists(st.tuples(st.integers(0, 9000), st.just(60)), max_size=3)))
     return Window(
         worker=draw(st.integers(0, 2)),
@@ -65,7 +69,7 @@ def windows(draw, seq: int) -> Window:
         start_s=draw(st.integers(100, 130) | st.sampled_from([2000, 5000])),
         length_s=1,
         operations=operations,
-        generator=state,
+        generator=draw(states()),
         complete=draw(st.booleans()),
         late=late if phase in ("warmup", "steady") else Histogram(),
     )
