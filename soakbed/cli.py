@@ -42,10 +42,6 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_artifacts.app, name="artifacts")
-app.command()(cli_archive.collate)
-app.command()(cli_archive.query)
-app.command()(cli_compare.compare)
-app.command()(cli_compare.trend)
 
 TestbedOption = Annotated[
     Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")
@@ -216,6 +212,11 @@ def report(
     """
     console = Console(stderr=form != "html" and output is None)
     commands.report(runs or ["latest"], archive_of_runs(), console, form=form, output=output)
+
+
+# Beside `report` in the list of commands: what else is made from the archive.
+for beside in (cli_compare.compare, cli_compare.trend, cli_archive.query, cli_archive.collate):
+    app.command()(beside)
 
 
 @app.command()

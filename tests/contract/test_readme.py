@@ -1,6 +1,7 @@
 """What README promises is there: its make targets, its files, its settings."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ def test_readme_shows_the_two_commands():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_make_command_in_readme_is_one_that_make_knows(command):
-    words = [w for w in command.replace('"', "").split()[1:] if "/file.json" not in w]
+    words = [w for w in shlex.split(command)[1:] if "/file.json" not in w]
     done = subprocess.run(
         ["make", "-n", *words], cwd=PROJECT, capture_output=True, text=True, check=False
     )
@@ -30,7 +31,10 @@ def test_every_make_command_in_readme_is_one_that_make_knows(command):
 
 @pytest.mark.parametrize(
     "words",
-    sorted(set(re.findall(r"soakbed ((?:artifacts )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README))),
+    sorted(
+        set(re.findall(r"soakbed ((?:artifacts )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README))
+        | set(re.findall(r"^    \.venv/bin/soakbed ((?:artifacts )?[a-z]+)", README, re.MULTILINE))
+    ),
 )
 def test_every_command_of_soakbed_in_readme_is_one_that_it_knows(words):
     command = [sys.executable, "-m", "soakbed", *words.split(), "--help"]
