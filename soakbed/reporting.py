@@ -14,6 +14,7 @@ from typing import Any, Literal
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.records.comparison import Comparison
 from soakbed.records.summary import MeasuredTarget, Summary
+from soakbed.records.testbed import Testbed
 from soakbed.report.as_json import as_json
 from soakbed.report.contenders import Reported, reported
 from soakbed.report.markdown import markdown
@@ -44,10 +45,12 @@ def judge_and_report(run: RunFolder, *, stage: Stage) -> Summary:
 def judge_again(run: RunFolder, *, stage: Stage) -> Summary:
     """Numbers, what the hosts used, verdicts and summary, from the archive."""
     with stage("judge"):
+        hosts = run.read("testbed", Testbed).hosts
+        duties = {name: host.duty for name, host in hosts.items()}
         for target in run.spec().targets:
             if not run.has(f"{target}/collected"):
                 continue
-            numbers = measure(run.path / target)
+            numbers = measure(run.path / target, duties=duties)
             run.write(f"{target}/numbers", numbers)
             run.write(f"{target}/resources", resources_of(run.path, target, numbers))
             run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from soakbed.archive.data.collate import known
 from soakbed.archive.data.host_events import host_events
+from soakbed.archive.data.reading import TargetData
 from soakbed.archive.data.samples import SAMPLES_FILE, HostSamples, read_samples
 from soakbed.records.events import Event
 
@@ -74,7 +76,16 @@ def used_and_happened(
         host: read_samples(target_folder / "hosts" / host / SAMPLES_FILE, host=host, duty=duty)
         for host, duty in sorted(duties.items())
     }
-    return tuple(_series(held, duties)), tuple(host_events(target_folder, held).events)
+    return tuple(_series(held, duties)), _events(target_folder, held)
+
+
+def _events(target_folder: Path, held: Mapping[str, HostSamples]) -> tuple[Event, ...]:
+    """Of the archive's table, which has the damages of the spools too, once it was made."""
+    collated = known(target_folder)
+    if collated is None:
+        return tuple(host_events(target_folder, held).events)
+    rows = TargetData(target_folder, collated).table("events").to_pylist()
+    return tuple(Event(**row) for row in rows)
 
 
 def _series(held: Mapping[str, HostSamples], duties: Mapping[str, str]) -> Iterator[HostSeries]:

@@ -4,7 +4,7 @@ can be measured again by better code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from loadgen.contract.plan import Phase, Plan
@@ -22,14 +22,19 @@ Progress = Callable[[int, int], None]
 _UNREAD = ("chain", "checksum", "content", "schema")
 
 
-def measure(target_folder: Path, progress: Progress = lambda _done, _all: None) -> Numbers:
+def measure(
+    target_folder: Path,
+    *,
+    duties: Mapping[str, str] | None = None,
+    progress: Progress = lambda _done, _all: None,
+) -> Numbers:
     """Everything that the spools under `target_folder` (`results/<run_id>/<target>`) say.
 
-    Brings the tables below `data/` up to date first. A session without a plan does not exist; a
-    damaged spool is read as far as it can be, and named. Raises ArchiveError when a plan cannot
-    be read.
+    Brings the tables below `data/` up to date first; `duties`: host -> duty, for its samples. A
+    session without a plan does not exist; a damaged spool is read as far as it can be, and named.
+    Raises ArchiveError when a plan cannot be read.
     """
-    collated = collate(target_folder, progress=progress)
+    collated = collate(target_folder, duties=duties, progress=progress)
     data = TargetData(target_folder, collated)
     return Numbers(
         target=target_folder.name,
