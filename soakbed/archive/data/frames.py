@@ -21,9 +21,9 @@ from loadgen.contract.packed_window import holders, split
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED
 from loadgen.contract.window import SCHEMA
 
-__all__ = ["FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
+__all__ = ["DTYPES", "FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
 
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
 
 
@@ -81,8 +81,9 @@ def scan(path: Path) -> Frames:
 
 
 def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
-    """A window's JSON with a dense array of counts in place of each histogram's counts, key
-    `dense`; or another record (the end of a session) as it is. Raises FrameDamaged.
+    """A window's JSON with the bytes of all counts in place of each histogram's counts, key `raw`
+    (`size` counts of `width` bytes); or another record (the end of a session) as it is.
+    Raises FrameDamaged.
 
     That the counts add up to `total` is for the reader of many to ask, once for all of them.
     """
@@ -110,7 +111,8 @@ def ask_counts(plain: dict[str, Any]) -> None:
     if plain["kind"] != "window":
         return
     for holder, name in holders(plain):
-        if int(holder[name]["dense"].sum()) != holder[name]["total"]:
+        told = holder[name]
+        if int(np.frombuffer(told["raw"], DTYPES[told.get("width", 4)]).sum()) != told["total"]:
             raise FrameDamaged("content", f"cannot be read: {name} does not add up to its total")
 
 
@@ -119,11 +121,14 @@ def _packed(content: bytes) -> dict[str, Any]:
     plain: dict[str, Any] = orjson.loads(head)
     for holder, name in holders(plain):
         told = holder[name]
-        size, dtype = told["size"], _DTYPES[told.get("width", 4)]
+        size, width = told["size"], told.get("width", 4)
         if size > BUCKETS:
             raise ValueError(f"{name}: {size} buckets are outside the layout")
-        told["dense"] = np.frombuffer(content, dtype, size, at)
-        at += size * dtype.itemsize
+        if width not in DTYPES:
+            raise ValueError(f"{name}: counts of {width} bytes")
+        end = at + size * width
+        told["raw"] = content[at:end]
+        at = end
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes after the last histogram")
     return plain
@@ -140,4 +145,4 @@ def _from_sparse(plain: dict[str, Any]) -> None:
             raise ValueError(f"{name}: {len(buckets)} buckets, {len(counts)} counts")
         dense = np.zeros(BUCKETS, dtype=np.uint32)
         np.add.at(dense, buckets, counts.astype(np.uint32))
-        told["dense"], told["total"] = dense, int(counts.sum())
+        told |= {"raw": dense.astype("<u4").tobytes(), "size": BUCKETS, "total": int(counts.sum())}
