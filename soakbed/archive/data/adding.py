@@ -7,6 +7,7 @@ are asked once per stretch whether they are what the windows said of themselves.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,17 @@ from soakbed.archive.data.frames import DTYPES
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.stats.percentiles import HIGH_US
 
-__all__ = ["CountsDiffer", "Rows", "Stretch"]
+__all__ = ["Columns", "CountsDiffer", "Rows", "Stretch"]
 
 Key = tuple[str, str, str, str]  # phase, mode, operation, kind
+Columns = dict[str, Any]  # column -> int64 array or list, all of one length
 Rows = dict[str, Any]  # column -> array or list; buckets and counts flat, `entries` per row
 
 # Windows that are added at once: their counts of one kind stay in the cache of a core.
 _BATCH = 128
-_NO_CAUSES = (0,) * len(CAUSES)
+_COUNTS = ("due", "sent", "ok", "failed", "unknown", "dropped")
+_STATE = ("loop_lag_max_us", "overdue_max", "in_flight_max", "reconnects", "moved", "ask")
+_DELAYS = ("late_count", "late_p95_us", "response_count", "response_p95_us")
 
 
 class CountsDiffer(ValueError):
@@ -166,8 +170,8 @@ class Stretch:
         self._workers: dict[tuple[int, str, str], dict[tuple[str, str], _Histograms]] = {}
         self._waiting: list[dict[str, Any]] = []  # all of the same worker, phase and mode
         self._whose = (-1, "", "")
-        self.counters: list[tuple[Any, ...]] = []
-        self.generator: list[tuple[Any, ...]] = []
+        self.counters: list[Columns] = []
+        self.generator: list[Columns] = []
 
     def take(self, window: dict[str, Any]) -> None:
         """Add one window, as `frames.window_of` gives it. With a key `again` it is of seconds that
@@ -201,13 +205,10 @@ class Stretch:
                 late = block
             elif kind == "response":
                 responses.append(block)
-        late_us = _p95_us([late] if late is not None else [], len(windows))
-        delays = zip(*late_us, *_p95_us(responses, len(windows)), strict=True)
-        for window, delay in zip(windows, delays, strict=True):
-            whose = (phase, mode, window["start_s"], window["length_s"], rank, window["seq"])
-            for name, one in window["operations"].items():
-                self.counters.append((*whose, name, *_counts(one)))
-            self.generator.append((*whose, *_state(window), *delay))
+        delays = (*_p95_us([late] if late else [], len(windows)), *_p95_us(responses, len(windows)))
+        self.generator.append(_generator(windows, delays))
+        if counters := _counters(windows):
+            self.counters.append(counters)
 
     def seconds(self) -> Iterator[tuple[Key, Rows]]:
         """Rows of the table `windows` by phase, operation and kind."""
@@ -239,30 +240,47 @@ def _by_key(
             yield name, kind, np.array(of), [one[kind] for one in held]
 
 
-def _counts(one: dict[str, Any]) -> tuple[int, ...]:
-    causes = one["causes"]
-    by_cause = tuple(causes.get(cause, 0) for cause in CAUSES) if causes else _NO_CAUSES
-    counts = (one["due"], one["sent"], one["ok"], one["failed"], one["unknown"], one["dropped"])
-    return counts + by_cause
+def _whose(windows: list[dict[str, Any]]) -> Columns:
+    made: Columns = {name: [one[name] for one in windows] for name in ("phase", "mode")}
+    for name in ("start_s", "length_s", "worker", "seq"):
+        made[name] = np.array([one[name] for one in windows], dtype=np.int64)
+    return made
 
 
-def _state(window: dict[str, Any]) -> tuple[Any, ...]:
-    state = window["generator"]
-    return (
-        window["complete"],
-        state["cpu_share"],
-        state.get("wait_share"),
-        state.get("nic_share"),
-        state["loop_lag_max_us"],
-        state["overdue_max"],
-        state["in_flight_max"],
-        state["reconnects"],
-        state["moved"],
-        state["ask"],
-    )
+def _counters(windows: list[dict[str, Any]]) -> Columns:
+    """Rows of the table `counters`: of each window all its operations. Empty: there are none."""
+    told = [(one, name) for one in windows for name in one["operations"]]
+    if not told:
+        return {}
+    held = [one["operations"][name] for one, name in told]
+    made = _whose([one for one, _ in told])
+    made["operation"] = [name for _, name in told]
+    made |= _ints(held, _COUNTS)
+    causes: Columns = {cause: np.zeros(len(held), dtype=np.int64) for cause in CAUSES}
+    for at, one in enumerate(held):
+        for cause, count in one["causes"].items():
+            if cause in causes:
+                causes[cause][at] = count
+    return made | causes
 
 
-def _p95_us(blocks: list[_Block], windows: int) -> tuple[list[int], list[int]]:
+def _generator(windows: list[dict[str, Any]], delays: tuple[NDArray[np.int64], ...]) -> Columns:
+    """Rows of the table `generator`."""
+    states = [one["generator"] for one in windows]
+    made = _whose(windows)
+    made["complete"] = [one["complete"] for one in windows]
+    made["cpu_share"] = [one["cpu_share"] for one in states]
+    for name in ("wait_share", "nic_share"):
+        made[name] = [one.get(name) for one in states]
+    return made | _ints(states, _STATE) | dict(zip(_DELAYS, delays, strict=True))
+
+
+def _ints(held: list[dict[str, Any]], names: tuple[str, ...]) -> Columns:
+    values = np.array(list(map(itemgetter(*names), held)), dtype=np.int64)
+    return {name: values[:, at] for at, name in enumerate(names)}
+
+
+def _p95_us(blocks: list[_Block], windows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Counts and `Histogram.percentile_us` of DELAY_PERCENTILE of each window, `blocks` together:
     the same values from arrays.
     """
@@ -276,4 +294,4 @@ def _p95_us(blocks: list[_Block], windows: int) -> tuple[list[int], list[int]]:
     needed = np.maximum(1, np.ceil(totals * DELAY_PERCENTILE / 100)).astype(np.int64)
     np.cumsum(counts, axis=1, out=counts)
     at = np.minimum((counts < needed[:, None]).sum(axis=1), BUCKETS - 1)
-    return totals.tolist(), np.where(totals > 0, np.minimum(HIGH_US[at], longest_us), 0).tolist()
+    return totals, np.where(totals > 0, np.minimum(HIGH_US[at], longest_us), 0)
