@@ -6,7 +6,8 @@ are asked once per stretch whether they are what the windows said of themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,74 @@ from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS
 from loadgen.contract.limits import DELAY_PERCENTILE
-from loadgen.contract.packed_window import holders
-from loadgen.contract.window import CAUSES
+from loadgen.contract.window import CAUSES, HISTOGRAMS
+from soakbed.archive.data.frames import DTYPES
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.stats.percentiles import HIGH_US
 
-__all__ = ["CountsDiffer", "Rows", "Stretch"]
+__all__ = ["Columns", "CountsDiffer", "Rows", "Stretch"]
 
 Key = tuple[str, str, str, str]  # phase, mode, operation, kind
+Columns = dict[str, Any]  # column -> int64 array or list, all of one length
 Rows = dict[str, Any]  # column -> array or list; buckets and counts flat, `entries` per row
 
-_NO_CAUSES = (0,) * len(CAUSES)
+# Windows that are added at once: their counts of one kind stay in the cache of a core.
+_BATCH = 128
+_COUNTS = ("due", "sent", "ok", "failed", "unknown", "dropped")
+_STATE = ("loop_lag_max_us", "overdue_max", "in_flight_max", "reconnects", "moved", "ask")
+_DELAYS = ("late_count", "late_p95_us", "response_count", "response_p95_us")
 
 
 class CountsDiffer(ValueError):
     """Counts of some windows are not what the windows say that they add up to."""
 
 
-class _Histograms:
-    """Dense counts of `rows` rows of one key, and their scalars.
+class _Batch:
+    """What windows of one worker and phase have in common with all their histograms."""
 
-    The scalars are lists: adding one number to an array costs ten times as much, and a soak has
-    a hundred million of them.
-    """
+    __slots__ = ("complete", "length_s", "rows")
+
+    def __init__(self, windows: list[dict[str, Any]], start_s: int) -> None:
+        self.rows = np.array([one["start_s"] for one in windows], dtype=np.int64) - start_s
+        self.length_s = np.array([one["length_s"] for one in windows], dtype=np.int64)
+        self.complete = np.array([one["complete"] and "again" not in one for one in windows])
+
+
+class _Block:
+    """Histograms of one key: `counts` [n, buckets], scalars int64[n], `of` which window each is."""
+
+    __slots__ = ("clamped", "counts", "max_us", "of", "sum_us", "totals")
+
+    def __init__(self, of: NDArray[np.int64], told: list[dict[str, Any]]) -> None:
+        self.of = of
+        self.totals, self.sum_us, self.max_us, self.clamped = (
+            np.array([one[name] for one in told], dtype=np.int64)
+            for name in ("total", "sum_us", "max_us", "clamped")
+        )
+        self.counts = _dense(told)
+
+
+def _dense(told: list[dict[str, Any]]) -> NDArray[Any]:
+    """Counts of each histogram as a row, in the narrowest type that any of them came in."""
+    widths = [one.get("width", 4) for one in told]
+    size = max(one["size"] for one in told)
+    wide = max(widths)
+    if min(widths) == wide:
+        rows = b"".join([one["raw"].ljust(size * wide, b"\0") for one in told])
+        return np.frombuffer(rows, DTYPES[wide]).reshape(len(told), size)
+    made = np.zeros((len(told), size), dtype=DTYPES[wide])
+    for width in set(widths):
+        here = [at for at, one in enumerate(widths) if one == width]
+        made[here] = _dense([told[at] for at in here] + [_padding(size, width)])[:-1]
+    return made
+
+
+def _padding(size: int, width: int) -> dict[str, Any]:
+    return {"raw": b"", "size": size, "width": width}
+
+
+class _Histograms:
+    """Dense counts of `rows` rows of one key, and their scalars."""
 
     __slots__ = (
         "clamped",
@@ -52,33 +98,43 @@ class _Histograms:
 
     def __init__(self, rows: int) -> None:
         self.counts: NDArray[np.uint32] = np.zeros((rows, BUCKETS), dtype=np.uint32)
-        self.sum_us = [0] * rows
-        self.max_us = [0] * rows
-        self.clamped = [0] * rows
-        self.totals = [0] * rows
-        self.windows = [0] * rows
-        self.cut = [False] * rows
-        self.length_s = [0] * rows
+        self.sum_us, self.max_us, self.clamped, self.totals, self.windows, self.length_s = (
+            np.zeros(rows, dtype=np.int64) for _ in range(6)
+        )
+        self.cut = np.zeros(rows, dtype=bool)
         self.width = 0  # buckets in use
 
-    def add(self, row: int, told: dict[str, Any], length_s: int, complete: bool) -> None:  # noqa: FBT001
-        """One histogram more in `row`; exact."""
-        total = told["total"]
-        if total:
-            dense = told["dense"]
-            size = len(dense)
-            part = self.counts[row, :size]
-            np.add(part, dense, part)
-            self.width = max(self.width, size)
-            self.sum_us[row] += told["sum_us"]
-            self.totals[row] += total
-            self.clamped[row] += told["clamped"]
-            if told["max_us"] > self.max_us[row]:
-                self.max_us[row] = told["max_us"]
-        self.windows[row] += 1
-        self.length_s[row] = length_s
-        if not complete:
-            self.cut[row] = True
+    def add(self, rows: NDArray[np.int64], block: _Block, batch: _Batch) -> None:
+        """The histograms of `block`, each into its row; exact, also where rows repeat."""
+        size = block.counts.shape[1]
+        self.width = max(self.width, size)
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first + 1 == len(rows) and (np.diff(rows) == 1).all():
+            part = self.counts[first : last + 1, :size]
+            np.add(part, block.counts, out=part)
+        else:
+            for row, counts in zip(rows.tolist(), block.counts, strict=True):
+                self.counts[row, :size] += counts
+        np.add.at(self.sum_us, rows, block.sum_us)
+        np.add.at(self.totals, rows, block.totals)
+        np.add.at(self.clamped, rows, block.clamped)
+        np.maximum.at(self.max_us, rows, block.max_us)
+        np.add.at(self.windows, rows, 1)
+        self.length_s[rows] = batch.length_s[block.of]
+        self.cut[rows[~batch.complete[block.of]]] = True
+
+    def add_all(self, block: _Block, batch: _Batch) -> None:
+        """The histograms of `block` into the only row."""
+        size = block.counts.shape[1]
+        self.width = max(self.width, size)
+        self.counts[0, :size] += block.counts.sum(axis=0, dtype=np.uint32)
+        self.sum_us += block.sum_us.sum()
+        self.totals += block.totals.sum()
+        self.clamped += block.clamped.sum()
+        self.max_us[0] = max(self.max_us[0], block.max_us.max())
+        self.windows += len(block.of)
+        self.length_s[0] = batch.length_s[block.of[-1]]
+        self.cut[0] |= not batch.complete[block.of].all()
 
     def rows(self) -> Rows | None:
         """The rows that hold a window, sparse. None: none does."""
@@ -86,19 +142,19 @@ class _Histograms:
         if not len(held):
             return None
         dense = self.counts[held, : max(self.width, 1)]
-        totals = np.array(self.totals)[held]
+        totals = self.totals[held]
         if (dense.sum(axis=1) != totals).any():
             raise CountsDiffer("counts of windows do not add up to their totals")
         where, buckets = np.nonzero(dense)
         return {
             "row": held,
-            "windows": np.array(self.windows)[held],
-            "length_s": np.array(self.length_s)[held],
-            "complete": ~np.array(self.cut)[held],
+            "windows": self.windows[held],
+            "length_s": self.length_s[held],
+            "complete": ~self.cut[held],
             "count": totals,
-            "sum_us": np.array(self.sum_us)[held],
-            "max_us": np.array(self.max_us)[held],
-            "clamped": np.array(self.clamped)[held],
+            "sum_us": self.sum_us[held],
+            "max_us": self.max_us[held],
+            "clamped": self.clamped[held],
             "entries": np.bincount(where, minlength=len(held)),
             "buckets": buckets.astype(np.uint16),
             "counts": dense[where, buckets],
@@ -112,33 +168,51 @@ class Stretch:
         self.start_s = start_s
         self._seconds: dict[Key, _Histograms] = {}
         self._workers: dict[tuple[int, str, str], dict[tuple[str, str], _Histograms]] = {}
-        self.counters: list[tuple[Any, ...]] = []
-        self.generator: list[tuple[Any, ...]] = []
+        self._waiting: list[dict[str, Any]] = []  # all of the same worker, phase and mode
+        self._whose = (-1, "", "")
+        self.counters: list[Columns] = []
+        self.generator: list[Columns] = []
 
     def take(self, window: dict[str, Any]) -> None:
         """Add one window, as `frames.window_of` gives it. With a key `again` it is of seconds that
         its worker has claimed before, and they are not complete.
         """
-        phase, mode, rank = window["phase"], window["mode"], window["worker"]
-        row = window["start_s"] - self.start_s
-        length_s, complete = window["length_s"], window["complete"] and "again" not in window
+        whose = (window["worker"], window["phase"], window["mode"])
+        if whose != self._whose or len(self._waiting) >= _BATCH:
+            self._add_waiting()
+            self._whose = whose
+        self._waiting.append(window)
+
+    def _add_waiting(self) -> None:
+        windows, self._waiting = self._waiting, []
+        if not windows:
+            return
+        rank, phase, mode = self._whose
+        batch = _Batch(windows, self.start_s)
         own = self._workers.setdefault((rank, phase, mode), {})
-        for (holder, kind), operation in zip(holders(window), _operations(window), strict=True):
-            told = holder[kind]
+        responses: list[_Block] = []
+        late: _Block | None = None
+        for operation, kind, of, told in _by_key(windows):
+            block = _Block(of, told)
             key = (phase, mode, operation, kind)
             if (held := self._seconds.get(key)) is None:
                 held = self._seconds[key] = _Histograms(HISTOGRAM_STEP_S)
-            held.add(row, told, length_s, complete)
+            held.add(batch.rows[of], block, batch)
             if (mine := own.get((operation, kind))) is None:
                 mine = own[operation, kind] = _Histograms(1)
-            mine.add(0, told, length_s, complete)
-        whose = (phase, mode, window["start_s"], length_s, rank, window["seq"])
-        for name, one in window["operations"].items():
-            self.counters.append((*whose, name, *_counts(one)))
-        self.generator.append((*whose, *_state(window)))
+            mine.add_all(block, batch)
+            if kind == "late":
+                late = block
+            elif kind == "response":
+                responses.append(block)
+        delays = (*_p95_us([late] if late else [], len(windows)), *_p95_us(responses, len(windows)))
+        self.generator.append(_generator(windows, delays))
+        if counters := _counters(windows):
+            self.counters.append(counters)
 
     def seconds(self) -> Iterator[tuple[Key, Rows]]:
         """Rows of the table `windows` by phase, operation and kind."""
+        self._add_waiting()
         for key, held in self._seconds.items():
             if (rows := held.rows()) is not None:
                 rows["start_s"] = rows.pop("row") + self.start_s
@@ -146,6 +220,7 @@ class Stretch:
 
     def workers(self) -> Iterator[tuple[int, Key, Rows]]:
         """Rows of the table `workers`."""
+        self._add_waiting()
         for (rank, phase, mode), own in self._workers.items():
             for (operation, kind), held in own.items():
                 if (rows := held.rows()) is not None:
@@ -153,55 +228,70 @@ class Stretch:
                     yield rank, (phase, mode, operation, kind), rows
 
 
-def _operations(window: dict[str, Any]) -> Iterable[str]:
-    """The operation of each histogram, in the order of `holders`."""
-    yield ""
-    for name in window["operations"]:
-        yield from (name, name, name)
+def _by_key(
+    windows: list[dict[str, Any]],
+) -> Iterator[tuple[str, str, NDArray[np.int64], list[dict[str, Any]]]]:
+    """(operation, kind, which of `windows`, their histograms)."""
+    yield "", "late", np.arange(len(windows)), [one["late"] for one in windows]
+    for name in dict.fromkeys(name for one in windows for name in one["operations"]):
+        of = [at for at, one in enumerate(windows) if name in one["operations"]]
+        held = [windows[at]["operations"][name] for at in of]
+        for kind in HISTOGRAMS:
+            yield name, kind, np.array(of), [one[kind] for one in held]
 
 
-def _counts(one: dict[str, Any]) -> tuple[int, ...]:
-    causes = one["causes"]
-    by_cause = tuple(causes.get(cause, 0) for cause in CAUSES) if causes else _NO_CAUSES
-    counts = (one["due"], one["sent"], one["ok"], one["failed"], one["unknown"], one["dropped"])
-    return counts + by_cause
-
-
-def _state(window: dict[str, Any]) -> tuple[Any, ...]:
-    state, late = window["generator"], window["late"]
-    responses = [one["response"] for one in window["operations"].values()]
-    response = _together(responses)
-    longest_us = max((one["max_us"] for one in responses), default=0)
-    total = sum(one["total"] for one in responses)
-    return (
-        window["complete"],
-        state["cpu_share"],
-        state.get("wait_share"),
-        state.get("nic_share"),
-        state["loop_lag_max_us"],
-        state["overdue_max"],
-        state["in_flight_max"],
-        state["reconnects"],
-        state["moved"],
-        state["ask"],
-        late["total"],
-        _percentile_us(late["dense"], late["total"], late["max_us"]),
-        total,
-        _percentile_us(response, total, longest_us),
-    )
-
-
-def _together(histograms: list[dict[str, Any]]) -> NDArray[Any]:
-    dense = [one["dense"] for one in histograms]
-    made = np.zeros(max((len(one) for one in dense), default=0), dtype=np.uint32)
-    for one in dense:
-        made[: len(one)] += one
+def _whose(windows: list[dict[str, Any]]) -> Columns:
+    made: Columns = {name: [one[name] for one in windows] for name in ("phase", "mode")}
+    for name in ("start_s", "length_s", "worker", "seq"):
+        made[name] = np.array([one[name] for one in windows], dtype=np.int64)
     return made
 
 
-def _percentile_us(dense: NDArray[Any], total: int, max_us: int) -> int:
-    """`Histogram.percentile_us` of DELAY_PERCENTILE: the same value from an array."""
-    if not total:
-        return 0
-    needed = max(1, -int(-total * DELAY_PERCENTILE // 100))
-    return min(int(HIGH_US[dense.cumsum().searchsorted(needed)]), max_us)
+def _counters(windows: list[dict[str, Any]]) -> Columns:
+    """Rows of the table `counters`: of each window all its operations. Empty: there are none."""
+    told = [(one, name) for one in windows for name in one["operations"]]
+    if not told:
+        return {}
+    held = [one["operations"][name] for one, name in told]
+    made = _whose([one for one, _ in told])
+    made["operation"] = [name for _, name in told]
+    made |= _ints(held, _COUNTS)
+    causes: Columns = {cause: np.zeros(len(held), dtype=np.int64) for cause in CAUSES}
+    for at, one in enumerate(held):
+        for cause, count in one["causes"].items():
+            if cause in causes:
+                causes[cause][at] = count
+    return made | causes
+
+
+def _generator(windows: list[dict[str, Any]], delays: tuple[NDArray[np.int64], ...]) -> Columns:
+    """Rows of the table `generator`."""
+    states = [one["generator"] for one in windows]
+    made = _whose(windows)
+    made["complete"] = [one["complete"] for one in windows]
+    made["cpu_share"] = [one["cpu_share"] for one in states]
+    for name in ("wait_share", "nic_share"):
+        made[name] = [one.get(name) for one in states]
+    return made | _ints(states, _STATE) | dict(zip(_DELAYS, delays, strict=True))
+
+
+def _ints(held: list[dict[str, Any]], names: tuple[str, ...]) -> Columns:
+    values = np.array(list(map(itemgetter(*names), held)), dtype=np.int64)
+    return {name: values[:, at] for at, name in enumerate(names)}
+
+
+def _p95_us(blocks: list[_Block], windows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counts and `Histogram.percentile_us` of DELAY_PERCENTILE of each window, `blocks` together:
+    the same values from arrays.
+    """
+    size = max((one.counts.shape[1] for one in blocks), default=0)
+    counts = np.zeros((windows, size), dtype=np.uint32)
+    totals, longest_us = np.zeros(windows, dtype=np.int64), np.zeros(windows, dtype=np.int64)
+    for one in blocks:
+        counts[one.of, : one.counts.shape[1]] += one.counts
+        totals[one.of] += one.totals
+        longest_us[one.of] = np.maximum(longest_us[one.of], one.max_us)
+    needed = np.maximum(1, np.ceil(totals * DELAY_PERCENTILE / 100)).astype(np.int64)
+    np.cumsum(counts, axis=1, out=counts)
+    at = np.minimum((counts < needed[:, None]).sum(axis=1), BUCKETS - 1)
+    return totals, np.where(totals > 0, np.minimum(HIGH_US[at], longest_us), 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from loadgen.contract.packed_window import holders, split
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED
 from loadgen.contract.window import SCHEMA
 
-__all__ = ["FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
+__all__ = ["DTYPES", "FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
 
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_PIECE_BYTES = 1 << 20  # of a spool that is read for its headers
 _BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
 
 
@@ -57,32 +59,46 @@ class Frames:
 
 def scan(path: Path) -> Frames:
     """The frames of `path`, by their headers alone; a file that is not there has none."""
-    content = path.read_bytes() if path.is_file() else b""
-    found: list[tuple[int, int, int]] = []
-    at, broken = 0, ""
-    while at + HEAD.size <= len(content):
-        size, checksum = HEAD.unpack_from(content, at)
-        if size > MAX_FRAME_BYTES:
-            broken = f"frame at byte {at} claims {size} bytes"
-            break
-        if at + HEAD.size + size > len(content):
-            break
-        found.append((at + HEAD.size, size, checksum))
-        at += HEAD.size + size
+    if not path.is_file():
+        return _frames(path, array("q"), 0, "")
+    found = array("q")  # start, size, checksum of each: 24 bytes, where a tuple has 150
+    at, broken, length = 0, "", path.stat().st_size
+    with path.open("rb") as file:
+        piece, began = b"", 0
+        while at + HEAD.size <= length:
+            if at + HEAD.size > began + len(piece):
+                began = at
+                file.seek(at)
+                piece = file.read(_PIECE_BYTES)
+                if len(piece) < HEAD.size:
+                    break  # shorter than it was a moment ago
+            size, checksum = HEAD.unpack_from(piece, at - began)
+            if size > MAX_FRAME_BYTES:
+                broken = f"frame at byte {at} claims {size} bytes"
+                break
+            if at + HEAD.size + size > length:
+                break
+            found.extend((at + HEAD.size, size, checksum))
+            at += HEAD.size + size
+    return _frames(path, found, 0 if broken else length - at, broken)
+
+
+def _frames(path: Path, found: array[int], cut_bytes: int, broken: str) -> Frames:
     table = np.array(found, dtype=np.int64).reshape(-1, 3)
     return Frames(
         path=path,
-        starts=table[:, 0],
-        sizes=table[:, 1],
+        starts=table[:, 0].copy(),
+        sizes=table[:, 1].copy(),
         sums=table[:, 2].astype(np.uint32),
-        cut_bytes=0 if broken else len(content) - at,
+        cut_bytes=cut_bytes,
         broken=broken,
     )
 
 
 def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
-    """A window's JSON with a dense array of counts in place of each histogram's counts, key
-    `dense`; or another record (the end of a session) as it is. Raises FrameDamaged.
+    """A window's JSON with the bytes of all counts in place of each histogram's counts, key `raw`
+    (`size` counts of `width` bytes); or another record (the end of a session) as it is.
+    Raises FrameDamaged.
 
     That the counts add up to `total` is for the reader of many to ask, once for all of them.
     """
@@ -110,7 +126,8 @@ def ask_counts(plain: dict[str, Any]) -> None:
     if plain["kind"] != "window":
         return
     for holder, name in holders(plain):
-        if int(holder[name]["dense"].sum()) != holder[name]["total"]:
+        told = holder[name]
+        if int(np.frombuffer(told["raw"], DTYPES[told.get("width", 4)]).sum()) != told["total"]:
             raise FrameDamaged("content", f"cannot be read: {name} does not add up to its total")
 
 
@@ -119,11 +136,14 @@ def _packed(content: bytes) -> dict[str, Any]:
     plain: dict[str, Any] = orjson.loads(head)
     for holder, name in holders(plain):
         told = holder[name]
-        size, dtype = told["size"], _DTYPES[told.get("width", 4)]
+        size, width = told["size"], told.get("width", 4)
         if size > BUCKETS:
             raise ValueError(f"{name}: {size} buckets are outside the layout")
-        told["dense"] = np.frombuffer(content, dtype, size, at)
-        at += size * dtype.itemsize
+        if width not in DTYPES:
+            raise ValueError(f"{name}: counts of {width} bytes")
+        end = at + size * width
+        told["raw"] = content[at:end]
+        at = end
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes after the last histogram")
     return plain
@@ -140,4 +160,4 @@ def _from_sparse(plain: dict[str, Any]) -> None:
             raise ValueError(f"{name}: {len(buckets)} buckets, {len(counts)} counts")
         dense = np.zeros(BUCKETS, dtype=np.uint32)
         np.add.at(dense, buckets, counts.astype(np.uint32))
-        told["dense"], told["total"] = dense, int(counts.sum())
+        told |= {"raw": dense.astype("<u4").tobytes(), "size": BUCKETS, "total": int(counts.sum())}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -96,10 +97,12 @@ def _take(
         name: table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
         for name in ("start_s", "length_s", "worker", "seq")
     }
-    for name in ("phase", "mode"):
-        columns[name] = table.column(name).to_numpy()
-    for phase, mode in set(zip(columns["phase"], columns["mode"], strict=True)):
-        here = (columns["phase"] == phase) & (columns["mode"] == mode)
+    phases, phase_of = _words(table.column("phase"))
+    modes, mode_of = _words(table.column("mode"))
+    both = phase_of * len(modes) + mode_of
+    for one in np.unique(both).tolist():
+        phase, mode = phases[one // len(modes)], modes[one % len(modes)]
+        here = both == one
         place = (int(columns["worker"][here].min()), int(columns["seq"][here].min()))
         first[phase, mode] = min(place, first.get((phase, mode), place))
     for rank in np.unique(columns["worker"]).tolist():
@@ -108,6 +111,12 @@ def _take(
             columns[name][here].astype(np.int64) for name in ("seq", "start_s", "length_s")
         )
         parts[rank].append(_Rows(seq, start_s, length_s, np.full(len(seq), index)))
+
+
+def _words(column: pa.ChunkedArray) -> tuple[list[str], _Ints]:
+    """The words of a column and which of them each row has: no object for each row."""
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int64)
 
 
 def _sorted(parts: list[_Rows]) -> _Rows:

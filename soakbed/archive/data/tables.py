@@ -9,9 +9,10 @@ level 9 gains 5 % for twice the time.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from soakbed.archive.data.adding import Rows, Stretch
+from soakbed.archive.data.adding import Columns, Rows, Stretch
 from soakbed.archive.data.schema import TABLES, schema_of
 
 __all__ = ["TableWriter", "began_s", "hour_of", "write_table"]
@@ -87,7 +88,7 @@ class TableWriter:
         self._name = name
         self._session = session
         self._histograms: dict[tuple[str, str], dict[Any, list[pa.Table]]] = defaultdict(dict)
-        self._rows: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+        self._rows: dict[tuple[str, str], list[Columns]] = defaultdict(list)
 
     def take(self, stretch: Stretch) -> None:
         """Keep what a stretch holds, in sparse form."""
@@ -135,24 +136,23 @@ class TableWriter:
                 columns.append(pa.array(rows[one.name], one.type))
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def _plain(self, table: str, rows: list[tuple[Any, ...]]) -> pa.Table:
-        """Rows of `counters` or `generator`, in the order in which `adding` gives their values."""
-        ordered = ("phase", "mode", "start_s", "length_s", "worker", "seq")
-        rest = [name for name in TABLES[table].columns if name not in ordered and name != "session"]
-        values: Mapping[str, Any] = dict(
-            zip((*ordered, *rest), zip(*rows, strict=True), strict=True)
-        )
+    def _plain(self, table: str, parts: list[Columns]) -> pa.Table:
+        """Rows of `counters` or `generator`."""
         schema = schema_of(table)
+        count = sum(len(part["seq"]) for part in parts)
         columns = [
-            _same(self._session, len(rows))
+            _same(self._session, count)
             if one.name == "session"
-            else _column(values[one.name], one.type)
+            else _column([part[one.name] for part in parts], one.type)
             for one in schema
         ]
         return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
+def _column(parts: list[Any], kind: pa.DataType) -> pa.Array:
+    if isinstance(parts[0], np.ndarray):
+        return pa.array(np.concatenate(parts), kind)
+    values = list(itertools.chain.from_iterable(parts))
     if pa.types.is_dictionary(kind):
         return pa.array(values, pa.string()).dictionary_encode()
     return pa.array(values, kind)

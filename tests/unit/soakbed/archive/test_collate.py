@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from loadgen.contract.histogram import Histogram
 from loadgen.contract.limits import DELAY_PERCENTILE
 from soakbed.archive.data import collate as collating
+from soakbed.archive.data import frames as reading_frames
 from soakbed.archive.data.collate import collate
 from soakbed.archive.data.reading import TargetData
 from soakbed.errors import ArchiveError
-from tests.unit.soakbed.archive.spools import BEGAN_S, spool_of, target, window
+from tests.unit.soakbed.archive.spools import BEGAN_S, HEAD, frames, spool_of, target, window
 
 HOURS = 3600
 
@@ -55,6 +56,16 @@ def test_spools_of_the_first_engines_are_read_too(tmp_path):
     folder = target(tmp_path / "etcd", windows, packed=False)
     whole = phase(folder).total("read", "response")
     assert whole.buckets.tolist() == merged(windows, "read", "response").counts
+
+
+@pytest.mark.parametrize("piece_bytes", [8, 9, 100, 3000])
+def test_frames_are_found_wherever_a_piece_of_the_file_ends(tmp_path, monkeypatch, piece_bytes):
+    folder = target(tmp_path / "etcd", [window(seq) for seq in range(4)])
+    held = frames(spool_of(folder))
+    monkeypatch.setattr(reading_frames, "_PIECE_BYTES", piece_bytes)
+    found = reading_frames.scan(spool_of(folder))
+    assert found.sizes.tolist() == [len(one) - HEAD.size for one in held]
+    assert (len(held), found.cut_bytes, found.broken) == (5, 0, "")
 
 
 @settings(max_examples=20, deadline=None)
