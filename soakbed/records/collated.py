@@ -13,7 +13,7 @@ __all__ = ["Collated", "CollatedChunk", "CollatedSession", "Damage", "DamageKind
 DamageKind = Literal[
     "missing_spool",  # a planned worker left no file
     "cut_frame",  # the file ends inside a frame
-    "chain",  # the length of a frame cannot be right, so nothing behind it can be found
+    "chain",  # the length of a frame cannot be right; bytes up to the next whole frame are lost
     "checksum",  # bytes of a frame were changed; it is left out
     "content",  # a frame cannot be read although its checksum is right; it is left out
     "schema",  # a frame of another schema; it is left out

@@ -6,12 +6,13 @@ What it says of a damaged file is said here too: named and counted, and what is 
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -25,6 +26,8 @@ from loadgen.contract.window import SCHEMA
 __all__ = ["DTYPES", "FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
 
 DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+# What a payload begins with: a packed window's mark, or zlib's own.
+_MARKS = re.compile(rb"[" + re.escape(PACKED) + rb"\x78]")
 _PIECE_BYTES = 1 << 20  # of a spool that is read for its headers
 _BROKEN = (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error)
 
@@ -41,7 +44,7 @@ class FrameDamaged(ValueError):
 class Frames:
     """Where the frames of one spool lie. `starts` and `sizes` (payload bytes) are int64[n], `sums`
     uint32[n] the checksums; `cut_bytes` follow the last whole frame and are part of one that was
-    cut, `broken` says at which byte the chain of lengths broke.
+    cut, `broken` says where a length was wrong and how many bytes were lost by it.
     """
 
     path: Path
@@ -58,29 +61,58 @@ class Frames:
 
 
 def scan(path: Path) -> Frames:
-    """The frames of `path`, by their headers alone; a file that is not there has none."""
+    """The frames of `path`, by their headers alone; a file that is not there has none.
+
+    Behind a length that cannot be right the next whole frame is looked for.
+    """
     if not path.is_file():
         return _frames(path, array("q"), 0, "")
     found = array("q")  # start, size, checksum of each: 24 bytes, where a tuple has 150
-    at, broken, length = 0, "", path.stat().st_size
+    broken: list[str] = []
+    length = path.stat().st_size
     with path.open("rb") as file:
-        piece, began = b"", 0
-        while at + HEAD.size <= length:
-            if at + HEAD.size > began + len(piece):
-                began = at
-                file.seek(at)
-                piece = file.read(_PIECE_BYTES)
-                if len(piece) < HEAD.size:
-                    break  # shorter than it was a moment ago
-            size, checksum = HEAD.unpack_from(piece, at - began)
-            if size > MAX_FRAME_BYTES:
-                broken = f"frame at byte {at} claims {size} bytes"
-                break
-            if at + HEAD.size + size > length:
-                break
-            found.extend((at + HEAD.size, size, checksum))
-            at += HEAD.size + size
-    return _frames(path, found, 0 if broken else length - at, broken)
+        at = _chain(file, 0, length, found)
+        while at + HEAD.size <= length and (again := _next_whole(file, at + 1, length)) is not None:
+            broken.append(f"frame at byte {at} has a wrong length, {again - at} bytes are lost")
+            at = _chain(file, again, length, found)
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    return _frames(path, found, length - at, broken[0] + more if broken else "")
+
+
+def _chain(file: BinaryIO, at: int, length: int, found: array[int]) -> int:
+    """Follow the lengths from byte `at`; where no frame can stand any more."""
+    piece, began = b"", 0
+    while at + HEAD.size <= length:
+        if not piece or at + HEAD.size > began + len(piece):
+            began = at
+            file.seek(at)
+            piece = file.read(_PIECE_BYTES)
+            if len(piece) < HEAD.size:
+                break  # shorter than it was a moment ago
+        size, checksum = HEAD.unpack_from(piece, at - began)
+        if size > MAX_FRAME_BYTES or at + HEAD.size + size > length:
+            break
+        found.extend((at + HEAD.size, size, checksum))
+        at += HEAD.size + size
+    return at
+
+
+def _next_whole(file: BinaryIO, at: int, length: int) -> int | None:
+    """The first byte from `at` on at which a frame with a right checksum begins."""
+    while at + HEAD.size < length:
+        file.seek(at)
+        piece = file.read(_PIECE_BYTES)
+        for mark in _MARKS.finditer(piece, HEAD.size):
+            head = mark.start() - HEAD.size
+            size, checksum = HEAD.unpack_from(piece, head)
+            if 0 < size <= min(MAX_FRAME_BYTES, length - at - mark.start()):
+                file.seek(at + mark.start())
+                if zlib.crc32(file.read(size)) == checksum:
+                    return at + head
+        if at + len(piece) >= length:
+            return None
+        at += max(len(piece) - HEAD.size, 1)
+    return None
 
 
 def _frames(path: Path, found: array[int], cut_bytes: int, broken: str) -> Frames:

@@ -56,9 +56,7 @@ def _damages(session: str, rank: int, frames: Frames) -> Iterator[Damage]:
             sentence=f"{name}: the last {frames.cut_bytes} bytes are part of a frame",
         )
     if frames.broken:
-        yield Damage(
-            **told, kind="chain", sentence=f"{name}: {frames.broken}, the rest is not readable"
-        )
+        yield Damage(**told, kind="chain", sentence=f"{name}: {frames.broken}")
 
 
 def _edges(frames: Frames) -> dict[int, int]:

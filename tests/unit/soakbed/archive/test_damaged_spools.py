@@ -104,7 +104,7 @@ CASES = [
     pytest.param(cut, "cut_frame", (0, 1, 2, 3), "bytes are part of", id="cut in its content"),
     pytest.param(cut_in_its_head, "cut_frame", (0, 1, 2, 3), "last 5 bytes", id="cut in its head"),
     pytest.param(flipped, "checksum", WITHOUT_2, "wrong checksum", id="a bit flipped"),
-    pytest.param(huge_size, "chain", (0, 1), "claims 2147483648 bytes", id="an impossible length"),
+    pytest.param(huge_size, "chain", WITHOUT_2, "has a wrong length", id="an impossible length"),
     pytest.param(other_schema, "schema", WITHOUT_2, "'schema': 2", id="another schema"),
     pytest.param(no_window, "content", WITHOUT_2, "cannot be read", id="no window"),
     pytest.param(wrong_total, "content", WITHOUT_2, "cannot be read", id="a count below zero"),
@@ -133,9 +133,22 @@ def test_a_length_that_is_wrong_but_possible_loses_no_frame_silently(tmp_path):
     folder = damaged(tmp_path, wrong_size)
     made = collate(folder)
     kinds = {one.kind for one in made.damages}
-    assert kinds & {"checksum", "chain", "cut_frame"}
-    assert "no_end" in kinds
-    assert counted(folder).tolist() == sum_of(0, 1)
+    assert "checksum" in kinds
+    assert "no_end" not in kinds
+    # The wrong length reaches into the next frame; from the one behind it on all is there.
+    assert counted(folder).tolist() == sum_of(0, 1, 4, 5)
+    assert sum(one.count for one in made.damages if one.kind == "missing_windows") == 2
+
+
+def test_what_follows_a_wrong_length_is_found_far_behind_it_too(tmp_path):
+    def hole(held):
+        # Bytes that are no frame, longer than a piece in which the next one is looked for.
+        return [*held[:2], HEAD.pack(1 << 31, 0) + b"Px" * (700 * 1024), *held[3:]]
+
+    folder = damaged(tmp_path, hole)
+    (found,) = (one for one in collate(folder).damages if one.kind == "chain")
+    assert "1433608 bytes are lost" in found.sentence
+    assert counted(folder).tolist() == sum_of(*WITHOUT_2)
 
 
 def test_a_missing_hour_is_named_with_its_windows_and_its_time(tmp_path):
