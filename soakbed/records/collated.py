@@ -52,8 +52,13 @@ class SpoolEnd(Frozen):
 
 
 class CollatedChunk(Frozen):
-    """Frames of one hour of one session. Same `frames` and `fingerprints`: nothing to do again."""
+    """Frames of one hour of one session. Same `frames` and `fingerprints`: nothing to do again.
 
+    Also a file of its own as soon as the hour is done, `data/chunks/<session>-<hour>.json`, so
+    that an interruption costs the hours under way alone.
+    """
+
+    data_schema: int
     hour: str
     frames: dict[int, tuple[int, int]]  # worker -> (first, last + 1)
     fingerprints: dict[int, int]  # worker -> checksum over the frames' headers

@@ -23,7 +23,10 @@ __all__ = ["Chunk", "ChunkDone", "SpoolPart", "do_chunk"]
 
 @dataclass(frozen=True, slots=True)
 class SpoolPart:
-    """Frames from `first` to `last` (left out) of one worker's spool."""
+    """Frames from `first` to `last` (left out) of one worker's spool, and no others.
+
+    It is sent to another process: all frames of 72 hours with each hour would fill the memory.
+    """
 
     worker: int
     frames: Frames
@@ -32,7 +35,7 @@ class SpoolPart:
 
     def fingerprint(self) -> int:
         """Changes when any frame does."""
-        return self.frames.fingerprint(self.first, self.last)
+        return self.frames.fingerprint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,7 @@ class _Reader:
         part, frames = self._part, self._part.frames
         if part.first == part.last:
             return
-        starts = frames.starts[part.first : part.last].tolist()
-        sizes = frames.sizes[part.first : part.last].tolist()
-        sums = frames.sums[part.first : part.last].tolist()
+        starts, sizes, sums = frames.starts.tolist(), frames.sizes.tolist(), frames.sums.tolist()
         with frames.path.open("rb") as file:
             file.seek(starts[0])
             content = file.read(starts[-1] + sizes[-1] - starts[0])

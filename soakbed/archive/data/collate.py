@@ -87,12 +87,11 @@ def _collate(
     processes: int,
     progress: Progress,
 ) -> Collated:
-    before = known(target_folder)
     plans = _plans(target_folder)
-    done = {
-        name: _Session(plan, target_folder / "load" / name, data, before) for name, plan in plans
-    }
-    _do([chunk for one in done.values() for chunk in one.to_do()], done, processes, progress)
+    done = {name: _Session(plan, target_folder / "load" / name, data) for name, plan in plans}
+    if to_do := [chunk for one in done.values() for chunk in one.to_do()]:
+        (data / _FILE).unlink(missing_ok=True)  # the tables are no longer those that it tells of
+        _do(to_do, done, processes, progress)
     sessions: dict[str, CollatedSession] = {}
     damages: list[Damage] = []
     for name, session in done.items():
@@ -128,17 +127,29 @@ def _plan(path: Path) -> Plan:
         ) from error
 
 
+def _record(chunk: Chunk) -> Path:
+    return chunk.data / "chunks" / f"{chunk.session}-{chunk.hour}.json"
+
+
+def _kept(record: Path) -> CollatedChunk | None:
+    """A chunk that was done before; None: it was not, or by a soakbed of another schema."""
+    try:
+        found = CollatedChunk.model_validate_json(record.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return found if found.data_schema == SCHEMA else None
+
+
 class _Session:
     """One session on its way into the tables."""
 
-    def __init__(self, plan: Plan, folder: Path, data: Path, before: Collated | None) -> None:
+    def __init__(self, plan: Plan, folder: Path, data: Path) -> None:
         self._plan = plan
         self._data = data
         self._name = folder.name
         spools = [folder / f"worker-{rank}.spool" for rank in range(plan.workers)]
         self._chunks, self._damages = chunks_of(folder.name, spools, data)
-        held = before.sessions.get(folder.name) if before else None
-        self._kept = {one.hour: one for one in held.chunks} if held else {}
+        self._kept = {chunk.hour: _kept(_record(chunk)) for chunk in self._chunks}
         self._made: dict[str, CollatedChunk] = {}
 
     def to_do(self) -> Iterator[Chunk]:
@@ -162,7 +173,8 @@ class _Session:
         kept = self._made.get(chunk.hour) or self._kept.get(chunk.hour)
         for name in set(kept.files if kept else ()) - set(done.files):
             (self._data / name).unlink(missing_ok=True)
-        self._made[chunk.hour] = CollatedChunk(
+        made = self._made[chunk.hour] = CollatedChunk(
+            data_schema=SCHEMA,
             hour=chunk.hour,
             frames={part.worker: (part.first, part.last) for part in chunk.parts},
             fingerprints={part.worker: part.fingerprint() for part in chunk.parts},
@@ -171,6 +183,7 @@ class _Session:
             ends=done.ends,
             left_out=chunk.left_out,
         )
+        write_whole(_record(chunk), made.model_dump_json(indent=1) + "\n")
 
     def close(self) -> tuple[CollatedSession, list[Damage]]:
         """What all chunks together say, once each is there."""
@@ -245,10 +258,15 @@ def _do(
 def _without_strangers(data: Path, sessions: Iterable[CollatedSession]) -> None:
     """Remove files that no chunk knows, such as of a session whose folder is gone."""
     held: dict[str, set[Path]] = defaultdict(set)
+    records = set()
     for session in sessions:
         for chunk in session.chunks:
+            records.add(f"{session.session}-{chunk.hour}.json")
             for name in chunk.files:
                 held[name.split("/")[0]].add(data / name)
+    for path in (data / "chunks").glob("*"):
+        if path.name not in records:
+            path.unlink()
     for table in _TABLES:
         for path in (data / table).glob("hour=*/*"):
             if path not in held[table]:

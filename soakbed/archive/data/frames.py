@@ -54,10 +54,19 @@ class Frames:
     cut_bytes: int = 0
     broken: str = ""
 
-    def fingerprint(self, first: int, last: int) -> int:
-        """Checksum over the headers of the frames from `first` to `last`, the end left out."""
-        sizes, sums = self.sizes[first:last].tobytes(), self.sums[first:last].tobytes()
-        return zlib.crc32(sums, zlib.crc32(sizes))
+    def between(self, first: int, last: int) -> Frames:
+        """The frames from `first` to `last`, the end left out, on their own."""
+        held = slice(first, last)
+        return Frames(
+            path=self.path,
+            starts=self.starts[held].copy(),
+            sizes=self.sizes[held].copy(),
+            sums=self.sums[held].copy(),
+        )
+
+    def fingerprint(self) -> int:
+        """Checksum over the headers."""
+        return zlib.crc32(self.sums.tobytes(), zlib.crc32(self.sizes.tobytes()))
 
 
 def scan(path: Path) -> Frames:

@@ -38,7 +38,7 @@ def chunks_of(session: str, spools: Sequence[Path], data: Path) -> tuple[list[Ch
         for rank, frames in enumerate(found):
             end = len(frames.starts) if last_hour else edges[rank].get(hour, at[rank])
             end = max(end, at[rank])
-            parts.append(SpoolPart(rank, frames, at[rank], end))
+            parts.append(SpoolPart(rank, frames.between(at[rank], end), at[rank], end))
             at[rank] = end
         chunks.append(Chunk(session, hour_of(hour * HOUR_S), data, tuple(parts)))
     return chunks, damages
