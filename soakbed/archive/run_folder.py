@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from soakbed.errors import ArchiveError
+from soakbed.records.facts import Facts
 from soakbed.records.run import StageTime, TargetReady
 from soakbed.records.spec import RunSpec
 
-__all__ = ["RunFolder", "write_whole"]
+__all__ = ["RunFolder", "facts_in", "write_whole"]
 
 Record = TypeVar("Record")
 
@@ -39,6 +40,22 @@ def write_whole(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def facts_in(path: Path) -> Facts:
+    """A JSON file as it is, {} where there is none: its keys are shown, not relied on, so that old
+    runs open too. Raises ArchiveError when it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        read = json.loads(path.read_text())
+    except ValueError as error:
+        raise ArchiveError(
+            f"{path} is not JSON: {error}",
+            remedy="restore the file, or delete it: what it held then counts as not recorded",
+        ) from error
+    return read if isinstance(read, dict) else {}
 
 
 def _plain(record: object) -> Any:  # noqa: ANN401  (whatever json.dumps takes)

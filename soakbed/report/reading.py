@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from soakbed.archive.run_folder import RunFolder
+from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
@@ -99,8 +98,8 @@ def read_run(run_folder: Path) -> ReportedRun:
         run_id=run.run_id,
         spec=run.spec(),
         testbed=testbed,
-        manifest=_plain(run_folder / "manifest.json"),
-        preflight=_plain(run_folder / "preflight.json"),
+        manifest=facts_in(run_folder / "manifest.json"),
+        preflight=facts_in(run_folder / "preflight.json"),
         host_facts=_host_facts(run_folder, [one.name for one in measured]),
         times=tuple(run.times()),
         summary=summary,
@@ -113,21 +112,10 @@ def load_claims(path: Path = _CLAIMS) -> Claims:
     return TypeAdapter(Claims).validate_json(path.read_bytes())
 
 
-def _plain(path: Path) -> Facts:
-    """A file as it is: its keys are shown, not relied on, so that old runs open too."""
-    if not path.is_file():
-        return {}
-    try:
-        read = json.loads(path.read_text())
-    except ValueError as error:
-        raise ArchiveError(f"{path} is not JSON: {error}", remedy="restore the file") from error
-    return read if isinstance(read, dict) else {}
-
-
 def _host_facts(run_folder: Path, targets: list[str]) -> Facts:
     """Facts of the hosts before the first load; {} when nobody collected them."""
     for target in targets:
         folders = sorted((run_folder / target / "hosts").glob("*/facts-before.json"))
         if folders:
-            return {path.parent.name: _plain(path) for path in folders}
+            return {path.parent.name: facts_in(path) for path in folders}
     return {}

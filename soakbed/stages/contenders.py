@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soakbed.archive.run_folder import RunFolder
+from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers, PhaseNumbers
@@ -67,7 +67,7 @@ def pressed_targets(
     damaged, and when one was pressed but not judged, unless that may be: then it is left out.
     """
     run = RunFolder(run_folder)
-    manifest = _manifest(run_folder / "manifest.json")
+    manifest = facts_in(run_folder / "manifest.json")
     found = []
     for target in run.spec().targets:
         if only and target not in only:
@@ -97,19 +97,6 @@ def pressed_targets(
             )
         )
     return found
-
-
-def _manifest(path: Path) -> Facts:
-    if not path.is_file():
-        return {}
-    try:
-        read = json.loads(path.read_text())
-    except ValueError as error:
-        raise ArchiveError(
-            f"{path} is not JSON: {error}",
-            remedy="restore the file, or delete it: what it held is then called not recorded",
-        ) from error
-    return read if isinstance(read, dict) else {}
 
 
 def _tls(folder: Path) -> bool:

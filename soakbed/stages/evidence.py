@@ -6,13 +6,11 @@ read runs older and newer than itself. What a file does not say is None, never z
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soakbed.archive.run_folder import RunFolder
-from soakbed.errors import ArchiveError
+from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers
@@ -70,13 +68,13 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
         outcomes={name: run.read(f"{target}/load/{name}", LoadOutcome) for name in sessions},
         hosts={
             path.name: HostFacts(
-                _facts(path / "facts-before.json"), _facts(path / "facts-after.json")
+                facts_in(path / "facts-before.json"), facts_in(path / "facts-after.json")
             )
             for path in sorted(folder.glob("hosts/*"))
             if path.is_dir()
         },
-        preflight=_facts(run_folder / "preflight.json"),
-        calibration=RunCalibration.in_manifest(_facts(run_folder / "manifest.json")),
+        preflight=facts_in(run_folder / "preflight.json"),
+        calibration=RunCalibration.in_manifest(facts_in(run_folder / "manifest.json")),
         placement=PlacementChange(
             before=_placement(run, f"{target}/placement/steady-before"),
             after=_placement(run, f"{target}/placement/steady-after"),
@@ -86,16 +84,3 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
 
 def _placement(run: RunFolder, name: str) -> Placement | None:
     return run.read(name, Placement) if run.has(name) else None
-
-
-def _facts(path: Path) -> Facts:
-    if not path.is_file():
-        return {}
-    try:
-        read = json.loads(path.read_text())
-    except ValueError as error:
-        raise ArchiveError(
-            f"{path} is not JSON: {error}",
-            remedy="restore the file, or delete it: the rules over it then say they were not asked",
-        ) from error
-    return read if isinstance(read, dict) else {"value": read}
