@@ -49,7 +49,7 @@ soak: ## The same flow for 72 hours (WORKLOAD defaults to soak-72h)
 
 ## Every day, for those who change soakbed
 test: ## All tests: unit, contract, integration, and end to end on a local testbed
-	@infra/controller/bootstrap.sh dev && .venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m pytest -n 4 --dist loadfile
 
 check: ## Format, lint, types, import layers, roles, Terraform
 	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.check
