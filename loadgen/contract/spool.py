@@ -25,6 +25,7 @@ __all__ = [
     "SpoolWriter",
     "read_spool",
     "read_spool_from",
+    "sync_folder",
 ]
 
 PACKED = b"P"  # zlib's own first byte is 0x78
@@ -34,6 +35,15 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 class SpoolDamaged(ValueError):
     """A frame before the end of the file is damaged: bytes were changed, not merely cut."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in `folder` durable: of files made, renamed or removed."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class SpoolWriter:

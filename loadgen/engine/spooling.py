@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from loadgen.contract.spool import SpoolWriter
-from loadgen.contract.window import SessionEnd, Window
+from loadgen.contract.window import SessionBegin, SessionEnd, Window
 
 __all__ = ["SWITCH_S", "Relay", "Spool"]
 
@@ -24,6 +24,9 @@ SWITCH_S = 50e-6
 RELAY_AHEAD = 256
 
 
+_Work = Window | SessionBegin | SessionEnd | Callable[[], None]
+
+
 class Spool:
     """The worker's spool file, written and fsynced by a thread of its own."""
 
@@ -31,14 +34,18 @@ class Spool:
         self.error: OSError | None = None
         self._writer = writer
         self._also = also
-        self._queue: queue.SimpleQueue[Window | SessionEnd | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         sys.setswitchinterval(SWITCH_S)
         self._thread.start()
 
-    def put(self, record: Window | SessionEnd) -> None:
+    def put(self, record: Window | SessionBegin | SessionEnd) -> None:
         """Take a record; returns at once."""
         self._queue.put(record)
+
+    def also_do(self, work: Callable[[], None]) -> None:
+        """Have something else written by the same thread, after what it has; returns at once."""
+        self._queue.put(work)
 
     def close(self) -> None:
         """Wait until everything is on disk."""
@@ -52,6 +59,8 @@ class Spool:
                 try:
                     if isinstance(record, Window):
                         self._writer.append_window(record)
+                    elif callable(record):
+                        record()
                     else:
                         self._writer.append(record.to_json())
                 except OSError as error:
