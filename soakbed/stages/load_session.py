@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loadgen.contract.plan import Plan
@@ -27,16 +27,24 @@ _USER = "soakbed"  # the system user that the role pki makes, and that the units
 # Locust needs 3-6 s to start all workers on a small host.
 _START_TOGETHER_S = 15
 # One command for everything that a look at a session needs.
-_GLANCE = 'cd "$1" && shift && { cat progress-*.json 2>/dev/null; systemctl show "$@"; }'
+_GLANCE = """cd "$1" && shift && { cat progress-*.json 2>/dev/null
+printf '{"disk_free_bytes": %s, "boot": "%s"}\\n' \\
+  "$(df -B1 --output=avail . | tail -n 1)" "$(cat /proc/sys/kernel/random/boot_id)"
+systemctl show "$@"; }"""
 _ASKED = "--property=Id,ActiveState"
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """One look at a session. `progress`: the newest window of each worker, as it shows it."""
+    """One look at a session. `progress`: the newest window of each worker, as it shows it.
+
+    By host: `disk_free_bytes` where it spools, and `boots`, a word that changes when it restarts.
+    """
 
     progress: tuple[Mapping[str, Any], ...]
     units: Mapping[str, Mapping[str, str]]
+    disk_free_bytes: Mapping[str, int] = field(default_factory=dict)
+    boots: Mapping[str, str] = field(default_factory=dict)
 
     def active(self, duty: str = "") -> bool:
         """Whether a unit runs; `duty` "master" or "worker" asks for those only."""
@@ -71,6 +79,10 @@ class LoadSession:
             # The plan last: where it is, the folder is whole.
             self._shell.put_texts(host, self.folder, {"plan.json": plan})
             self._shell.run(host, ["chown", "-R", f"{_USER}:", self.folder])
+        self.start()
+
+    def start(self) -> None:
+        """Start the units: of a new session, or of one that broke off and has time left."""
         for host in self.hosts:
             self._shell.run(host, ["systemctl", "start", *self._units(host)])
 
@@ -78,12 +90,18 @@ class LoadSession:
         """How the session stands on all hosts. Raises HostUnreachable."""
         progress: list[Mapping[str, Any]] = []
         units: dict[str, Mapping[str, str]] = {}
+        disks: dict[str, int] = {}
+        boots: dict[str, str] = {}
         for host in self.hosts:
             asked = ["sh", "-c", _GLANCE, "glance", self.folder, _ASKED, *self._units(host)]
             out = self._shell.run(host, asked).out
-            progress += _json_lines(out)
+            for told in _json_lines(out):
+                if "boot" in told:
+                    disks[host.name], boots[host.name] = told["disk_free_bytes"], told["boot"]
+                else:
+                    progress.append(told)
             units |= {f"{host.name}: {unit['Id']}": unit for unit in _unit_blocks(out)}
-        return Glance(tuple(progress), units)
+        return Glance(tuple(progress), units, disks, boots)
 
     def stop(self, host: Host | None = None) -> None:
         """Stop the units, workers first so that their last totals still reach the master."""
@@ -99,7 +117,7 @@ class LoadSession:
             self._shell.run(host, command, timeout_s=_STOP_TIMEOUT_S)
 
     def outcome_on_hosts(self) -> str:
-        """What is there of this very plan: a session "running", or "finished", or none ("")."""
+        """What is there of this very plan, in a word of `found_outcome`."""
         return found_outcome(self.id, self.hosts, shell=self._shell, plan=self.plan)
 
     def journal(self) -> str:
@@ -130,29 +148,33 @@ class LoadSession:
 def found_outcome(
     name: str, hosts: Sequence[Host], *, shell: Shell, plan: Plan | None = None
 ) -> str:
-    """What became of the session `name`: "running", "finished" on all hosts, or "".
+    """What became of the session `name` on all its hosts, in a word; "" when it is not there.
 
-    With `plan`, a session of another plan counts as not there.
+    "running"; "broken" when a part of it neither runs nor has ended; else how it ended, the worst
+    of its workers: "failed", "stopped" or "finished". With `plan`, a session of another plan
+    counts as not there.
     """
-    states = [_found_on(name, host, shell=shell, plan=plan) for host in hosts]
-    if "running" in states:
-        return "running"
-    return "finished" if states and all(state == "finished" for state in states) else ""
+    states = [state for host in hosts for state in _found_on(name, host, shell=shell, plan=plan)]
+    for state in ("running", "broken", "failed", "stopped", "finished"):
+        if state in states:
+            return "broken" if "" in states and state != "running" else state
+    return ""
 
 
-def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> str:
+def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> set[str]:
+    """What became of a host's workers; {""} when nothing of the session is there."""
     looked = shell.run(host, [*_LOOK, f"{SESSIONS}/{name}"], check=False)
     if looked.code:
-        return ""  # nothing installed yet, or nothing that this version could read
+        return {""}  # nothing installed yet, or nothing that this version could read
     found: dict[str, Any] = json.loads(looked.out)
     if not found or (plan is not None and not _same(Plan.from_json(found["plan"]), plan)):
-        return ""
+        return {""}
     pattern = f"soakbed-load-worker@{name}:*.service"
     states = "--state=active,activating,deactivating"
     listed = shell.run(host, ["systemctl", "list-units", "--plain", "--no-legend", states, pattern])
     if listed.out.strip():
-        return "running"
-    return "finished" if set(found["outcomes"].values()) == {"finished"} else ""
+        return {"running"}
+    return {outcome or "broken" for outcome in found["outcomes"].values()}
 
 
 def _same(one: Plan, other: Plan) -> bool:

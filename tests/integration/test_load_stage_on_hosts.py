@@ -30,7 +30,7 @@ from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
 from soakbed.stages.collect import collect, host_facts, secrets_of
 from soakbed.stages.configure import configure_target, prepare_hosts
-from soakbed.stages.load import drive, plan_session
+from soakbed.stages.load import Care, drive, plan_session
 from soakbed.stages.load_plan import session_id
 from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
@@ -89,7 +89,7 @@ class Bench:
                 shell=shell,
                 folder=folder,
                 progress=self.said.append,
-                web_port=web_port,
+                care=Care(web_port=web_port),
             )
 
     def press_and(
