@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen.contract.spool import read_spool
+from loadgen.contract.parts import read_parts
 from tests.disturbances.local_host import LocalHost, NotInTime, wait_until
 
 __all__ = ["PROJECT", "Soak", "records_of"]
@@ -24,7 +24,7 @@ STARTS_WITHIN_S = 180
 
 def records_of(folder: Path, rank: int = 0) -> Iterator[dict[str, Any]]:
     """Every whole record of one worker in a session's folder, in order."""
-    yield from read_spool(folder / f"worker-{rank}.spool")
+    yield from read_parts(folder, rank)
 
 
 @dataclass
