@@ -154,7 +154,8 @@ def _fetch(session: LoadSession, folder: Path, shell: Shell) -> None:
     for number, host in enumerate(session.hosts):
         fetched = folder / f".{host.name}"
         shell.get_tree(host, session.folder, fetched, timeout_s=_FETCH_TIMEOUT_S)
-        for kept in (fetched / "plan.json", *fetched.glob("worker-*.spool")):
+        hours = (path for kind in ("spool", "sealed") for path in fetched.glob(f"worker-*.{kind}"))
+        for kept in (fetched / "plan.json", *hours):
             kept.rename(folder / kept.name)
         if (fetched / "locust").exists():
             (fetched / "locust").rename(folder / (f"locust-{host.name}" if number else "locust"))
