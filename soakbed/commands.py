@@ -23,6 +23,7 @@ from soakbed.archive.lock import held_alone
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ArchiveError, Interrupted, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, prepare
+from soakbed.pressing import Pressing
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
@@ -267,8 +268,8 @@ def collect_again(session: Session) -> None:
         )
     with session.alone():
         testbed = run.read("testbed", Testbed)
-        pressed = Bench(spec, run, session.places, session.tools, session.watch)
         with Ssh(testbed) as shell:
+            pressed = Pressing(spec, run, session.places, session.tools, session.watch, shell)
             pressed.collect(up[0], testbed, shell)
 
 

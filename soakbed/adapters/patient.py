@@ -5,6 +5,7 @@ Load goes on by its plan meanwhile (design.md D9), so waiting costs nothing, and
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +23,17 @@ PAUSE_S = 5.0
 
 
 class PatientShell:
-    """Every call of `shell`, tried again until its host answers; Ctrl-C ends it."""
+    """Every call of `shell`, tried again until its host answers; Ctrl-C ends it.
 
-    def __init__(self, shell: Shell, tell: Callable[[str], None]) -> None:
+    Raises HostUnreachable after `patience_s` of one call; without a limit never.
+    """
+
+    def __init__(
+        self, shell: Shell, tell: Callable[[str], None], patience_s: float = math.inf
+    ) -> None:
         self._shell = shell
         self._tell = tell
+        self._patience_s = patience_s
 
     def run(
         self, host: Host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True
@@ -55,5 +62,7 @@ class PatientShell:
                 return call()
             except HostUnreachable as error:
                 away_s = time.monotonic() - since_s
+                if away_s > self._patience_s:
+                    raise
                 self._tell(f"{error.problem}; waiting for it ({away_s:.0f} s so far)")
                 time.sleep(PAUSE_S)

@@ -65,6 +65,8 @@ def drive(
             fetching.begin(folder.parent.parent / "set-aside" / folder.name)
             session.begin()
         notes = WatchNotes(plan, folder)
+        if not (folder / "plan.json").exists():
+            plan.write(folder / "plan.json")  # for those who look on; the hosts' own comes later
         Watch(
             looking,
             Backfill(looking, folder, shell=shell),
