@@ -63,7 +63,7 @@ def _run(plan: Plan, rank: int, spool_path: Path, *, windows: bool) -> int:
     folder = SessionFolder(spool_path.parent)
     try:
         lock = Lock(folder.lock(rank))
-        past = past_of(spool_path, folder.clock(rank), attempts=lock.attempts)
+        past = past_of(spool_path, folder.clock(rank), rank=rank, attempts=lock.attempts)
         lock.take(past.attempt)
     except EngineRuns as error:
         print(f"--rank: {error}; stop it, or leave it to its work", file=sys.stderr)
@@ -101,12 +101,12 @@ def _press(plan: Plan, rank: int, spool_path: Path, past: Past, *, windows: bool
         print(f"the session goes on later: {error}", file=sys.stderr)
         return EXIT_NOT_NOW
     finally:
-        spool.close()
+        unwritten = spool.close()
         if relay:
             relay.close()
     print(json.dumps(end.to_json()), file=sys.stderr)
-    if spool.error is not None:
-        print(f"the spool cannot be written: {spool.error}", file=sys.stderr)
+    if unwritten:
+        print(f"the spool cannot be written, it lacks {unwritten}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_FAILED if end.outcome == "failed" else EXIT_DONE
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadgen.contract.packed_window import split
+from loadgen.contract.parts import parts_of, read_part
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED, sync_folder
 
 __all__ = ["EngineRuns", "Lock", "Past", "PhaseClock", "past_of"]
@@ -88,23 +89,44 @@ class PhaseClock:
         sync_folder(self._path.parent)
 
 
-def past_of(spool: Path, clock: Path, *, attempts: int) -> Past:
+def past_of(spool: Path, clock: Path, *, rank: int, attempts: int) -> Past:
     """What the engines before this one left; `attempts` of them had the lock.
 
     Cuts a torn frame off the end of the spool. Raises ValueError where a file is not what it should
     be, and OSError.
     """
-    if not spool.exists():
+    parts = [path for path in parts_of(spool.parent, rank) if path != spool]
+    if spool.exists():
+        parts.append(spool)
+    if not parts:
         return Past()
-    wrote_s = spool.stat().st_mtime
-    seq, outcome = _looked_through(spool)
+    wrote_s = parts[-1].stat().st_mtime
+    seq, outcome = _looked_through(spool) if spool.exists() else (-1, "")
+    # It died in the first second of an hour, or before its first window.
+    closed = [path for path in parts if path != spool]
+    while seq < 0 and closed:
+        windows = (one for one in read_part(closed.pop()) if one["kind"] == "window")
+        seq = max((one["seq"] for one in windows), default=-1)
     return Past(
         attempt=max(attempts, 1),
         seq=seq + 1,
         reason="host_booted" if booted_s() > wrote_s else "engine_died",
         outcome=outcome,
-        began_s=json.loads(clock.read_text()) if clock.exists() else {},
+        began_s=_began_s(clock, parts),
     )
+
+
+def _began_s(clock: Path, parts: list[Path]) -> dict[str, int]:
+    """When each phase began: as noted, or by the windows if the note was lost, which takes long."""
+    try:
+        noted = json.loads(clock.read_text())
+        return {str(phase): int(start_s) for phase, start_s in noted.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        began_s: dict[str, int] = {}
+        for record in (one for path in parts for one in read_part(path)):
+            if record["kind"] == "window":
+                began_s.setdefault(record["phase"], record["start_s"])
+        return began_s
 
 
 def _looked_through(spool: Path) -> tuple[int, str]:

@@ -101,7 +101,7 @@ class Session:
             ok=totals.ok,
             failed=totals.failed,
             unknown=totals.unknown,
-            notes=self._hub.notes,
+            notes=self._hub.notes | self._spool.told(),
         )
         self._spool.put(end)
         return end
@@ -187,8 +187,6 @@ class Session:
         source.end()
         if recorder.touched():
             recorder.rotate()
-        if self._spool.error is not None:
-            raise SessionFailed(f"the spool cannot be written: {self._spool.error}")
         if isinstance(source, FillSource) and source.unwritten() and not self._loop.stopping:
             raise SessionFailed(
                 f"phase {phase.name}: {source.unwritten()} of {source.to_write} keys not written "
