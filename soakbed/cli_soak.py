@@ -1,4 +1,4 @@
-"""`soakbed soak`, `attach`, `stop`, `status` and `resume`: runs that outlive whoever started them."""
+"""`soakbed soak`, `attach`, `stop`, `status`, `resume`: runs that outlive whoever started them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ DetachOption = Annotated[
 ]
 SubstituteOption = Annotated[
     bool,
-    typer.Option(
-        "--allow-substitute/--pinned-only", help="Whether another version may stand in."
-    ),
+    typer.Option(help="Use another version where the pinned one cannot be had."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
@@ -128,13 +126,7 @@ def status(
     asks_hosts: Annotated[
         bool, typer.Option("--look", help="Ask the load hosts, not what the controller saw last.")
     ] = False,
-    as_json: SubstituteOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-substitute/--pinned-only", help="Whether another version may stand in."
-    ),
-]
-JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which hosts are up, how the unfinished run stands, and which runs have finished.
 

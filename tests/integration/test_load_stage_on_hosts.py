@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.spool import read_spool
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
@@ -186,7 +186,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def windows_in(folder: Path, rank: int = 0) -> list[dict]:
-    records = list(read_spool(folder / f"worker-{rank}.spool"))
+    records = list(read_parts(folder, rank))
     return [record for record in records if record["kind"] == "window"]
 
 
