@@ -23,7 +23,7 @@ from soakbed.records.watch import (
 )
 from soakbed.stages.load_session import Glance
 
-__all__ = ["WATCH", "WatchNotes", "watch_of"]
+__all__ = ["WATCH", "WatchNotes", "clocks_in", "watch_of", "with_glance"]
 
 WATCH = "watch.json"
 # A controller looks every few seconds; a silence longer than this is worth a line.
@@ -65,24 +65,9 @@ class WatchNotes:
         """The hosts answered. Returns what is new: silences that ended, hosts that restarted."""
         at_s = time.time()
         new = self._silence(at_s) + self._restarts(glance, at_s)
-        workers = tuple(_worker(one) for one in glance.progress)
-        self.now = self.now.model_copy(
-            update={
-                "state": "pressing" if self.now.state != "stopping" else "stopping",
-                "seen_s": at_s,
-                "told": "",
-                "workers": workers or self.now.workers,
-                "phases": self._clocks(workers),
-                "not_active": tuple(
-                    name
-                    for name, unit in glance.units.items()
-                    if unit.get("ActiveState") != "active"
-                ),
-                "disk_free_bytes": dict(glance.disk_free_bytes) or self.now.disk_free_bytes,
-                "boots": {**self.now.boots, **glance.boots},
-                "unwatched": (*self.now.unwatched, *new)[-MOST_NOTES:],
-            }
-        )
+        seen = with_glance(self.now, glance, clocks_in(self._folder))
+        noted = (*self.now.unwatched, *new)[-MOST_NOTES:]
+        self.now = seen.model_copy(update={"seen_s": at_s, "told": "", "unwatched": noted})
         self.write()
         return new
 
@@ -136,17 +121,32 @@ class WatchNotes:
             if self.now.boots.get(host, boot) != boot
         ]
 
-    def _clocks(self, workers: tuple[WorkerNow, ...]) -> tuple[PhaseClock, ...]:
-        """When each phase began: by the engines' own clocks, else by the windows seen first."""
-        known = clocks_in(self._folder)
-        for one in workers:
-            known.setdefault(one.phase, one.start_s)
-        return tuple(
-            clock
-            if clock.began_s and clock.name not in known
-            else clock.model_copy(update={"began_s": _began(clock, known)})
-            for clock in self.now.phases
-        )
+
+def with_glance(watch: Watch, glance: Glance, clocks: Mapping[str, int]) -> Watch:
+    """`watch` as the hosts stand now. `clocks`: when each phase began, by the engines."""
+    workers = tuple(_worker(one) for one in glance.progress)
+    known = dict(clocks)
+    for one in workers:
+        known.setdefault(one.phase, one.start_s)
+    return watch.model_copy(
+        update={
+            "state": "stopping" if watch.state == "stopping" else "pressing",
+            "workers": workers or watch.workers,
+            "phases": tuple(_clocked(one, known, clocks) for one in watch.phases),
+            "not_active": tuple(
+                name for name, unit in glance.units.items() if unit.get("ActiveState") != "active"
+            ),
+            "disk_free_bytes": dict(glance.disk_free_bytes) or watch.disk_free_bytes,
+            "boots": {**watch.boots, **glance.boots},
+        }
+    )
+
+
+def _clocked(phase: PhaseClock, known: Mapping[str, int], clocks: Mapping[str, int]) -> PhaseClock:
+    """By the engines' own clocks, else by the window that was seen first."""
+    if phase.name in clocks or (phase.name in known and not phase.began_s):
+        return phase.model_copy(update={"began_s": known[phase.name]})
+    return phase
 
 
 def clocks_in(session_folder: Path) -> dict[str, int]:
@@ -161,11 +161,6 @@ def clocks_in(session_folder: Path) -> dict[str, int]:
             if isinstance(began_s, int | float):
                 found[phase] = min(int(began_s), found.get(phase, int(began_s)))
     return found
-
-
-def _began(clock: PhaseClock, known: Mapping[str, int]) -> int:
-    told = known.get(clock.name, 0)
-    return min(told, clock.began_s) if clock.began_s and told else told
 
 
 def _clock(phase: Phase) -> PhaseClock:
