@@ -86,9 +86,8 @@ class Engine:
 
     def close(self) -> None:
         """Write what is left. Raises OSError when the spool could not be written."""
-        self._spool.close()
-        if self._spool.error is not None:
-            raise self._spool.error
+        if unwritten := self._spool.close():
+            raise OSError(unwritten)
 
 
 class Worker:
