@@ -6,6 +6,7 @@ happens to the master, and no word of it but "stop", ends it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -168,8 +169,10 @@ class WorkerSide:
         }
         path = self.session.progress(self.rank)
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(shown) + "\n")
-        fresh.replace(path)
+        # A full disk shows an old window for a while; what the master is told goes on.
+        with contextlib.suppress(OSError):
+            fresh.write_text(json.dumps(shown) + "\n")
+            fresh.replace(path)
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data[REPORT] = self.totals.to_json()
