@@ -7,9 +7,7 @@ What reads like an event but cannot be placed in time is counted, never guessed.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -25,6 +23,7 @@ from soakbed.archive.data.journal_signs import (
     signs_of,
 )
 from soakbed.archive.data.samples import HostSamples
+from soakbed.archive.data.told_lines import Found, found_in
 from soakbed.archive.data.watched import FILE, joined, read_events
 from soakbed.records import policy
 from soakbed.records.events import Event
@@ -39,14 +38,6 @@ _STRETCH_WORDS = {
 }
 # A restart in the journal and one that another source found are the same if no further apart.
 _SAME_RESTART_S = 30
-_TEXT_CHARS = 300
-_JOURNAL = re.compile(r"^(?P<at>\d{4}-\S+) \S+ (?P<said>[^:]+: .*)$")
-_KERNEL = re.compile(r"^(?P<at>\d{4}-\S+?) (?P<said>.*)$")
-# What programs write before what they say: name and number, time, level, place.
-_HEADS = re.compile(
-    r"^[^\[: ]+\[\d+\]: (?:\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ \S |\[[^\]]+\] \[\w+\] \[[^\]]+\] )?"
-)
-_MESSAGE = re.compile(r"\"msg\":\"([^\"]*)\"")
 # What hosts tell of at once; the same term of a cluster that was made again is another.
 _AT_ONCE_S = 60
 _SAMPLER = "soakbed-samples-"
@@ -68,15 +59,6 @@ class HostEvents:
         self.unread[key] = self.unread.get(key, 0) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An event, and what tells it from others like it."""
-
-    event: Event
-    unit: str = ""
-    once: tuple[str, ...] = ()
-
-
 def host_events(
     target_folder: Path, samples: Mapping[str, HostSamples] | None = None
 ) -> HostEvents:
@@ -87,7 +69,7 @@ def host_events(
     """
     made = HostEvents()
     since_s = _since_s(target_folder, made)
-    found: list[_Found] = []
+    found: list[Found] = []
     for folder in sorted(path for path in target_folder.glob("hosts/*") if path.is_dir()):
         found += _of_journals(folder, target_folder.name, made)
         found += _of_kernel(folder / "kernel.log", folder.name, made)
@@ -117,108 +99,56 @@ def _only_watched(target_folder: Path, known: Sequence[Event], made: HostEvents)
             yield event
 
 
-def _of_journals(folder: Path, target: str, made: HostEvents) -> Iterator[_Found]:
+def _of_journals(folder: Path, target: str, made: HostEvents) -> Iterator[Found]:
     for path in sorted(folder.glob("journal/*.log")):
         signs = signs_of(path.stem, target)
         if signs is None:
             continue
-        single = list(_lines(path, signs, _JOURNAL, folder.name, "journal", made))
+        single = list(_lines(path, signs, folder.name, "journal", made))
         yield from (one for one in single if one.event.kind not in GATHERED_S)
         for kind, stretch_s in GATHERED_S.items():
             many = [one for one in single if one.event.kind == kind]
             yield from _by_stretch(many, kind, stretch_s)
 
 
-def _of_kernel(path: Path, host: str, made: HostEvents) -> Iterator[_Found]:
+def _of_kernel(path: Path, host: str, made: HostEvents) -> Iterator[Found]:
     if path.is_file():
-        for one in _lines(path, KERNEL, _KERNEL, host, "kernel", made):
-            # A container may read its machine's log: one text at one time is one event.
-            yield replace(one, once=(str(one.event.at_s), one.event.text))
+        yield from _lines(path, KERNEL, host, "kernel", made)
 
 
 def _lines(
-    path: Path,
-    signs: Iterable[Sign],
-    form: re.Pattern[str],
-    host: str,
-    source: str,
-    made: HostEvents,
-) -> Iterator[_Found]:
-    """Lines that a sign knows. One without a time has that of the line after it, as at a boot."""
-    waiting: list[tuple[Sign, re.Match[str]]] = []
-    any_sign = re.compile("|".join(f"(?:{_bare(sign.pattern.pattern)})" for sign in signs))
+    path: Path, signs: Iterable[Sign], host: str, source: str, made: HostEvents
+) -> Iterator[Found]:
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if not waiting and not any_sign.search(line):
-                continue
-            at_s = _time(form.match(line))
-            if at_s is not None:
-                yield from (_told(one, hit, at_s, path, host, source) for one, hit in waiting)
-                waiting.clear()
-            for sign in signs:
-                hit = sign.pattern.search(line.rstrip("\n"))
-                if hit is None:
-                    continue
-                if at_s is not None:
-                    yield _told(sign, hit, at_s, path, host, source)
-                elif line.startswith("-- "):
-                    waiting.append((sign, hit))
-                else:
-                    made.not_read(path, f"{sign.kind} without a time")
-                break
-    for sign, _ in waiting:
-        made.not_read(path, f"{sign.kind} without a time")
+        yield from found_in(
+            file,
+            signs,
+            host=host,
+            source=source,
+            unit=path.stem if source == "journal" else "",
+            not_read=lambda what: made.not_read(path, what),
+        )
 
 
-def _bare(pattern: str) -> str:
-    """A pattern to be one of many: its groups lose their names."""
-    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
-
-
-def _told(
-    sign: Sign, hit: re.Match[str], at_s: float, path: Path, host: str, source: str
-) -> _Found:
-    said = hit.string
-    form = _JOURNAL.match(said) or _KERNEL.match(said)
-    text = _HEADS.sub("", form["said"]) if form else said
-    message = _MESSAGE.search(text)
-    text = message[1] if message else text
-    unit = path.stem if source == "journal" else ""
-    text = text.removeprefix(f"{unit}.service: ")
-    text = f"{unit}: {text}"[:_TEXT_CHARS] if unit else text[:_TEXT_CHARS]
-    event = policy.event(sign.kind, at_s, host=host, source=source, text=text)
-    return _Found(event, unit, tuple(hit[name] for name in sign.once_by))
-
-
-def _time(form: re.Match[str] | None) -> float | None:
-    """Unix time of a line; dmesg writes its fraction behind a comma."""
-    if form is None:
-        return None
-    try:
-        return dt.datetime.fromisoformat(form["at"].replace(",", ".")).timestamp()
-    except ValueError:
-        return None
-
-
-def _by_stretch(found: list[_Found], kind: str, stretch_s: int) -> Iterator[_Found]:
+def _by_stretch(found: list[Found], kind: str, stretch_s: int) -> Iterator[Found]:
     """What happens all the time: one event per stretch, with its number."""
     for _, group in groupby(found, key=lambda one: one.event.at_s // stretch_s):
         many = list(group)
         first = many[0].event
         text = f"{many[0].unit}: {len(many)} {_STRETCH_WORDS[kind]}"
-        yield _Found(replace(first, until_s=many[-1].event.at_s, text=text), many[0].unit)
+        yield Found(replace(first, until_s=many[-1].event.at_s, text=text), many[0].unit)
 
 
-def _of_samples(host: str, samples: HostSamples | None) -> Iterator[_Found]:
+def _of_samples(host: str, samples: HostSamples | None) -> Iterator[Found]:
     if samples is None:
         return
     for step in samples.clock_steps:
         ways = "forward" if step.step_s > 0 else "back"
         text = f"the clock was set {abs(step.step_s):.3f} s {ways}"
-        yield _Found(policy.event("clock_step", step.at_s, host=host, source="samples", text=text))
+        yield Found(policy.event("clock_step", step.at_s, host=host, source="samples", text=text))
     for since_s, until_s in samples.gaps:
         text = f"no samples for {until_s - since_s:.0f} s"
-        yield _Found(
+        yield Found(
             policy.event("gap", since_s, until_s=until_s, host=host, source="samples", text=text)
         )
     for at_s, unit in samples.restarts:
@@ -226,10 +156,10 @@ def _of_samples(host: str, samples: HostSamples | None) -> Iterator[_Found]:
             text = f"{unit} had begun anew"
             kind = load_kind("restart", unit)
             event = policy.event(kind, at_s, host=host, source="samples", text=text)
-            yield _Found(event, unit.removesuffix(".service"))
+            yield Found(event, unit.removesuffix(".service"))
 
 
-def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_Found]:
+def _of_facts(folder: Path, found: list[Found], made: HostEvents) -> Iterator[Found]:
     """Restarts and OOM kills that systemd counted, where nothing else tells of them."""
     before, after = (_facts(folder / f"facts-{when}.json", made) for when in ("before", "after"))
     if not before or not after:
@@ -261,10 +191,10 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
                     source="facts",
                     text=text,
                 )
-                yield _Found(event, unit.removesuffix(".service"))
+                yield Found(event, unit.removesuffix(".service"))
 
 
-def _told_once(found: list[_Found]) -> list[Event]:
+def _told_once(found: list[Found]) -> list[Event]:
     """Each event once, by time: what several hosts or sources tell of is told by the first."""
     found = sorted(found, key=lambda one: (one.event.at_s, one.event.source != "journal"))
     kept: dict[tuple[object, ...], Event] = {}
@@ -282,7 +212,7 @@ def _told_once(found: list[_Found]) -> list[Event]:
     return sorted(kept.values(), key=lambda event: event.at_s)
 
 
-def _known(one: _Found, restarts: list[_Found]) -> bool:
+def _known(one: Found, restarts: list[Found]) -> bool:
     return any(
         other.event.source == "journal"
         and (other.event.host, other.unit) == (one.event.host, one.unit)
