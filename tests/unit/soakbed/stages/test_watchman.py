@@ -60,7 +60,7 @@ def kinds(said, host=DATA, target="etcd"):
 
 def full(share):
     return reading(
-        disks={"/data": {"total": 1000, "free": int(1000 * (1 - share)), "inodes_free": 9}}
+        disks={"/data": {"total": 1000, "free": round(1000 * (1 - share)), "inodes_free": 9}}
     )
 
 
