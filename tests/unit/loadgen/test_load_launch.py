@@ -15,7 +15,6 @@ from loadgen.launch import master_arguments, worker_arguments
 from loadgen.look import look, outcome_of
 from loadgen.session import HostShare, SessionFolder
 
-
 ROLE = Path(__file__).resolve().parents[3] / "playbooks" / "roles" / "load_host"
 PLAN = Plan(
     run_id="r",
