@@ -21,8 +21,9 @@ from locust.env import Environment
 from locust.rpc import Message
 
 from loadgen.contract.histogram import Histogram
+from loadgen.following import Follower
 from loadgen.locust_tuning import REPORT_INTERVAL_S
-from loadgen.relay import WorkerTotals, follow_spool
+from loadgen.relay import WorkerTotals
 from loadgen.session import SessionFolder
 
 __all__ = ["MERGED", "REPORT", "WorkerSide"]
@@ -52,7 +53,9 @@ class WorkerSide:
         self.rank = rank
         self.share = session.share()
         self.totals = WorkerTotals(rank)
-        self._offset = 0
+        self._follower = Follower(session.path, rank)
+        self._sealing: Any = None  # a process that puts closed hours into columns
+        self._sealed_hour = -1
         self._engine: Any = None  # gevent's Popen, once started
         self._pressing: gevent.Greenlet | None = None
         self._answered_s = time.monotonic()
@@ -110,6 +113,7 @@ class WorkerSide:
     def _follow(self) -> None:
         while self._engine.poll() is None:
             self._take_new_frames()
+            self._seal_closed_hours()
             gevent.sleep(REPORT_INTERVAL_S)
         self._take_new_frames()
 
@@ -134,13 +138,32 @@ class WorkerSide:
 
     def _take_new_frames(self) -> None:
         newest = None
-        for record, offset in follow_spool(self.session.spool(self.rank), self._offset):
-            self._offset = offset
+        for record in self._follower.new():
             self.totals.take(record)
             # Windows cut short by the end of a phase show a rate that nobody asked for.
             newest = record if record.get("complete") else newest
         if newest:
             self._show(newest)
+
+    def _seal_closed_hours(self) -> None:
+        """Have the hours that the engine has closed put into columns, by a process of its own.
+
+        Here it would keep us from answering the master for seconds.
+        """
+        closed_hour = self._follower.after_hour
+        runs = self._sealing is not None and self._sealing.poll() is None
+        if runs or closed_hour == self._sealed_hour:
+            return
+        self._sealed_hour = closed_hour
+        command = [sys.executable, "-m", "loadgen.sealing", str(self.session.path)]
+        with self.session.engine_log(self.rank).open("ab") as errors:
+            self._sealing = subprocess.Popen(
+                [*command, "--rank", str(self.rank)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=Path(__file__).parent.parent,
+            )
 
     def _show(self, window: dict[str, Any]) -> None:
         """Leave the newest window in a few numbers for those who look in."""

@@ -54,6 +54,19 @@ class SessionFolder:
         """Where the engine of `rank` appends its windows."""
         return self.path / f"worker-{rank}.spool"
 
+    def clock(self, rank: int) -> Path:
+        """When each phase began, as the engine of `rank` notes it."""
+        return self.path / f"clock-{rank}.json"
+
+    def lock(self, rank: int) -> Path:
+        """Held by the engine of `rank` as long as it lives: how many were before, and its id."""
+        return self.path / f"engine-{rank}.lock"
+
+    @property
+    def stop_asked(self) -> Path:
+        """There when somebody asked the session to stop; nothing is begun again then."""
+        return self.path / "stop"
+
     def progress(self, rank: int) -> Path:
         """The newest window of `rank` in a few numbers, for those who look in."""
         return self.path / f"progress-{rank}.json"

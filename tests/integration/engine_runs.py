@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loadgen.contract.plan import Keyspace, Phase, Plan, Tls
 from loadgen.contract.spool import read_spool
-from loadgen.contract.window import OperationWindow, SessionEnd, Window
+from loadgen.contract.window import OperationWindow, SessionBegin, SessionEnd, Window
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -53,6 +53,7 @@ class Spooled:
     said: str
     printed: str
     windows: list[Window] = field(default_factory=list)
+    begins: list[SessionBegin] = field(default_factory=list)
     end: SessionEnd | None = None
 
     def whole(self, phase: str = "") -> dict[str, OperationWindow]:
@@ -124,6 +125,8 @@ class EngineRun:
         for frame in read_spool(self.spool) if self.spool.exists() else ():
             if frame["kind"] == "end":
                 made.end = SessionEnd.from_json(frame)
+            elif frame["kind"] == "begin":
+                made.begins.append(SessionBegin.from_json(frame))
             else:
                 made.windows.append(Window.from_json(frame))
         return made

@@ -38,6 +38,7 @@ class _Spool:
             for frame in read_spool(self._path):
                 if frame.get("kind") == "end":
                     self._end = SessionEnd.from_json(frame)
+                if frame.get("kind") in ("begin", "end"):
                     continue
                 window = Window.from_json(frame)
                 self._seen.add(window.seq)

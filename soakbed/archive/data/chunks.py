@@ -97,6 +97,8 @@ class _Reader:
                     ask_counts(plain)
                 if plain["kind"] == "end":
                     self._end(plain)
+                elif plain["kind"] == "begin":
+                    continue
                 elif plain["seq"] in self._seen:
                     self._twice.append(plain)
                 else:

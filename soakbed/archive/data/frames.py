@@ -156,7 +156,7 @@ def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
                 _from_sparse(plain)
     except _BROKEN as error:
         raise FrameDamaged("content", f"cannot be read: {error}") from error
-    if plain.get("schema") != SCHEMA or plain.get("kind") not in ("window", "end"):
+    if plain.get("schema") != SCHEMA or plain.get("kind") not in ("window", "begin", "end"):
         told = {key: plain.get(key) for key in ("kind", "schema")}
         raise FrameDamaged("schema", f"is no window of schema {SCHEMA}: {told}")
     return plain

@@ -75,6 +75,8 @@ def _edges(frames: Frames) -> dict[int, int]:
                     plain = window_of(payload, int(frames.sums[held]))
                 except FrameDamaged:
                     continue
+                if plain["kind"] == "begin":
+                    continue
                 return int(plain["start_s"]) if plain["kind"] == "window" else None
             return None
 
