@@ -29,6 +29,7 @@ _DOUBLES = ("cpu_share", "wait_share", "nic_share")
 _WINDOW = {"kind", "schema", "phase", "mode", *PLAIN, "late", "operations", "generator"}
 _OPERATION = {*COUNTS, "causes", *HISTOGRAMS}
 _HISTOGRAM = {"buckets", "counts", *SCALARS}
+_MOST_BYTE = (1 << 8) - 1
 _MOST_BUCKET, _MOST_COUNT = (1 << 16) - 1, (1 << 32) - 1
 
 
@@ -118,9 +119,11 @@ class HourColumns:
 def coded(
     gaps: Sequence[int], counts: Sequence[int]
 ) -> tuple[list[tuple[int, int]], bytes, list[int], list[int]]:
-    """The commonest pairs of distance and count, a code for each entry, and both of rare ones."""
-    common = Counter(zip(gaps, counts, strict=True)).most_common(RARE)
-    pairs = [pair for pair, _ in common]
+    """The commonest pairs of distance and count, both of a byte; a code for each entry; and both
+    numbers of rare ones.
+    """
+    seen = Counter(zip(gaps, counts, strict=True)).most_common()
+    pairs = [pair for pair, _ in seen if max(pair) <= _MOST_BYTE][:RARE]
     number = {pair: code for code, pair in enumerate(pairs)}
     entries = zip(gaps, counts, strict=True)
     codes = bytes([number.get(pair, RARE) for pair in entries])

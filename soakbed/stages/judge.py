@@ -13,6 +13,7 @@ from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.run import ArtifactUse, NotMeasured
 from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
 from soakbed.stages import judge_accounts as accounts
+from soakbed.stages import judge_events as events
 from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
@@ -57,6 +58,8 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.throttling,
     hosts.facts_drift,
     load_clocks,
+    events.nothing_grave,
+    events.windows_left_out,
 )
 RULES: tuple[Rule, ...] = (
     *accounts.WHOLE_RULES,
@@ -65,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     accounts.VALUES_RULE,
     *hosts.HOST_RULES,
     *CLOCK_RULES,
+    *events.EVENT_RULES,
 )
 
 
@@ -112,6 +116,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
     made += _of_target(evidence)
     made += _of_flow_control(evidence)
     made += of_placement(evidence)
+    made += events.of_events(evidence)
     capacity = evidence.numbers.phase("capacity", "capacity")
     if capacity is not None and generator_limited:
         made.append(
