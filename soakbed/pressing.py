@@ -29,6 +29,7 @@ from soakbed.records.testbed import Testbed
 from soakbed.stages.calibrate import warning_of
 from soakbed.stages.care import care_for
 from soakbed.stages.client_check import broken_promise
+from soakbed.stages.clocks import clocks_kept
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import configure_target, verify_target, wipe_target
 from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
@@ -199,7 +200,11 @@ class Pressing:
             if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
                 tell(warning)
             self._note_engine(ready.target)
-            with placement_kept(self.run, ready, session, testbed, shell=shell, progress=tell):
+            around = (ready, session, testbed)
+            with (
+                placement_kept(self.run, *around, shell=shell, progress=tell),
+                clocks_kept(self.run, *around, shell=shell, progress=tell),
+            ):
                 outcome = drive(
                     plan,
                     testbed,

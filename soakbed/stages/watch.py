@@ -187,7 +187,7 @@ class Watch:
         since.workers_gone_s = since.workers_gone_s or now_s
         if glance.active():
             if now_s - since.workers_gone_s > _MASTER_GRACE_S:
-                self._session.stop_masters()
+                self._session.stop_master()
             return False
         if self._stopped or not goes_on(self._session.plan.session) or not self._notes.now.workers:
             return True
