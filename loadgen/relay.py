@@ -119,9 +119,10 @@ class WorkerTotals:
         return sum(tally.requests for tally in self.tallies.values())
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Add one frame of the spool, a window or the session's end."""
+        """Add one frame of the spool."""
         if record["kind"] == "end":
             self.outcome = record["outcome"]
+        if record["kind"] != "window":
             return
         self.windows += 1
         for operation, seen in record["operations"].items():

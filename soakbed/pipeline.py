@@ -33,6 +33,7 @@ from soakbed.records.testbed import Testbed
 from soakbed.reporting import judge_and_report
 from soakbed.stages.calibrate import KEPT, known_calibration, machines_of, warning_of
 from soakbed.stages.client_check import broken_promise
+from soakbed.stages.clocks import clocks_kept
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import (
     configure_target,
@@ -40,6 +41,7 @@ from soakbed.stages.configure import (
     prepare_hosts,
     verify_target,
     wipe_target,
+    with_counted_cores,
 )
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -144,7 +146,7 @@ def prepare(
     if came_up.changed:
         mark.unlink(missing_ok=True)
     if only_what_is_missing and mark.exists() and json.loads(mark.read_text()) == wanted:
-        return came_up.testbed
+        return with_counted_cores(came_up.testbed, places)
     with watch.stage("prepare hosts") as changed:
         prepared = prepare_hosts(
             came_up.testbed,
@@ -157,7 +159,7 @@ def prepare(
         changed(prepared.changed)
         write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
         write_whole(mark, json.dumps(wanted) + "\n")
-    return came_up.testbed
+    return with_counted_cores(came_up.testbed, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class Bench:
         made["earlier_commits"] = [
             commit for commit in commits if commit not in (None, made["commit"])
         ]
-        made["engines"] = before.get("engines", {})
+        made |= {key: before.get(key, {}) for key in ("engines", "clock_offsets")}
         self.run.write("manifest", made)
 
     def _note_engine(self, target: str) -> None:
@@ -316,7 +318,11 @@ class Bench:
             if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
                 tell(warning)
             self._note_engine(ready.target)
-            with placement_kept(self.run, ready, session, testbed, shell=shell, progress=tell):
+            around = (ready, session, testbed)
+            with (
+                placement_kept(self.run, *around, shell=shell, progress=tell),
+                clocks_kept(self.run, *around, shell=shell, progress=tell),
+            ):
                 outcome = drive(plan, testbed, shell=shell, folder=folder, progress=tell)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(

@@ -6,6 +6,7 @@ every whole frame and reports a torn tail instead of failing on it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -26,6 +27,8 @@ __all__ = [
     "SpoolDamaged",
     "SpoolWriter",
     "read_opened",
+    "payload_of",
+    "payload_of_window",
     "read_spool",
     "read_spool_from",
     "sync_folder",
@@ -69,14 +72,29 @@ class SpoolWriter:
         return os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record and make it durable."""
-        self._write(zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 1))
+        """Write one record and make it durable. Raises OSError, as all that writes does."""
+        self.write(payload_of(record))
 
     def append_window(self, window: Window) -> None:
         """The same for a window, in a form that costs the engine less than JSON."""
-        if self._hourly:
-            self._begin(window.start_s // HOUR_S)
-        self._write(PACKED + zlib.compress(pack(window), 1))
+        self.write(payload_of_window(window), start_s=window.start_s)
+
+    def write(self, payload: bytes, *, start_s: int | None = None) -> None:
+        """Write the payload of one frame, of a window if it has a begin.
+
+        After an OSError the file is as it was: the same may be tried again when there is room.
+        """
+        if self._hourly and start_s is not None:
+            self._begin(start_s // HOUR_S)
+        before = os.fstat(self._fd).st_size
+        frame = HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+        try:
+            if os.write(self._fd, frame) < len(frame):  # the disk is full, or nearly so
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, before)
+            raise
 
     def _begin(self, hour: int) -> None:
         """Close the file if what it holds is of an earlier hour."""
@@ -98,15 +116,21 @@ class SpoolWriter:
         self._fd = fd
         sync_folder(self._path.parent)
 
-    def _write(self, payload: bytes) -> None:
-        os.write(self._fd, HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
-        os.fdatasync(self._fd)
-
     def close(self) -> None:
         """Close the file; a second call is fine."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def payload_of(record: Mapping[str, Any]) -> bytes:
+    """What a frame holds of any record."""
+    return zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 1)
+
+
+def payload_of_window(window: Window) -> bytes:
+    """What a frame holds of a window."""
+    return PACKED + zlib.compress(pack(window), 1)
 
 
 def _first_hour(spool: Path) -> int | None:

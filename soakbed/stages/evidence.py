@@ -12,6 +12,7 @@ from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.records.calibration import RunCalibration
+from soakbed.records.clocks import SessionClocks
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
@@ -48,6 +49,7 @@ class Evidence:
     preflight: Facts = field(default_factory=dict)
     calibration: RunCalibration = field(default_factory=RunCalibration)
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
+    clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -60,6 +62,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
     sessions = [
         path.stem for path in sorted(folder.glob("load/*.json")) if path.stem in numbers.sessions
     ]
+    manifest = facts_in(run_folder / "manifest.json")
     return Evidence(
         spec=run.spec(),
         testbed=run.read("testbed", Testbed),
@@ -74,11 +77,12 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             if path.is_dir()
         },
         preflight=facts_in(run_folder / "preflight.json"),
-        calibration=RunCalibration.in_manifest(facts_in(run_folder / "manifest.json")),
+        calibration=RunCalibration.in_manifest(manifest),
         placement=PlacementChange(
             before=_placement(run, f"{target}/placement/steady-before"),
             after=_placement(run, f"{target}/placement/steady-after"),
         ),
+        clocks=SessionClocks.in_manifest(manifest, target),
     )
 
 

@@ -16,6 +16,7 @@ from soakbed.stages import judge_accounts as accounts
 from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
+from soakbed.stages.judge_clocks import CLOCK_RULES, load_clocks
 from soakbed.stages.judge_placement import of_placement
 from soakbed.stages.measure import measure
 from soakbed.stages.summarise import assemble_summary
@@ -55,6 +56,7 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.alarms,
     hosts.throttling,
     hosts.facts_drift,
+    load_clocks,
 )
 RULES: tuple[Rule, ...] = (
     *accounts.WHOLE_RULES,
@@ -62,6 +64,7 @@ RULES: tuple[Rule, ...] = (
     *load.LOAD_RULES,
     accounts.VALUES_RULE,
     *hosts.HOST_RULES,
+    *CLOCK_RULES,
 )
 
 

@@ -108,7 +108,7 @@ def _wait(session: LoadSession, progress: Callable[[str], None]) -> None:
                 return
             workers_gone_s = 0.0 if glance.active("worker") else workers_gone_s or now_s
             if workers_gone_s and now_s - workers_gone_s > _MASTER_GRACE_S:
-                session.stop_masters()
+                session.stop_master()
             if not (glance.progress or glance.active("master")):
                 raise LoadError(
                     f"session {session.id} did not start: {session.journal()}",

@@ -13,7 +13,7 @@ from typing import Any
 
 from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Keyspace, Phase, Plan, Tls
-from loadgen.contract.window import OperationWindow, SessionEnd, Window
+from loadgen.contract.window import OperationWindow, SessionBegin, SessionEnd, Window
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +54,7 @@ class Spooled:
     said: str
     printed: str
     windows: list[Window] = field(default_factory=list)
+    begins: list[SessionBegin] = field(default_factory=list)
     end: SessionEnd | None = None
 
     def whole(self, phase: str = "") -> dict[str, OperationWindow]:
@@ -129,6 +130,8 @@ class EngineRun:
         for frame in self.frames():
             if frame["kind"] == "end":
                 made.end = SessionEnd.from_json(frame)
+            elif frame["kind"] == "begin":
+                made.begins.append(SessionBegin.from_json(frame))
             else:
                 made.windows.append(Window.from_json(frame))
         return made

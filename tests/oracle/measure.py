@@ -37,6 +37,7 @@ class _Spool:
             for frame in read_parts(self._folder, self._rank):
                 if frame.get("kind") == "end":
                     self._end = SessionEnd.from_json(frame)
+                if frame.get("kind") in ("begin", "end"):
                     continue
                 window = Window.from_json(frame)
                 self._seen.add(window.seq)

@@ -27,6 +27,7 @@ _SEVERITY: Mapping[str, Severity] = {
     "no_end": "note",
     "missing_spool": "phase",
     "chain": "phase",
+    "sealed_hour": "phase",
     "time_step": "window",
     "duplicate_window": "note",
 }

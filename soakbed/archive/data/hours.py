@@ -38,7 +38,9 @@ class _Files:
 
     def add_spool(self, frames: Frames) -> None:
         """The next file, a spool."""
-        for hour, end in _edges(frames).items():
+        for began, end in _edges(frames):
+            # Frames without a window, such as an engine's end alone, are of the hour before.
+            hour = max(self.edges, default=0) if began is None else began
             self.edges[hour] = max(self.frames + end, self.edges.get(hour, 0))
         self.pieces.append((self.frames, frames))
         self.frames += len(frames.starts)
@@ -118,11 +120,11 @@ def _damages(session: str, rank: int, frames: Frames) -> Iterator[Damage]:
         yield Damage(**told, kind="chain", sentence=f"{name}: {frames.broken}")
 
 
-def _edges(frames: Frames) -> dict[int, int]:
-    """Hour (since 1970) -> the frame behind the last of its windows."""
+def _edges(frames: Frames) -> tuple[tuple[int | None, int], ...]:
+    """(hour since 1970, the frame behind the last of its windows); None: no window was found."""
     count = len(frames.starts)
     if not count:
-        return {}
+        return ()
     with frames.path.open("rb") as file:
 
         def start_s(index: int) -> int | None:
@@ -153,8 +155,7 @@ def _edges(frames: Frames) -> dict[int, int]:
                     low = middle + 1
             at = max(low, at + 1)
             edges[hour] = max(at, edges.get(hour, 0))
-        if edges:
-            edges[max(edges)] = count
-        else:
-            edges[0] = count  # nothing can be read: the damages are found all the same
-    return edges
+    if not edges:  # nothing can be read: the damages are found all the same
+        return ((None, count),)
+    edges[max(edges)] = count
+    return tuple(edges.items())

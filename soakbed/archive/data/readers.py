@@ -56,7 +56,7 @@ def add_columns(
 
 
 def _goes_on(hour: HourArrays, runs: list[Run], began_s: int) -> bool:
-    """Whether no window is there twice, and none begins before an earlier one of its phase ended."""
+    """Whether no window is there twice or begins before an earlier one of its phase ended."""
     seq = hour.column("seq", 0, hour.windows)
     if (np.diff(seq.astype(np.int64)) <= 0).any():
         return False
@@ -73,7 +73,9 @@ def _goes_on(hour: HourArrays, runs: list[Run], began_s: int) -> bool:
 def sealed_damage(session: str, worker: int, error: SealedDamaged, hour: int) -> Damage:
     """An hour in columns that cannot be read: all its windows are lost."""
     twin = error.path.with_suffix(".spool")
-    more = f"; its spool {twin.name} lies beside it: delete the sealed file" if twin.is_file() else ""
+    more = (
+        f"; its spool {twin.name} lies beside it: delete the sealed file" if twin.is_file() else ""
+    )
     return Damage(
         session=session,
         worker=worker,
