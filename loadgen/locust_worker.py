@@ -36,6 +36,9 @@ DISMISSAL_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 # The engine keeps its priority; the worker, on the same core of a small host, steps back.
 WORKER_NICENESS = 10
+# Before the common start, an engine begins without the master's word: its Python needs a second or
+# two on a busy core, then it connects.
+LEAD_S = 6.0
 FAILED_EXIT_CODE = 5
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,10 @@ class WorkerSide:
         self.runner.register_message(MERGED, self._on_merged)
         self._obey = self.runner.handle_message
         self.runner.handle_message = self._on_message
+        start_at_s = self.session.plan().start_at_s
+        if start_at_s:
+            wait_s = max(start_at_s - LEAD_S - time.time(), 0.0)
+            gevent.spawn_later(wait_s, self._press_unasked)
 
     def press(self) -> None:
         """Run the engine to its end, see the totals merged, then quit. Runs once per process."""
@@ -83,6 +90,12 @@ class WorkerSide:
             self._stop_engine()
             following.join()
             self._finish(self._engine.returncode)
+
+    def _press_unasked(self) -> None:
+        """All load hosts begin together, whether or not master and tunnel are up by then."""
+        if self._engine is None:
+            log.warning("no word of the master yet; engine %s begins by its plan", self.rank)
+            self.press()
 
     def _started_engine(self) -> subprocess.Popen:
         command = [
@@ -176,8 +189,9 @@ class WorkerSide:
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data[REPORT] = self.totals.to_json()
-        if self._silence_s() > ANSWER_TIMEOUT_S and self._engine is not None:
-            # A master that was started again knows no worker, and learns of one only by this.
+        if self._silence_s() > ANSWER_TIMEOUT_S:
+            # A master that was started again, or whose tunnel came up late, knows no worker, and
+            # learns of one only by this.
             self.runner.client.send(Message("client_ready", __version__, self.runner.client_id))
 
     def _on_quitting(self, **_: object) -> None:

@@ -19,11 +19,12 @@ __all__ = ["HostShare", "SessionFolder"]
 class HostShare:
     """What one load host does of a session, session.json.
 
-    Ports are on loopback; `web_port` 0 means no page. `engine` is the module of the engine.
+    Ports are on loopback; `web_port` 0 means no page. `engine` is the module of the engine. The
+    master listens on `rpc_port` of the first load host, the tunnels of all others on their own.
     """
 
     ranks: tuple[int, ...]
-    rpc_port: int = 5557
+    rpc_port: int = 5557  # as role load_host has it: a tunnel's key opens this port and no other
     web_port: int = 0
     engine: str = "loadgen.engine"
 

@@ -33,6 +33,7 @@ from soakbed.stages.calibrate import KEPT, known_calibration, machines_of
 from soakbed.stages.configure import (
     preparation_of,
     prepare_hosts,
+    with_counted_cores,
 )
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -101,7 +102,7 @@ def prepare(
     if came_up.changed:
         mark.unlink(missing_ok=True)
     if only_what_is_missing and mark.exists() and json.loads(mark.read_text()) == wanted:
-        return came_up.testbed
+        return with_counted_cores(came_up.testbed, places)
     with watch.stage("prepare hosts") as changed:
         prepared = prepare_hosts(
             came_up.testbed,
@@ -114,7 +115,7 @@ def prepare(
         changed(prepared.changed)
         write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
         write_whole(mark, json.dumps(wanted) + "\n")
-    return came_up.testbed
+    return with_counted_cores(came_up.testbed, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ class Bench:
         made["earlier_commits"] = [
             commit for commit in commits if commit not in (None, made["commit"])
         ]
-        made["engines"] = before.get("engines", {})
+        made |= {key: before.get(key, {}) for key in ("engines", "clock_offsets")}
         self.run.write("manifest", made)
 
     def _keep_preparation(self, testbed: Testbed) -> None:

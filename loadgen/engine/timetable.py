@@ -7,6 +7,7 @@ noted, and by the plan for what would have begun meanwhile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,8 +39,10 @@ class Timetable:
         self._phases: Sequence[Phase] = plan.phases
         self._window_s = plan.window_s
         self._began_s = dict(past.began_s)
-        # When the next phase begins, where the plan or the clock says so.
-        self._next_s = -int(-plan.start_at_s // 1) if past.attempt else 0
+        # When the next phase begins, where plan or clock say so. The first engine of a rank presses
+        # all of its first phase, late or not.
+        self._next_s = math.ceil(plan.start_at_s)
+        self._first = not past.attempt
 
     def over(self, at_s: int) -> bool:
         """Whether nothing of the plan is left to press, as far as the clock tells."""
@@ -61,7 +64,8 @@ class Timetable:
         else:
             start_s = self._began_s.get(phase.name, self._next_s) or at_s
         self._next_s = 0
-        if start_s >= at_s:
+        if start_s >= at_s or self._first:
+            start_s = max(start_s, at_s)
             return Entry(number, phase, self._boundary(start_s))
         if start_s + phase.duration_s <= at_s:
             # The one after it begins as soon as what was in flight has ended: a window later.

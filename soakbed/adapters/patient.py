@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from soakbed.adapters.ssh import HostUnreachable, Result, Shell
+from soakbed.adapters.ssh import Answer, HostUnreachable, Result, Shell
 from soakbed.records.testbed import Host
 
 __all__ = ["PatientShell"]
@@ -42,6 +42,10 @@ class PatientShell:
         return self._waited(
             lambda: self._shell.run(host, command, timeout_s=timeout_s, check=check)
         )
+
+    def ask(self, host: Host, command: Sequence[str], *, times: int) -> list[Answer]:
+        """Ask a command on a host so many times. Raises CommandFailed."""
+        return self._waited(lambda: self._shell.ask(host, command, times=times))
 
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
         """Write small files into a folder."""

@@ -25,13 +25,14 @@ from paramiko.ssh_exception import SSHException
 from soakbed.errors import LoadError
 from soakbed.records.testbed import Host, Testbed
 
-__all__ = ["CommandFailed", "HostUnreachable", "Result", "Shell", "Ssh"]
+__all__ = ["Answer", "CommandFailed", "HostUnreachable", "Result", "Shell", "Ssh"]
 
 CONNECT_TIMEOUT_S = 10
 KEEPALIVE_S = 15
 # One new connection per call mends a restart or a dropped line; waiting longer is the caller's.
 ATTEMPTS = 2
 _CHUNK_BYTES = 256 * 1024
+_ANSWER_TIMEOUT_S = 10.0
 _GLANCE_S = 0.2  # how often a silent command's other stream and its time limit are looked at
 
 _PART_TIMEOUT_S = 120
@@ -58,6 +59,15 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a host said to one question, and when, by this machine's monotonic clock, in ns."""
+
+    said: str
+    asked_ns: int
+    came_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Ended:
     """The same before its bytes are taken for text."""
 
@@ -79,6 +89,13 @@ class Shell(Protocol):
         """Run one command, which must bear being run twice, as after a line that broke.
 
         Raises CommandFailed on a non-zero end when `check`, and when time is up.
+        """
+
+    def ask(self, host: Host, command: Sequence[str], *, times: int) -> list[Answer]:
+        """Start one command that answers each line with a line, and ask it so many times.
+
+        The first answer, which waits for the command to start, is not among them. Raises
+        HostUnreachable, and CommandFailed when an answer does not come in a few seconds.
         """
 
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
@@ -143,6 +160,25 @@ class Ssh:
                 remedy=f"run it by hand on {host.name} ({host.address}) to see why",
             )
         return result
+
+    def ask(self, host: Host, command: Sequence[str], *, times: int) -> list[Answer]:
+        """Ask a command on a host so many times: a line each way, over the one open connection."""
+        line = shlex.join(command)
+
+        def attempt(connection: Connection) -> list[Answer]:
+            with contextlib.closing(connection.create_session()) as channel:
+                channel.settimeout(_ANSWER_TIMEOUT_S)
+                channel.exec_command(line)
+                _one_answer(channel)
+                return [_one_answer(channel) for _ in range(times)]
+
+        try:
+            return self._with(host, attempt)
+        except _Silent as error:
+            raise CommandFailed(
+                f"{host.name}: {_shown(line)} did not answer: {error}",
+                remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
+            ) from error
 
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
         """Write small files into a folder, in the order given, each whole or not at all."""
@@ -247,6 +283,24 @@ class Ssh:
         if connection is not None:
             # Not Fabric's close, which first says goodbye over the line that may be the broken one.
             connection.client.close()
+
+
+class _Silent(Exception):
+    """A command that should have answered did not, while the connection stands."""
+
+
+def _one_answer(channel: Channel) -> Answer:
+    said = b""
+    asked_ns = time.monotonic_ns()
+    try:
+        channel.sendall(b"\n")
+        while not said.endswith(b"\n"):
+            if not (chunk := channel.recv(_CHUNK_BYTES)):
+                raise _Silent("it ended")
+            said += chunk
+    except TimeoutError as error:
+        raise _Silent(f"nothing in {_ANSWER_TIMEOUT_S} s") from error
+    return Answer(said.decode(errors="replace").strip(), asked_ns, time.monotonic_ns())
 
 
 _OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False}

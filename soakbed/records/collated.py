@@ -17,6 +17,7 @@ DamageKind = Literal[
     "checksum",  # bytes of a frame were changed; it is left out
     "content",  # a frame cannot be read although its checksum is right; it is left out
     "schema",  # a frame of another schema; it is left out
+    "sealed_hour",  # an hour in columns that was cut, changed or is of another schema; it is lost
     "duplicate_window",  # a window that was there before; it is left out
     "missing_windows",  # numbers of windows are missing: lost, or left out for one of the above
     "time_step",  # a window begins before the one before it ended, or long after

@@ -312,7 +312,7 @@ def _plan(
         batch=workload.batch if target == "tikv" else 1,
         batched_stream=workload.batched_stream and target == "tikv",
         timeout_ms=workload.timeout_ms,
-        workers=workers_of(testbed, at_most=workload.connections),
+        workers=workers_of(testbed, connections=workload.connections),
         seed=workload.seed,
     )
 
