@@ -13,7 +13,7 @@ import redis
 from soakbed.archive.query import ask
 from tests.disturbances.soak import records_of
 
-__all__ = ["Attempt", "Counts", "Second", "archived", "attempts", "redis_counts"]
+__all__ = ["Attempt", "Counts", "Second", "archived", "attempts", "redis_counts", "total"]
 
 COUNTS = ("sent", "ok", "failed", "unknown")
 PORT = 6379
