@@ -8,7 +8,15 @@ from pydantic import Field
 
 from soakbed.records.frozen import Frozen
 
-__all__ = ["Collated", "CollatedChunk", "CollatedSession", "Damage", "DamageKind", "SpoolEnd"]
+__all__ = [
+    "Collated",
+    "CollatedChunk",
+    "CollatedSession",
+    "Damage",
+    "DamageKind",
+    "SpoolBegin",
+    "SpoolEnd",
+]
 
 DamageKind = Literal[
     "missing_spool",  # a planned worker left no file
@@ -52,6 +60,15 @@ class SpoolEnd(Frozen):
     notes: dict[str, str] = {}
 
 
+class SpoolBegin(Frozen):
+    """An engine's start, as it wrote it: attempt 0 first, and one more where it died or stopped."""
+
+    worker: int
+    attempt: int
+    at_s: float
+    reason: str = ""
+
+
 class CollatedChunk(Frozen):
     """Frames of one hour of one session. Same `frames` and `fingerprints`: nothing to do again.
 
@@ -66,6 +83,7 @@ class CollatedChunk(Frozen):
     files: tuple[str, ...]  # below data/
     damages: tuple[Damage, ...] = ()
     ends: tuple[SpoolEnd, ...] = ()  # of last frames in this chunk; their counts of windows are 0
+    begins: tuple[SpoolBegin, ...] = ()
     left_out: dict[int, tuple[int, ...]] = {}  # worker -> windows that an earlier chunk has
 
 
@@ -75,6 +93,7 @@ class CollatedSession(Frozen):
     session: str
     phases: tuple[tuple[str, str], ...]
     workers: tuple[SpoolEnd, ...]
+    begins: tuple[SpoolBegin, ...] = ()
     chunks: tuple[CollatedChunk, ...]
 
 

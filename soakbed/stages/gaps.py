@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from loadgen.contract.plan import Phase, Plan
 from soakbed.archive.data.reading import TargetData
-from soakbed.records.collated import Collated
+from soakbed.records.collated import Collated, SpoolBegin
 from soakbed.records.gaps import Coverage, Gap, GapCause, TargetCoverage
 from soakbed.records.watch import Unwatched
 from soakbed.stages.watch_notes import clocks_in, watch_of
 
-__all__ = ["MOST_GAPS", "Begin", "Held", "Told", "coverage_of", "phase_coverage", "phases_began"]
+__all__ = ["MOST_GAPS", "Held", "Told", "coverage_of", "phase_coverage", "phases_began"]
 
 # A page shows some dozens; a run with more of them is in ruins whatever the rest says.
 MOST_GAPS = 500
@@ -28,16 +28,6 @@ MOST_GAPS = 500
 _NEAR_S = 20
 
 _Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """An engine's start, as it wrote it: the first of a session has attempt 0."""
-
-    worker: int
-    attempt: int
-    at_s: float
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,7 @@ class Told:
     it could not write windows; `stop_s`: when somebody asked for the end, 0 if nobody did.
     """
 
-    begins: Sequence[Begin] = ()
+    begins: Sequence[SpoolBegin] = ()
     ends: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     lost: Mapping[int, str] = field(default_factory=dict)
     watched: Sequence[Unwatched] = ()
@@ -243,7 +233,7 @@ def _told(session_folder: Path, collated: Collated, session: str) -> Told:
     held = collated.sessions[session]
     watch = watch_of(session_folder)
     return Told(
-        begins=(),
+        begins=held.begins,
         ends={one.worker: (one.outcome, one.reason) for one in held.workers},
         lost={},
         watched=watch.unwatched if watch else (),

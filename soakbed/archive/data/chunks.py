@@ -16,7 +16,7 @@ from soakbed.archive.data.readers import Reader, StretchAt, add_columns
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.archive.data.spool_parts import SpoolPart
 from soakbed.archive.data.tables import TableWriter, began_s
-from soakbed.records.collated import Damage, SpoolEnd
+from soakbed.records.collated import Damage, SpoolBegin, SpoolEnd
 
 __all__ = ["Chunk", "ChunkDone", "do_chunk"]
 
@@ -34,11 +34,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkDone:
-    """What was made: files below the data folder, damages, the engines' own totals."""
+    """What was made: files below the data folder, damages, the engines' starts and own totals."""
 
     files: tuple[str, ...]
     damages: tuple[Damage, ...]
     ends: tuple[SpoolEnd, ...]
+    begins: tuple[SpoolBegin, ...] = ()
 
 
 def do_chunk(chunk: Chunk) -> ChunkDone:
@@ -76,6 +77,7 @@ def _done(chunk: Chunk, *, asking_each: bool) -> ChunkDone:
         files=tuple(writer.close()),
         damages=tuple(damage for one in readers for damage in one.damages()),
         ends=tuple(end for one in readers for end in one.ends),
+        begins=tuple(begin for one in readers for begin in one.begins),
     )
 
 
@@ -91,6 +93,5 @@ def _begun(chunk: Chunk, part: SpoolPart, stretch_at: StretchAt, *, asking_each:
     if others is None:
         reader.begin(asking_each=asking_each)
     for record in others or ():
-        if record["kind"] == "end":
-            reader.end(record)
+        reader.told(record)
     return reader

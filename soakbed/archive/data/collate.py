@@ -182,6 +182,7 @@ class _Session:
             files=done.files,
             damages=done.damages,
             ends=done.ends,
+            begins=done.begins,
             left_out=chunk.left_out,
         )
         write_whole(_record(chunk), made.model_dump_json(indent=1) + "\n")
@@ -208,7 +209,11 @@ class _Session:
             if rank not in ends:
                 damages.append(self._no_end(rank))
         made = CollatedSession(
-            session=self._name, phases=order.phases, workers=tuple(workers), chunks=tuple(chunks)
+            session=self._name,
+            phases=order.phases,
+            workers=tuple(workers),
+            begins=tuple(begin for one in chunks for begin in one.begins),
+            chunks=tuple(chunks),
         )
         return made, [order.placed(damage) for damage in damages]
 

@@ -21,7 +21,7 @@ from soakbed.archive.data.frames import FrameDamaged, Frames, as_window, ask_cou
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.archive.data.sealed_hours import HourArrays
 from soakbed.archive.data.spool_parts import SpoolPart
-from soakbed.records.collated import Damage, SpoolEnd
+from soakbed.records.collated import Damage, SpoolBegin, SpoolEnd
 
 __all__ = ["Reader", "StretchAt", "add_columns", "sealed_damage"]
 
@@ -103,6 +103,7 @@ class Reader:
         self._twice: list[dict[str, Any]] = []
         self._lost: list[Damage] = []
         self._asking_each = False
+        self.begins: list[SpoolBegin] = []
         self.ends: list[SpoolEnd] = []
         self.next: dict[str, Any] | None = None
         self._windows: Iterator[dict[str, Any]] = iter(())
@@ -123,9 +124,9 @@ class Reader:
         for piece in self._part.pieces:
             records = self._frames(piece) if isinstance(piece, Frames) else self._sealed(piece)
             for plain in records:
-                if plain["kind"] == "end":
-                    self.end(plain)
-                elif plain["kind"] == "window":
+                if plain["kind"] != "window":
+                    self.told(plain)
+                else:
                     if plain["seq"] in self._seen:
                         self._twice.append(plain)
                         continue
@@ -176,8 +177,16 @@ class Reader:
         self._at_s = start_s + window["length_s"]
         self._until_s[phase] = max(self._at_s, self._until_s.get(phase, 0))
 
-    def end(self, plain: Mapping[str, Any]) -> None:
-        """The engine's own totals."""
+    def told(self, plain: Mapping[str, Any]) -> None:
+        """What an engine says of itself: its start, or its totals at its end."""
+        if plain["kind"] == "begin":
+            names = ("attempt", "at_s", "reason")
+            words = {name: plain[name] for name in names if name in plain}
+            self.begins.append(SpoolBegin(worker=self._part.worker, **words))
+        elif plain["kind"] == "end":
+            self._end(plain)
+
+    def _end(self, plain: Mapping[str, Any]) -> None:
         told = {name: plain[name] for name in ("outcome", "reason", "sent", "ok", "failed")}
         self.ends.append(
             SpoolEnd(
