@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.soak_for_real --minutes 20`: a soak, and what may befall it, for real.
+"""`python -m tests.benchmarks.soak_for_real --minutes 20`: a soak, and all that may befall it.
 
 A testbed of its own, a Redis Cluster pressed at a low rate, SSH refused for a quarter of the time,
 a long partition, a halted master, a full disk, kills, a reboot, and no controller for half of it.
