@@ -14,6 +14,7 @@ from soakbed.archive.data.collate import known
 from soakbed.archive.data.reading import TargetData
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.records.calibration import RunCalibration
+from soakbed.records.clocks import SessionClocks
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
 from soakbed.records.numbers import Numbers
@@ -51,6 +52,7 @@ class Evidence:
     preflight: Facts = field(default_factory=dict)
     calibration: RunCalibration = field(default_factory=RunCalibration)
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
+    clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
     events: tuple[Event, ...] | None = None  # None: nobody collected any
 
 
@@ -64,6 +66,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
     sessions = [
         path.stem for path in sorted(folder.glob("load/*.json")) if path.stem in numbers.sessions
     ]
+    manifest = facts_in(run_folder / "manifest.json")
     return Evidence(
         spec=run.spec(),
         testbed=run.read("testbed", Testbed),
@@ -78,11 +81,12 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             if path.is_dir()
         },
         preflight=facts_in(run_folder / "preflight.json"),
-        calibration=RunCalibration.in_manifest(facts_in(run_folder / "manifest.json")),
+        calibration=RunCalibration.in_manifest(manifest),
         placement=PlacementChange(
             before=_placement(run, f"{target}/placement/steady-before"),
             after=_placement(run, f"{target}/placement/steady-after"),
         ),
+        clocks=SessionClocks.in_manifest(manifest, target),
         events=_events(folder),
     )
 

@@ -17,6 +17,7 @@ from soakbed.stages import judge_events as events
 from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
+from soakbed.stages.judge_clocks import CLOCK_RULES, load_clocks
 from soakbed.stages.judge_placement import of_placement
 from soakbed.stages.measure import measure
 from soakbed.stages.summarise import assemble_summary
@@ -56,6 +57,7 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.alarms,
     hosts.throttling,
     hosts.facts_drift,
+    load_clocks,
     events.nothing_grave,
     events.windows_left_out,
 )
@@ -65,6 +67,7 @@ RULES: tuple[Rule, ...] = (
     *load.LOAD_RULES,
     accounts.VALUES_RULE,
     *hosts.HOST_RULES,
+    *CLOCK_RULES,
     *events.EVENT_RULES,
 )
 
