@@ -31,6 +31,10 @@ _START_PER_HOST_S = 1
 _TUNNEL = "soakbed-load-tunnel.service"
 # One command for everything that a look at a session needs.
 _GLANCE = 'cd "$1" && shift && { cat progress-*.json 2>/dev/null; systemctl show "$@"; }'
+# The file says that no engine, unit or boot may begin the session again; it comes before the units
+# are stopped. Engines may have outlived their workers: they are ended last.
+_STOP = 'test ! -d "$1" || touch "$1/stop"'
+_END = f'test ! -d "$1" || {{ cd /opt/soakbed && {PYTHON} -m loadgen.engines "$1"; }}'
 _ASKED = "--property=Id,ActiveState"
 
 
@@ -70,7 +74,11 @@ class LoadSession:
         self.stop()
         for host in self.hosts:
             self._shell.run(host, ["rm", "-rf", self.folder])
-            share = {"ranks": self.ranks[host.name], "web_port": self._web_port}
+            share = {
+                "ranks": self.ranks[host.name],
+                "web_port": self._web_port,
+                "units": self._units(host),
+            }
             self._shell.put_texts(host, self.folder, {"session.json": json.dumps(share) + "\n"})
         plan = json.dumps(self._timed_plan().to_json(), indent=1) + "\n"
         for host in self.hosts:
@@ -100,9 +108,11 @@ class LoadSession:
         away: HostUnreachable | None = None
         for host in reversed(self.hosts):
             try:
+                self._shell.run(host, ["sh", "-c", _STOP, "stop", self.folder])
                 for unit in reversed(self._units(host)):
                     command = ["systemctl", "stop", unit]
                     self._shell.run(host, command, timeout_s=_STOP_TIMEOUT_S)
+                self._shell.run(host, ["sh", "-c", _END, "end", self.folder], check=False)
             except HostUnreachable as error:
                 away = error
         if away is not None:
