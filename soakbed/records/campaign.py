@@ -1,7 +1,7 @@
 """A campaign: many cells of one matrix. What was asked, what is planned, and what came of it.
 
-`results/campaigns/<id>/campaign.json` is a `Campaign`; each cell is an ordinary run folder, which it
-names. A cell holds every target, so that targets stand beside each other in one run.
+`results/campaigns/<id>/campaign.json` is a `Campaign`; each cell is an ordinary run folder, which
+it names. A cell holds every target, so that targets stand beside each other in one run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from soakbed.records.comparison import Difference
 from soakbed.records.frozen import Frozen
 from soakbed.records.spec import HourPrice, PlainName, RunSpec, TargetName, TestbedSpec
 
@@ -24,9 +23,7 @@ __all__ = [
     "CellState",
     "CellTime",
     "Cost",
-    "Effect",
     "Hidden",
-    "LevelFigure",
     "Settled",
     "TimeBasis",
 ]
@@ -217,11 +214,15 @@ class Attempt(Frozen):
 
 
 class CellState(Frozen):
-    """What came of a cell so far; `given_up` after the second failure."""
+    """What came of a cell so far; `given_up` after the second failure.
+
+    Only failures from attempt `tries_from` on count: earlier ones were forgiven by the user.
+    """
 
     key: str
     attempts: tuple[Attempt, ...] = ()
     given_up: bool = False
+    tries_from: int = 0
 
     @property
     def settled(self) -> Settled:
@@ -257,37 +258,3 @@ class Campaign(Frozen):
     def finished(self) -> bool:
         """Whether no cell is left to press."""
         return all(state.settled != "left" for state in self.states)
-
-
-class LevelFigure(Frozen):
-    """One figure at one level of a factor, over all its valid cells of one target.
-
-    `value` is of all of them together: rates as their geometric mean, latencies as the percentile
-    of their merged histograms, each cell with equal weight. `low` and `high` are the least and the
-    greatest of single cells. `by_repeat` has the same value for each repeat whose cells are all
-    there. `cells` counts those that carry the figure, `of` those that were planned.
-    """
-
-    level: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    cells: int
-    of: int
-    by_repeat: dict[int, float] = {}
-
-
-class Effect(Frozen):
-    """What one factor does to one figure of one target: its levels, and each against the first.
-
-    `span` is the greatest level over the least; None with fewer than two.
-    """
-
-    factor: str
-    target: TargetName
-    metric: str
-    phase: str
-    operation: str = ""
-    levels: tuple[LevelFigure, ...]
-    against_first: tuple[Difference, ...]
-    span: float | None

@@ -1,4 +1,4 @@
-"""A campaign's file -> a checked CampaignSpec with its testbed, or every mistake in both at once."""
+"""A campaign's file -> a checked CampaignSpec and its testbed, or every mistake in both."""
 
 from __future__ import annotations
 
