@@ -64,15 +64,24 @@ class CampaignFolder:
 
     @classmethod
     def unfinished(
-        cls, results: Path, spec: CampaignSpec, testbed: TestbedSpec
+        cls,
+        results: Path,
+        spec: CampaignSpec,
+        testbed: TestbedSpec,
+        *,
+        or_failed: bool = False,
     ) -> CampaignFolder | None:
-        """The newest campaign of exactly this spec and testbed that has cells left, if any."""
+        """The newest campaign of exactly this spec and testbed that has cells left, if any.
+
+        `or_failed`: cells that were given up count as left.
+        """
         for folder in reversed(cls.all_of(results)):
             try:
                 held = folder.read()
             except ArchiveError:  # of an older soakbed; it is still there for `report`
                 continue
-            if held.spec == spec and held.testbed == testbed and not held.finished:
+            left = not held.finished or (or_failed and any(one.given_up for one in held.states))
+            if left and held.spec == spec and held.testbed == testbed:
                 return folder
         return None
 

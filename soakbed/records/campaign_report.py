@@ -29,9 +29,13 @@ class CellResult(Frozen):
         """Its level of a factor, the profile included."""
         return self.cell.profile if factor == PROFILE else self.cell.levels[factor]
 
+    def held(self, target: str) -> MeasuredTarget | UnmeasuredTarget | None:
+        """What its run says of a target; None where it says nothing yet."""
+        return next((one for name, one in self.targets.items() if name == target), None)
+
     def measured(self, target: str) -> MeasuredTarget | None:
         """What was measured of a target, whatever the verdict."""
-        held = dict(self.targets).get(target)  # type: ignore[call-overload]
+        held = self.held(target)
         return held if isinstance(held, MeasuredTarget) else None
 
     def counts(self, target: str) -> bool:

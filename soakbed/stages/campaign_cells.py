@@ -89,7 +89,7 @@ def level_text(level: object) -> str:
     >>> level_text({"kind": "zipf", "theta": 0.8}), level_text({"kind": "uniform"})
     ('Zipf 0.8', 'uniform')
     >>> level_text({"kind": "hot_set", "hot_keys_share": 0.05, "hot_traffic_share": 0.95})
-    '95 % of traffic on 5 % of keys'
+    '95 % on 5 % of keys'
     """
     match level:
         case bool():
@@ -101,7 +101,7 @@ def level_text(level: object) -> str:
         case {"kind": "uniform"}:
             return "uniform"
         case {"kind": "hot_set", "hot_keys_share": keys, "hot_traffic_share": traffic}:
-            return f"{100 * traffic:g} % of traffic on {100 * keys:g} % of keys"
+            return f"{100 * traffic:g} % on {100 * keys:g} % of keys"
         case dict():
             return " ".join(f"{key}={level_text(value)}" for key, value in level.items())
     return str(level)

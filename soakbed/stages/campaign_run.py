@@ -124,7 +124,7 @@ class CellRunner:
         """Wait out what is left of the pause since the last cell ended."""
         ended = [one.ended_s for state in campaign.states for one in state.attempts]
         left_s = campaign.plan.cool_down_s - (self.now_s() - max(ended, default=0.0))
-        if 0 < left_s:
+        if left_s > 0:
             left_s = min(left_s, campaign.plan.cool_down_s)  # whatever the clock did meanwhile
             self.tell(f"cooling down for {left_s:.0f} s")
             self.rest(left_s)
