@@ -49,19 +49,24 @@ class LevelFigure(Frozen):
 
     `value` is of all of them together, in the metric's unit: rates as their geometric mean,
     latencies as the percentile of their merged histograms in which each cell has equal weight.
-    `low` and `high` are the least and the greatest of single cells. `by_repeat` has the same value
-    for each repeat in which every cell of the level is valid. `cells` counts those that carry the
-    figure, `of` those that were planned, `at_least` those whose capacity is the generator's.
+    `singles` has the figure of each cell by its key; `of` counts those that were planned, and
+    `at_least` those whose capacity is the generator's. `by_repeat` has the same value for each
+    repeat in which every cell of the level is valid, `interval` (99 %) is over these repeats and
+    None with fewer than three.
     """
 
     level: str
     value: float | None
-    low: float | None = None
-    high: float | None = None
-    cells: int
+    singles: dict[str, float]
     of: int
     at_least: int = 0
     by_repeat: dict[int, float] = {}
+    interval: tuple[float, float] | None = None
+
+    @property
+    def cells(self) -> int:
+        """How many cells carry the figure."""
+        return len(self.singles)
 
 
 class Effect(Frozen):

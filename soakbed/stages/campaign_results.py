@@ -27,7 +27,7 @@ from soakbed.records.summary import Summary
 from soakbed.stages.campaign_cells import level_text
 from soakbed.stats.mixtures import mixed_percentile_us
 from soakbed.stats.percentiles import Counts
-from soakbed.stats.repeats import LEAST_RUNS, repeats_ratio
+from soakbed.stats.repeats import LEAST_RUNS, repeated, repeats_ratio
 from soakbed.stats.verdicts import compare, corrected
 
 __all__ = ["FIGURES", "campaign_report_of", "effects_of", "results_of"]
@@ -154,8 +154,7 @@ def _level(
         for one in samples
         if one.result.level(factor) == level and _value([one], figure) is not None
     ]
-    alone = [value for one in held if (value := _value([one], figure)) is not None]
-    by_repeat = {}
+    by_repeat: dict[int, float] = {}
     for repeat in sorted({one.cell.repeat for one in planned}):
         there = [one for one in held if one.result.cell.repeat == repeat]
         value = _value(there, figure)
@@ -164,13 +163,20 @@ def _level(
     return LevelFigure(
         level=level,
         value=_value(held, figure),
-        low=min(alone, default=None),
-        high=max(alone, default=None),
-        cells=len(held),
+        singles={one.result.cell.key: _value([one], figure) or 0.0 for one in held},
         of=len(planned),
         at_least=sum(one.at_least for one in held) if figure.percentile is None else 0,
         by_repeat=by_repeat,
+        interval=_interval(list(by_repeat.values())),
     )
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Over repeats, with the repeat as the unit."""
+    if len(values) < LEAST_RUNS:
+        return None
+    held = repeated(values)
+    return None if held.low is None or held.high is None else (held.low, held.high)
 
 
 def _value(held: Sequence[_Sample], figure: Figure) -> float | None:
