@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ def plan(
     if as_json:
         print(plan_json(spec, testbed, made), end="")
         return
-    console.print(plan_text(spec, testbed, made))
+    console.print(plan_text(spec, testbed, made, only=True))
     if unfinished := CampaignFolder.unfinished(results, spec, testbed):
         done = sum(one.settled == "done" for one in unfinished.read().states)
         console.print(
@@ -91,7 +92,7 @@ def _folder(
         session.console.print(f"campaign {found.campaign_id}, resumed", highlight=False)
         return found
     planned = _planned(spec, testbed, results)
-    session.console.print(plan_text(spec, testbed, planned))
+    session.console.print(plan_text(spec, testbed, planned, only=False))
 
     def make(campaign_id: str) -> Campaign:
         return Campaign(
@@ -172,9 +173,12 @@ def report(
 ) -> None:
     """The page of a campaign, or the same as text; also of one that has cells left."""
     folder = CampaignFolder.open(results, campaign_id)
-    text = _FORMS[form](campaign_report_of(folder))
-    if form == "html" and output is None:
-        output = folder.page
+    made = campaign_report_of(folder)
+    if form == "html":
+        output = output or folder.page
+        text = campaign_page(made, runs=os.path.relpath(results, output.absolute().parent))
+    else:
+        text = _TEXTS[form](made)
     if output is None:
         print(text, end="")
         return
@@ -186,8 +190,7 @@ def _json(made: CampaignReport) -> str:
     return made.model_dump_json(by_alias=True, indent=1) + "\n"
 
 
-_FORMS: dict[CampaignForm, Callable[[CampaignReport], str]] = {
-    "html": campaign_page,
+_TEXTS: dict[CampaignForm, Callable[[CampaignReport], str]] = {
     "md": campaign_markdown,
     "csv": campaign_csv,
     "json": _json,

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _STYLES = {"valid": "green", "invalid": "bold red", "incomplete": "yellow", "failed": "bold red"}
+_BEGIN = "nothing was made; the same words with run in place of plan begin it"
 _WIDTH = 30  # of the progress bar
 
 
@@ -45,8 +46,13 @@ def cost_text(cost: Cost) -> str:
     return f"{cost.amount:,.2f} {cost.currency}" if cost.currency else f"{cost.amount:g}"
 
 
-def plan_text(spec: CampaignSpec, testbed: TestbedSpec, plan: CampaignPlan) -> RenderableType:
-    """Design, what it hides, every cell in its order, time, cost, and what else to know."""
+def plan_text(
+    spec: CampaignSpec, testbed: TestbedSpec, plan: CampaignPlan, *, only: bool
+) -> RenderableType:
+    """Design, what it hides, every cell in its order, time, cost, and what else to know.
+
+    `only`: it is not about to begin.
+    """
     targets = ", ".join(TARGET_WORDS[target].label for target in spec.targets)
     parts: list[RenderableType] = [
         Text(f"{spec.name} on testbed {testbed.name}: {targets}", style="bold"),
@@ -57,7 +63,7 @@ def plan_text(spec: CampaignSpec, testbed: TestbedSpec, plan: CampaignPlan) -> R
         *_time_lines(plan),
         Text(f"cost: {cost_text(plan.cost)} ({plan.cost.sentence})"),
         *(Text(f"note: {one}") for one in plan.notes),
-        Text("nothing was made; the same words with run instead of plan begin it", style="bold"),
+        *([Text(_BEGIN, style="bold")] if only else []),
     ]
     return Group(*parts)
 

@@ -23,7 +23,7 @@ from soakbed.records.campaign_report import (
 from soakbed.records.comparison import Difference
 from soakbed.records.metrics import metric
 from soakbed.records.spec import TargetName
-from soakbed.records.summary import Summary
+from soakbed.records.summary import MeasuredTarget, Summary, UnmeasuredTarget
 from soakbed.stages.campaign_cells import level_text
 from soakbed.stats.mixtures import mixed_percentile_us
 from soakbed.stats.percentiles import Counts
@@ -85,10 +85,12 @@ def results_of(folder: CampaignFolder, campaign: Campaign) -> tuple[CellResult, 
 def _result(folder: CampaignFolder, cell: Cell, state: CellState) -> CellResult:
     seconds = sum(max(0.0, one.ended_s - one.started_s) for one in state.attempts if one.ended_s)
     run = RunFolder(folder.run_folder(state.run_id))
-    targets = {}
+    targets: dict[str, MeasuredTarget | UnmeasuredTarget] = {}
     if state.settled == "done" and run.has("summary"):
         targets = run.read("summary", Summary).targets
-    return CellResult(cell=cell, state=state, targets=targets, seconds=round(seconds, 1))  # type: ignore[arg-type]
+    return CellResult.model_validate(
+        {"cell": cell, "state": state, "targets": targets, "seconds": round(seconds, 1)}
+    )
 
 
 def effects_of(

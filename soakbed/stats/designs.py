@@ -224,7 +224,8 @@ def _contrasts(column: Rows) -> NDArray[np.float64]:
         coding[:place, place - 1] = -1.0
         coding[place, place - 1] = place
     made: NDArray[np.float64] = coding[column]
-    return made / np.sqrt((made**2).mean(axis=0))
+    made /= np.sqrt((made**2).mean(axis=0))
+    return made
 
 
 def _words(*contrasts: NDArray[np.float64]) -> float:
