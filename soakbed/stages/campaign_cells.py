@@ -61,8 +61,16 @@ def cells_of(spec: CampaignSpec, testbed: TestbedSpec) -> tuple[Cell, ...]:
         workload_with(spec.workload, chosen, f"{spec.name}-{number}")
         for number, chosen in enumerate(combinations, start=1)
     ]
+    base = RunSpec(
+        testbed=testbed,
+        workload=workloads[0],
+        targets=spec.targets,
+        appendfsync=spec.appendfsync,
+        allow_substitute=spec.allow_substitute,
+        on_unavailable=spec.on_unavailable,
+    )
     return tuple(
-        _cell(spec, testbed, step, combinations[step.number - 1], workloads[step.number - 1])
+        _cell(spec, base, step, combinations[step.number - 1], workloads[step.number - 1])
         for step in _steps(spec, len(rows))
     )
 
@@ -109,7 +117,7 @@ def level_text(level: object) -> str:
 
 def _cell(
     spec: CampaignSpec,
-    testbed: TestbedSpec,
+    base: RunSpec,
     step: _Step,
     chosen: Mapping[str, Any],
     workload: WorkloadSpec,
@@ -117,21 +125,14 @@ def _cell(
     key = f"c{step.number}"
     key += f"-{step.profile}" if len(spec.profiles) > 1 else ""
     key += f"-r{step.repeat}" if spec.repeats > 1 else ""
+    own = {"workload": workload, "targets": step.targets, "profile": step.profile}
     return Cell(
         key=key,
         number=step.number,
         profile=step.profile,
         repeat=step.repeat,
         levels={factor: level_text(level) for factor, level in chosen.items()},
-        spec=RunSpec(
-            testbed=testbed,
-            workload=workload,
-            targets=step.targets,
-            profile=step.profile,
-            appendfsync=spec.appendfsync,
-            allow_substitute=spec.allow_substitute,
-            on_unavailable=spec.on_unavailable,
-        ),
+        spec=base.model_copy(update=own),
     )
 
 

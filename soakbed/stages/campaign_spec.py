@@ -49,7 +49,7 @@ def _wrong_matrix(file: Path, content: Mapping[str, Any]) -> Iterator[Mistake]:
     }
     yield from _wrong_levels(file, common, matrix)
     design = content.get("design", "full")
-    if design == "orthogonal" or design in OFFERED:
+    if matrix and isinstance(design, str) and design in ("orthogonal", *OFFERED):
         yield from _wrong_design(file, design, [len(levels) for levels in matrix.values()])
 
 

@@ -41,6 +41,7 @@ _REMEDIES = {
     "float_parsing": "write a number",
     "float_type": "write a number",
     "string_type": "write text, in quotes",
+    "too_short": "give at least {min_length}",
     "model_type": "write a mapping of keys and values here",
     "dict_type": "write a mapping of keys and values here",
 }
