@@ -6,6 +6,8 @@ make reads of Redis slower by half, and popularity does nothing at all.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -43,8 +45,8 @@ _CALM = {
     "stall_share": 0.0,
 }
 BASE = {
-    "etcd": replace(ETCD, capacity_per_s=2000.0, **_CALM),
-    "redis_cluster": replace(REDIS, capacity_per_s=9000.0, **_CALM),
+    "etcd": replace(ETCD, capacity_per_s=5000.0, **_CALM),
+    "redis_cluster": replace(REDIS, capacity_per_s=2400.0, **_CALM),
 }
 
 
@@ -57,11 +59,12 @@ def made_testbed() -> TestbedSpec:
 
 
 def pretence_of(cell: Cell, target: str) -> Pretence:
-    """The target as this cell finds it; a repeat is faster by two percent than the one before."""
+    """The target as this cell finds it; a repeat is faster by one percent than the one before."""
     base = BASE[target]
-    luck = 1 + 0.02 * (cell.repeat - 2)
+    luck = 1 + 0.01 * (cell.repeat - 2)
     many = 2.0 if cell.levels["connections"] == "64" else 1.0
-    slow = 1.5 if cell.levels["value_bytes"] == "4096" and target == "redis_cluster" else 1.0
+    large = cell.levels.get("value_bytes") == "4096"
+    slow = 1.5 if large and target == "redis_cluster" else 1.0
     return replace(base, capacity_per_s=base.capacity_per_s * many * luck, read_us=300.0 * slow)
 
 
@@ -92,9 +95,16 @@ def press_made_up(cell: Cell, run: Path, *, spoilt: Collection[str] = ()) -> Non
         replace(one, cpu_share=0.97, capacity_cpu_share=0.97) if one.name in spoilt else one
         for one in targets
     ]
-    made = make_run(run, targets=tuple(targets), phases=Phases(**PHASES), with_tikv=False)
-    _write(made / "spec.json", cell.spec.model_dump(mode="json", by_alias=True))
-    judged(made)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = make_run(
+            Path(scratch) / run.name,
+            targets=tuple(targets),
+            phases=Phases(**PHASES),
+            with_tikv=False,
+        )
+        _write(made / "spec.json", cell.spec.model_dump(mode="json", by_alias=True))
+        shutil.copytree(made, run, dirs_exist_ok=True)
+    judged(run)
 
 
 def pressed(results: Path, spec: CampaignSpec, *, spoilt: str = "") -> CampaignFolder:

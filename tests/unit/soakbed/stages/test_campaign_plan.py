@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soakbed.errors import SpecError
@@ -144,6 +144,7 @@ def test_two_levels_that_only_together_are_wrong_are_found_when_the_cells_are_ma
     assert {one.key for one in caught.value.mistakes} == {"factors, together"}
 
 
+@settings(max_examples=50)
 @given(
     st.fixed_dictionaries(
         {},
@@ -188,6 +189,7 @@ matrices = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(matrices)
 def test_every_combination_is_pressed_once_per_profile_and_repeat_on_every_target(changed):
     spec = campaign_spec(**changed, design="full")
@@ -202,6 +204,7 @@ def test_every_combination_is_pressed_once_per_profile_and_repeat_on_every_targe
     }
 
 
+@settings(max_examples=40)
 @given(matrices)
 def test_each_two_repeats_are_a_mirror_so_a_steady_drift_favours_nobody(changed):
     spec = campaign_spec(**{**changed, "repeats": 2}, design="full")
@@ -217,6 +220,7 @@ def test_each_two_repeats_are_a_mirror_so_a_steady_drift_favours_nobody(changed)
     assert len(set(places.values())) == 1
 
 
+@settings(max_examples=40)
 @given(matrices)
 def test_the_same_seed_is_the_same_order(changed):
     spec = campaign_spec(**changed, design="full")
