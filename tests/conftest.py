@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 from execnet.gateway_base import WorkerGateway
 from hypothesis import settings
@@ -11,17 +12,23 @@ from xdist.workermanage import NodeManager
 settings.register_profile("soakbed", deadline=None)
 settings.load_profile("soakbed")
 
-# Upon Ctrl-C the workers of xdist end 10 s after their test was interrupted, wherever they are.
-# Unmaking the hosts of four tests on two cores takes longer.
+# Upon Ctrl-C execnet interrupts the workers of xdist once more 5 s later, in the middle of their
+# cleaning up, and ends them after another 10 s. Unmaking the hosts of four tests takes longer.
 UNMAKING_S = 120
+interrupted = threading.Event()
+
+
+def pytest_keyboard_interrupt() -> None:
+    """The test is over, and its fixtures are about to clean up."""
+    interrupted.set()
 
 
 def end_when_unmade(worker: WorkerGateway) -> None:
-    """What execnet does, with more patience."""
+    """What execnet does, with more patience and one interruption at most."""
     worker._execpool.trigger_shutdown()
-    if not worker._execpool.waitall(5.0):
+    if not worker._execpool.waitall(5.0) and not interrupted.is_set():
         os.kill(os.getpid(), signal.SIGINT)
-        worker._execpool.waitall(UNMAKING_S)
+    worker._execpool.waitall(UNMAKING_S)
 
 
 WorkerGateway._terminate_execution = end_when_unmade
