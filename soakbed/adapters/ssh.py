@@ -35,6 +35,9 @@ _CHUNK_BYTES = 256 * 1024
 _ANSWER_TIMEOUT_S = 10.0
 _GLANCE_S = 0.2  # how often a silent command's other stream and its time limit are looked at
 
+_PART_TIMEOUT_S = 120
+_DD = ("iflag=skip_bytes,count_bytes,fullblock", "status=none")
+
 Made = TypeVar("Made")
 
 
@@ -64,6 +67,19 @@ class Answer:
     came_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The same before its bytes are taken for text."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    def text(self) -> Result:
+        out, err = (said.decode(errors="replace") for said in (self.out, self.err))
+        return Result(self.code, out, err)
+
+
 class Shell(Protocol):
     """What the stages need of a host."""
 
@@ -87,6 +103,12 @@ class Shell(Protocol):
 
     def get_tree(self, host: Host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
         """Copy a folder of the host into a local one."""
+
+    def read_part(self, host: Host, path: str, offset: int, most_bytes: int) -> bytes:
+        """Bytes of a file from `offset` on, fewer than `most_bytes` at its end.
+
+        Raises CommandFailed when there is no such file.
+        """
 
 
 class Ssh:
@@ -128,7 +150,7 @@ class Ssh:
                     f"{host.name}: {_shown(line)} did not end in {timeout_s:.0f} s",
                     remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
                 )
-            return done
+            return done.text()
 
         result = self._with(host, attempt)
         if check and result.code:
@@ -191,6 +213,32 @@ class Ssh:
                 )
 
         self._with(host, attempt)
+
+    def read_part(self, host: Host, path: str, offset: int, most_bytes: int) -> bytes:
+        """Bytes of a file from `offset` on: a copy that broke off is taken up by it.
+
+        Raises CommandFailed when there is no such file.
+        """
+        # dd alone of the usual tools begins anywhere without reading what is before.
+        line = shlex.join(
+            ["dd", f"if={path}", f"skip={offset}", f"count={most_bytes}", "bs=256K", *_DD]
+        )
+
+        def attempt(connection: Connection) -> _Ended:
+            with contextlib.closing(connection.create_session()) as channel:
+                channel.exec_command(line)
+                done = _read_to_end(channel, _PART_TIMEOUT_S)
+            if done is None:
+                raise EOFError(f"{path} did not come in {_PART_TIMEOUT_S} s")
+            return done
+
+        ended = self._with(host, attempt)
+        if ended.code:
+            raise CommandFailed(
+                f"{host.name}: {path} cannot be read: {ended.err.decode(errors='replace').strip()}",
+                remedy=f"look at the file on {host.name} ({host.address})",
+            )
+        return ended.out
 
     def _with(self, host: Host, attempt: Callable[[Connection], Made]) -> Made:
         for left in reversed(range(ATTEMPTS)):
@@ -258,7 +306,7 @@ def _one_answer(channel: Channel) -> Answer:
 _OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False}
 
 
-def _read_to_end(channel: Channel, timeout_s: float) -> Result | None:
+def _read_to_end(channel: Channel, timeout_s: float) -> _Ended | None:
     """What a command writes until it ends; None when time is up. EOFError when the line broke."""
     out, err = bytearray(), bytearray()
     ends_s = time.monotonic() + timeout_s
@@ -276,7 +324,7 @@ def _read_to_end(channel: Channel, timeout_s: float) -> Result | None:
     code = channel.recv_exit_status()
     if code < 0:
         raise EOFError("the connection broke before the command's end was known")
-    return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
+    return _Ended(code, bytes(out), bytes(err))
 
 
 def _shown(line: str) -> str:

@@ -155,7 +155,14 @@ class WorkloadSpec(Frozen):
     arrivals: Literal["constant", "poisson"] = "poisson"
     steady_share_of_capacity: Annotated[float, Field(gt=0, le=1)] = 0.5
     phases: Phases = Phases()
+    # Planned housekeeping of a target while it is pressed; auto: where the steady phase is long.
+    housekeeping: Literal["auto", "on", "off"] = "auto"
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many operations can be under way at once, over all workers."""
+        return self.connections * self.pipeline * self.batch
 
     @model_validator(mode="after")
     def _a_stream_makes_its_own_batches(self) -> WorkloadSpec:

@@ -12,7 +12,8 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.records.clocks import Apart, ClockComparison, ClockReading, SessionClocks
 from soakbed.records.run import ReadyTarget
 from soakbed.records.testbed import Host, Testbed
-from soakbed.stages.load_session import SESSIONS, found_outcome
+from soakbed.stages.load import session_is_there
+from soakbed.stages.load_session import SESSIONS
 from soakbed.units import us_to_ms
 
 __all__ = ["MOST_APART_US", "clocks_kept", "compared", "furthest", "reading"]
@@ -81,23 +82,23 @@ def clocks_kept(
 ) -> Iterator[None]:
     """Compare before the block and when it is done, and keep both in the manifest.
 
-    Of a session that runs or has finished already, what was compared before it stays, and what was
+    Of a session that runs or has ended already, what was compared before it stays, and what was
     not is not made up.
     """
     hosts, target = testbed.of_duty("load"), ready.target
-    if not _begun(f"{run.run_id}-{target}-{session}", hosts, shell=shell):
+    if not _begun(f"{run.run_id}-{target}-{session}", testbed, shell=shell):
         _keep(run, target, session, "before", compared(hosts, shell=shell), progress)
     yield
     _keep(run, target, session, "after", compared(hosts, shell=shell), progress)
 
 
-def _begun(name: str, hosts: Sequence[Host], *, shell: Shell) -> bool:
-    """Whether a session of this name runs or has finished."""
+def _begun(name: str, testbed: Testbed, *, shell: Shell) -> bool:
+    """Whether a session of this name is there, and not begun anew."""
     # The question costs an interpreter on every load host; it is asked only when a plan lies there.
     laid = ["test", "-e", f"{SESSIONS}/{name}/plan.json"]
-    if shell.run(hosts[0], laid, check=False).code:
+    if shell.run(testbed.of_duty("load")[0], laid, check=False).code:
         return False
-    return bool(found_outcome(name, hosts, shell=shell))
+    return session_is_there(name, testbed, shell=shell)
 
 
 def _keep(

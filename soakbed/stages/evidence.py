@@ -10,15 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from soakbed.archive.data.collate import known
+from soakbed.archive.data.reading import TargetData
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.clocks import SessionClocks
+from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.gaps import coverage_of
 
 __all__ = ["Evidence", "HostFacts", "evidence_of"]
 
@@ -50,6 +55,8 @@ class Evidence:
     calibration: RunCalibration = field(default_factory=RunCalibration)
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
     clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
+    events: tuple[Event, ...] | None = None  # None: nobody collected any
+    coverage: TargetCoverage | None = None  # None: there are no tables
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -83,7 +90,19 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             after=_placement(run, f"{target}/placement/steady-after"),
         ),
         clocks=SessionClocks.in_manifest(manifest, target),
+        events=_events(folder),
+        coverage=_coverage(folder),
     )
+
+
+def _events(target_folder: Path) -> tuple[Event, ...] | None:
+    collated = known(target_folder)
+    return TargetData(target_folder, collated).events() if collated else None
+
+
+def _coverage(target_folder: Path) -> TargetCoverage | None:
+    collated = known(target_folder)
+    return coverage_of(target_folder, collated) if collated else None
 
 
 def _placement(run: RunFolder, name: str) -> Placement | None:

@@ -21,6 +21,7 @@ __all__ = [
     "CLIENT_TLS",
     "PKI",
     "PREFIX",
+    "goes_on",
     "load_limit_s",
     "plan_session",
     "ranks_by_host",
@@ -127,6 +128,14 @@ def _phases(
             Phase("steady", "open", lasts.steady_s, rate_per_s, work.arrivals),
         ]
     return tuple(phase for phase in phases if phase.duration_s)
+
+
+def goes_on(session: str) -> bool:
+    """Whether a session that broke off is continued by the same clock; any other begins anew.
+
+    Its schedule is fixed in time. A closed loop finds a capacity, and half of one finds half of it.
+    """
+    return session == "steady"
 
 
 def session_id(plan: Plan) -> str:

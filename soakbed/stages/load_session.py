@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loadgen.contract.plan import Plan
@@ -30,7 +30,10 @@ _START_TOGETHER_S = 15
 _START_PER_HOST_S = 1
 _TUNNEL = "soakbed-load-tunnel.service"
 # One command for everything that a look at a session needs.
-_GLANCE = 'cd "$1" && shift && { cat progress-*.json 2>/dev/null; systemctl show "$@"; }'
+_GLANCE = """cd "$1" && shift && { cat progress-*.json 2>/dev/null
+printf '{"disk_free_bytes": %s, "boot": "%s"}\\n' \\
+  "$(df -B1 --output=avail . | tail -n 1)" "$(cat /proc/sys/kernel/random/boot_id)"
+systemctl show "$@"; }"""
 # The file says that no engine, unit or boot may begin the session again; it comes before the units
 # are stopped. Engines may have outlived their workers: they are ended last.
 _STOP = 'test ! -d "$1" || touch "$1/stop"'
@@ -40,10 +43,15 @@ _ASKED = "--property=Id,ActiveState"
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """One look at a session. `progress`: the newest window of each worker, as it shows it."""
+    """One look at a session. `progress`: the newest window of each worker, as it shows it.
+
+    By host: `disk_free_bytes` where it spools, and `boots`, a word that changes when it restarts.
+    """
 
     progress: tuple[Mapping[str, Any], ...]
     units: Mapping[str, Mapping[str, str]]
+    disk_free_bytes: Mapping[str, int] = field(default_factory=dict)
+    boots: Mapping[str, str] = field(default_factory=dict)
 
     def active(self, duty: str = "") -> bool:
         """Whether a unit runs; `duty` "master" or "worker" asks for those only."""
@@ -85,6 +93,10 @@ class LoadSession:
             # The plan last: where it is, the folder is whole.
             self._shell.put_texts(host, self.folder, {"plan.json": plan})
             self._shell.run(host, ["chown", "-R", f"{_USER}:", self.folder])
+        self.start()
+
+    def start(self) -> None:
+        """Start the units: of a new session, or of one that broke off and has time left."""
         for host in self.hosts:
             self._shell.run(host, ["systemctl", "start", *self._units(host)])
 
@@ -92,12 +104,18 @@ class LoadSession:
         """How the session stands on all hosts. Raises HostUnreachable."""
         progress: list[Mapping[str, Any]] = []
         units: dict[str, Mapping[str, str]] = {}
+        disks: dict[str, int] = {}
+        boots: dict[str, str] = {}
         for host in self.hosts:
             asked = ["sh", "-c", _GLANCE, "glance", self.folder, _ASKED, *self._units(host)]
             out = self._shell.run(host, asked).out
-            progress += _json_lines(out)
+            for told in _json_lines(out):
+                if "boot" in told:
+                    disks[host.name], boots[host.name] = told["disk_free_bytes"], told["boot"]
+                else:
+                    progress.append(told)
             units |= {f"{host.name}: {unit['Id']}": unit for unit in _unit_blocks(out)}
-        return Glance(tuple(progress), units)
+        return Glance(tuple(progress), units, disks, boots)
 
     def stop(self) -> None:
         """Stop the units, workers first so that their last totals still reach the master.
@@ -124,7 +142,7 @@ class LoadSession:
         self._shell.run(self.hosts[0], command, timeout_s=_STOP_TIMEOUT_S)
 
     def outcome_on_hosts(self) -> str:
-        """What is there of this very plan: a session "running", or "finished", or none ("")."""
+        """What is there of this very plan, in a word of `found_outcome`."""
         return found_outcome(self.id, self.hosts, shell=self._shell, plan=self.plan)
 
     def journal(self) -> str:
@@ -158,36 +176,41 @@ class LoadSession:
 def found_outcome(
     name: str, hosts: Sequence[Host], *, shell: Shell, plan: Plan | None = None
 ) -> str:
-    """What became of the session `name`: "running", "finished" on all hosts, or "".
+    """What became of the session `name` on all its hosts, in a word; "" when it is not there.
 
-    With `plan`, a session of another plan counts as not there.
+    "running"; "broken" when a part of it neither runs nor has ended; else how it ended, the worst
+    of its workers: "failed", "stopped" or "finished". With `plan`, a session of another plan
+    counts as not there.
     """
-    states: list[str] = []
-    for host in hosts:
-        state, workers = _found_on(name, host, shell=shell, plan=plan)
-        states.append(state)
-        if 0 < workers <= len(states):
+    states: set[str] = set()
+    for asked, host in enumerate(hosts, 1):
+        found, workers = _found_on(name, host, shell=shell, plan=plan)
+        states |= found
+        if 0 < workers <= asked:
             break  # ranks go to hosts in turn: none is on those that follow
-    if "running" in states:
-        return "running"
-    return "finished" if states and all(state == "finished" for state in states) else ""
+    for state in ("running", "broken", "failed", "stopped", "finished"):
+        if state in states:
+            return "broken" if "" in states and state != "running" else state
+    return ""
 
 
-def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> tuple[str, int]:
-    """The same of one host, and how many workers the session has in all; 0 if nobody knows."""
+def _found_on(name: str, host: Host, *, shell: Shell, plan: Plan | None) -> tuple[set[str], int]:
+    """What became of a host's workers, {""} when nothing of the session is there; and how many the
+    session has on all hosts, 0 when nothing tells.
+    """
     looked = shell.run(host, [*_LOOK, f"{SESSIONS}/{name}"], check=False)
     if looked.code:
-        return "", 0  # nothing installed yet, or nothing that this version could read
+        return {""}, 0  # nothing installed yet, or nothing that this version could read
     found: dict[str, Any] = json.loads(looked.out)
     if not found or (plan is not None and not _same(Plan.from_json(found["plan"]), plan)):
-        return "", 0
+        return {""}, 0
     workers = int(found["plan"]["workers"])
     pattern = f"soakbed-load-worker@{name}:*.service"
     states = "--state=active,activating,deactivating"
     listed = shell.run(host, ["systemctl", "list-units", "--plain", "--no-legend", states, pattern])
     if listed.out.strip():
-        return "running", workers
-    return ("finished" if set(found["outcomes"].values()) == {"finished"} else ""), workers
+        return {"running"}, workers
+    return {outcome or "broken" for outcome in found["outcomes"].values()}, workers
 
 
 def _same(one: Plan, other: Plan) -> bool:
