@@ -206,6 +206,10 @@ def _gaps(report: CampaignReport) -> Iterator[Gap]:
             yield Gap(subject, "failed twice", last.problem, last.remedy)
         elif one.state.settled == "left":
             yield Gap(subject, "not yet pressed", _left(one))
+        for held in one.state.attempts:
+            if held.outcome == "invalid":
+                told = f"{held.run_id} was {held.problem}; the run after it stands in its place"
+                yield Gap(subject, "pressed twice", told)
         yield from _uncounted(one, subject)
 
 
@@ -213,7 +217,7 @@ def _left(one: CellResult) -> str:
     if not one.state.attempts:
         return "its turn has not come"
     last = one.state.attempts[-1]
-    return f"failed once: {last.problem}" if last.problem else f"begun as {last.run_id}"
+    return f"tried once: {last.problem}" if last.problem else f"begun as {last.run_id}"
 
 
 def _uncounted(one: CellResult, subject: str) -> Iterator[Gap]:
