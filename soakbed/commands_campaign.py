@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +17,9 @@ from soakbed.commands import Session
 from soakbed.errors import InvalidRun, LoadError
 from soakbed.pipeline import Bench, Stopwatch
 from soakbed.records.campaign import Campaign, CampaignPlan, CampaignSpec, Cell, CellState
-from soakbed.records.campaign_report import CampaignReport, CellResult
+from soakbed.records.campaign_report import CampaignReport
 from soakbed.records.spec import TestbedSpec
-from soakbed.records.summary import MeasuredTarget
+from soakbed.records.summary import MeasuredTarget, UnmeasuredTarget
 from soakbed.records.testbed import Testbed
 from soakbed.report.campaign_csv import campaign_csv
 from soakbed.report.campaign_page import campaign_markdown, campaign_page
@@ -111,14 +111,15 @@ def _folder(
     return made
 
 
-def _presser(session: Session) -> Callable[[Cell, RunFolder], None]:
+def _presser(session: Session) -> Callable[[Cell, RunFolder], list[str]]:
     """One cell as an ordinary run; its stages are timed in it, here only the whole."""
 
-    def press(cell: Cell, run_folder: RunFolder) -> None:
+    def press(cell: Cell, run_folder: RunFolder) -> list[str]:
         watch = Stopwatch(session.display, note=run_folder.note_time)
         bench = Bench(cell.spec, run_folder, session.places, session.tools, watch)
         with session.watch.stage(cell.key):
-            bench(session.command)
+            summary = bench(session.command)
+        return [name for name, held in summary.targets.items() if _invalid([held])]
 
     return press
 
@@ -141,7 +142,7 @@ def _conclude(console: Console, folder: CampaignFolder, made: CampaignReport) ->
             f"{len(failed)} of {len(made.cells)} cells failed twice: {', '.join(failed)}",
             remedy="mend the causes above; the same command with --retry-failed tries them again",
         )
-    invalid = [one.cell.key for one in made.cells if _invalid(one)]
+    invalid = [one.cell.key for one in made.cells if _invalid(one.targets.values())]
     if invalid:
         raise InvalidRun(
             f"finished, but {len(invalid)} of {len(made.cells)} cells have a measurement that was "
@@ -150,11 +151,9 @@ def _conclude(console: Console, folder: CampaignFolder, made: CampaignReport) ->
         )
 
 
-def _invalid(one: CellResult) -> bool:
-    return any(
-        isinstance(held, MeasuredTarget) and held.verdict == "invalid"
-        for held in one.targets.values()
-    )
+def _invalid(targets: Iterable[MeasuredTarget | UnmeasuredTarget]) -> bool:
+    """Whether the measurement of any of them was judged invalid."""
+    return any(isinstance(one, MeasuredTarget) and one.verdict == "invalid" for one in targets)
 
 
 def status(campaign_id: str, results: Path, console: Console, *, as_json: bool) -> None:

@@ -60,6 +60,7 @@ class CampaignSpec(Frozen):
     `workload` is what all cells share, as in a file of `loadgen/workloads/`; `factors` are keys of
     a workload ("read_share", "phases.steady_s") and the levels that each takes. `design`: every
     combination, an orthogonal array by name, or the smallest that holds the factors.
+    `retry_invalid`: a cell with an invalid verdict is pressed once more, and the second counts.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
@@ -72,6 +73,7 @@ class CampaignSpec(Frozen):
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     seed: Annotated[int, Field(ge=0)] = 1
     cool_down_s: Annotated[int, Field(ge=0, le=3600)] = 10
+    retry_invalid: bool = False
     appendfsync: Literal["always", "everysec", "no"] = "everysec"
     allow_substitute: bool = True
     on_unavailable: Literal["not_measured", "fail"] = "not_measured"
@@ -203,12 +205,15 @@ class CampaignPlan(Frozen):
 
 
 class Attempt(Frozen):
-    """One try at a cell; `running` until it ends, also where a kill ended it unseen."""
+    """One try at a cell; `running` until it ends, also where a kill ended it unseen.
+
+    "invalid": finished, and pressed once more because of its verdict, as the campaign asked.
+    """
 
     run_id: str
     started_s: float
     ended_s: float = 0.0
-    outcome: Literal["running", "finished", "failed"] = "running"
+    outcome: Literal["running", "finished", "failed", "invalid"] = "running"
     problem: str = ""
     remedy: str = ""
 

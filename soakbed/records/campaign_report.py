@@ -45,34 +45,33 @@ class CellResult(Frozen):
 
 
 class LevelFigure(Frozen):
-    """One figure at one level of a factor, over all its valid cells of one target.
+    """One figure at one level of a factor, over its cells of one target.
 
     `value` is of all of them together, in the metric's unit: rates as their geometric mean,
     latencies as the percentile of their merged histograms in which each cell has equal weight.
-    `singles` has the figure of each cell by its key; `of` counts those that were planned, and
-    `at_least` those whose capacity is the generator's. `by_repeat` has the same value for each
-    repeat in which every cell of the level is valid, `interval` (99 %) is over these repeats and
-    None with fewer than three.
+    It rests on `cells` of the `of` that were planned: on repeats of which every cell carries the
+    figure, so that levels differ in nothing else; where there is no such repeat `balanced` is
+    False, and it rests on what there is. `singles` has every valid cell by its key. `by_repeat` has
+    the value of each whole repeat, `interval` (99 %) is over these and None with fewer than three.
+    `at_least` counts the cells whose capacity is the generator's.
     """
 
     level: str
     value: float | None
-    singles: dict[str, float]
+    cells: int
     of: int
+    balanced: bool
+    singles: dict[str, float]
     at_least: int = 0
     by_repeat: dict[int, float] = {}
     interval: tuple[float, float] | None = None
-
-    @property
-    def cells(self) -> int:
-        """How many cells carry the figure."""
-        return len(self.singles)
 
 
 class Effect(Frozen):
     """What one factor does to one figure of one target: its levels, and each against the first.
 
-    `span` is the greatest level over the least; None with fewer than two.
+    `span` is the greatest level over the least; None with fewer than two, or where cells are
+    missing that one level has and another has not.
     """
 
     factor: str

@@ -79,6 +79,7 @@ def compose_campaign(report: CampaignReport, *, runs: str = RUNS) -> CampaignPag
         design=(
             Fact("Design", plan.sentence),
             Fact("Order", plan.order),
+            *_offered(report),
             *(Fact("Note", note) for note in plan.notes),
         ),
         hidden=tuple(one.sentence for one in plan.hidden),
@@ -92,6 +93,23 @@ def compose_campaign(report: CampaignReport, *, runs: str = RUNS) -> CampaignPag
     )
 
 
+def _offered(report: CampaignReport) -> Iterator[Fact]:
+    """Response times are those at each cell's own rate; how far these lie apart."""
+    told = []
+    for target in report.campaign.spec.targets:
+        rates = [held.offered_per_s for one in report.cells if (held := one.measured(target))]
+        if rates:
+            low, high = formats.rate(min(rates)), formats.rate(max(rates))
+            span = low if low == high else f"{low} to {high}"
+            told.append(f"{TARGET_WORDS[target].label} {span}/s")
+    if told:
+        yield Fact(
+            "Offered",
+            f"In the steady phase, over the cells: {', '.join(told)}. Response times are those at "
+            "each cell's own rate.",
+        )
+
+
 def _title(report: CampaignReport) -> str:
     names = [TARGET_WORDS[target].label for target in report.campaign.spec.targets]
     together = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
@@ -100,10 +118,13 @@ def _title(report: CampaignReport) -> str:
 
 def _lede(report: CampaignReport) -> str:
     spec = report.campaign.spec
-    factors = ", ".join(report.factors)
+    *most, last = report.factors
+    factors = f"{', '.join(most)} and {last}" if most else last
+    design = report.campaign.plan.design
+    design = design if design == "full factorial" else f"orthogonal array {design}"
     repeats = f", {spec.repeats} times each" if spec.repeats > 1 else ""
     return (
-        f"What {factors} do to each target: {report.campaign.plan.design}{repeats}. Targets ran "
+        f"What {factors} do to each target. Design: {design}{repeats}. Targets ran "
         "one after another, each alone on the hosts, wiped in between; mutual TLS on every "
         "connection."
     )
@@ -143,14 +164,23 @@ def _in_short(report: CampaignReport) -> Iterator[str]:
     """The factor with the widest span, per target and figure; a figure, not yet a finding."""
     for target in report.campaign.spec.targets:
         for key, operation in (("capacity_per_s", ""), ("response_p99_us", "write")):
+            asked = (target, key, operation)
             held = [
-                one
-                for one in report.effects
-                if (one.target, one.metric, one.operation) == (target, key, operation)
-                and one.span is not None
+                one for one in report.effects if (one.target, one.metric, one.operation) == asked
             ]
-            if held:
-                yield _widest(max(held, key=lambda one: one.span or 0.0))
+            balanced = [one for one in held if one.span is not None]
+            if balanced:
+                yield _widest(max(balanced, key=lambda one: one.span or 0.0))
+            elif held:
+                yield (
+                    f"{TARGET_WORDS[target].label}, {formats.metric_words(key, operation)}: no "
+                    f"effect can be read; {_valid(report, target)} of {len(report.cells)} cells "
+                    "are valid, and no repeat is whole."
+                )
+
+
+def _valid(report: CampaignReport, target: str) -> int:
+    return sum(one.counts(target) for one in report.cells)
 
 
 def _widest(effect: Effect) -> str:
@@ -176,6 +206,10 @@ def _gaps(report: CampaignReport) -> Iterator[Gap]:
             yield Gap(subject, "failed twice", last.problem, last.remedy)
         elif one.state.settled == "left":
             yield Gap(subject, "not yet pressed", _left(one))
+        for held in one.state.attempts:
+            if held.outcome == "invalid":
+                told = f"{held.run_id} was {held.problem}; the run after it stands in its place"
+                yield Gap(subject, "pressed twice", told)
         yield from _uncounted(one, subject)
 
 
@@ -183,7 +217,7 @@ def _left(one: CellResult) -> str:
     if not one.state.attempts:
         return "its turn has not come"
     last = one.state.attempts[-1]
-    return f"failed once: {last.problem}" if last.problem else f"begun as {last.run_id}"
+    return f"tried once: {last.problem}" if last.problem else f"begun as {last.run_id}"
 
 
 def _uncounted(one: CellResult, subject: str) -> Iterator[Gap]:

@@ -138,12 +138,17 @@ def _reading(report: CampaignReport, effect: Effect) -> str:
         if effect.phase == "capacity"
         else "of the merged histograms of its cells, each with equal weight"
     )
+    missing = (
+        ""
+        if all(one.balanced for one in effect.levels)
+        else " Cells are missing, so levels differ in other factors too."
+    )
     bars = (
         "Bars: 99 % interval over repeats."
         if any(level.interval for one in report.effects for level in one.levels)
         else "No interval: too few repeats."
     )
-    return f"Filled: the level, {together}. Hollow: its single cells. {bars}"
+    return f"Filled: the level, {together}. Hollow: its single cells. {bars}{missing}"
 
 
 def _line(effect: Effect, target: ShownTarget) -> dict[str, Any]:

@@ -75,11 +75,12 @@ def effects_table(report: CampaignReport) -> Table | None:
         name="effects",
         caption="Under each value its ratio to the factor's first level, with the 99 % interval "
         "over repeats where there are three or more; a word stands where that interval allows one "
-        "(all words of this table corrected together). Capacity: closed loop, the geometric mean "
-        "of the level's valid cells; ≥ where the load generator limited some of them. Response "
-        "times: open loop, the percentile of the merged histograms of these cells, each with equal "
-        "weight; percentiles are never averaged. An effect is that of the factor alone, over all "
-        "levels of the others.",
+        "(all words of this table corrected together). Values rest on repeats of which every cell "
+        "is valid. Where there is none they rest on what there is and are not balanced: other "
+        "factors speak in them too, so no ratio is shown. Capacity: closed loop, the geometric "
+        "mean of the cells; ≥ where the load generator limited some of them. Response times: open "
+        "loop, the percentile of the merged histograms of the cells, each with equal weight; "
+        "percentiles are never averaged.",
         corner="Level",
         columns=tuple(_columns()),
         sections=tuple(sections),
@@ -126,7 +127,7 @@ def _effect_cell(effect: Effect, place: int) -> Cell:
         _figure_text(effect.metric, level),
         raw=f"{level.value:.6g}",
         key=key,
-        note=_ratio_text(effect, level, against) if against else "first",
+        note=_note(effect, level, against),
         badge=against.word if against and against.word != _WORDLESS else "",
     )
 
@@ -137,7 +138,11 @@ def _figure_text(key: str, level: LevelFigure) -> str:
     return f"{'≥ ' if level.at_least else ''}{formats.rate(level.value)}"
 
 
-def _ratio_text(effect: Effect, level: LevelFigure, against: Difference) -> str:
+def _note(effect: Effect, level: LevelFigure, against: Difference | None) -> str:
+    if not level.balanced:
+        return "not balanced"
+    if against is None:
+        return "first"
     if against.ratio:
         held = against.ratio
         return f"{formats.ratio(held.ratio)} ({formats.ratio(held.low)}–{formats.ratio(held.high)})"

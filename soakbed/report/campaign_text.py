@@ -115,7 +115,8 @@ def cell_word(one: CellResult) -> str:
     if one.state.settled != "left":
         return one.state.settled
     last = one.state.attempts[-1].outcome if one.state.attempts else ""
-    return {"running": "begun", "failed": "failed once"}.get(last, "left")
+    words = {"running": "begun", "failed": "failed once", "invalid": "invalid once"}
+    return words.get(last, "left")
 
 
 def left_s(campaign: Campaign, cells: Sequence[CellResult]) -> float:

@@ -13,10 +13,16 @@ from soakbed.stats.repeats import LEAST_RUNS
 
 __all__ = ["cost_of", "plan_campaign"]
 
-_NOT_RETRIED = (
-    "A cell that fails is tried once more in a new run, then reported, and the campaign goes on. "
+_FAILED = (
+    "A cell that fails is tried once more in a new run, then reported, and the campaign goes on."
+)
+_INVALID = (
     "A cell that is judged invalid is a result: it is not tried again, since picking runs by their "
-    "verdict would be picking figures; it counts in no effect."
+    "verdict may be picking figures; it counts in no effect."
+)
+_INVALID_AGAIN = (
+    "A cell that is judged invalid is pressed once more (retry_invalid), whatever the reason; the "
+    "second verdict stands, and the first is named."
 )
 
 
@@ -120,7 +126,7 @@ def _hidden(spec: CampaignSpec) -> tuple[Hidden, ...]:
 
 
 def _notes(spec: CampaignSpec) -> tuple[str, ...]:
-    notes = [_NOT_RETRIED]
+    notes = [f"{_FAILED} {_INVALID_AGAIN if spec.retry_invalid else _INVALID}"]
     if spec.repeats < LEAST_RUNS:
         notes.append(
             f"{spec.repeats} repeat{'s' if spec.repeats > 1 else ''}: effects are shown without an "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
@@ -98,18 +99,34 @@ def effects_of(
 ) -> tuple[Effect, ...]:
     """Every factor's effect on every figure of every target; words corrected for how many."""
     found: list[Effect] = []
+    factors = _factors(campaign)
     for target in campaign.spec.targets:
         samples = [_sample(folder, one, target) for one in cells if one.counts(target)]
-        for factor, levels in _factors(campaign).items():
-            for figure in FIGURES:
-                shown = [_level(figure, factor, level, samples, cells) for level in levels]
-                if any(one.value is not None for one in shown):
-                    found.append(_effect(figure, factor, target, shown))
+        for figure in FIGURES:
+            held = [one for one in samples if _value([one], figure) is not None]
+            if held:
+                whole = _whole_repeats(held, cells)
+                found += [
+                    _effect(
+                        figure,
+                        factor,
+                        target,
+                        [_level(figure, factor, level, held, cells, whole) for level in levels],
+                    )
+                    for factor, levels in factors.items()
+                ]
     words = iter(corrected([one for effect in found for one in effect.against_first]))
     return tuple(
         effect.model_copy(update={"against_first": tuple(next(words) for _ in effect.levels[1:])})
         for effect in found
     )
+
+
+def _whole_repeats(held: Sequence[_Sample], cells: Sequence[CellResult]) -> list[int]:
+    """Repeats of which every cell carries the figure: in these levels differ in nothing else."""
+    planned = Counter(one.cell.repeat for one in cells)
+    there = Counter(one.result.cell.repeat for one in held)
+    return [repeat for repeat in sorted(planned) if there[repeat] == planned[repeat]]
 
 
 def _factors(campaign: Campaign) -> dict[str, list[str]]:
@@ -149,25 +166,23 @@ def _level(
     level: str,
     samples: Sequence[_Sample],
     cells: Sequence[CellResult],
+    whole: Sequence[int],
 ) -> LevelFigure:
-    planned = [one for one in cells if one.level(factor) == level]
-    held = [
-        one
-        for one in samples
-        if one.result.level(factor) == level and _value([one], figure) is not None
-    ]
-    by_repeat: dict[int, float] = {}
-    for repeat in sorted({one.cell.repeat for one in planned}):
-        there = [one for one in held if one.result.cell.repeat == repeat]
-        value = _value(there, figure)
-        if value and len(there) == sum(one.cell.repeat == repeat for one in planned):
-            by_repeat[repeat] = value
+    held = [one for one in samples if one.result.level(factor) == level]
+    by_repeat = {
+        repeat: value
+        for repeat in whole
+        if (value := _value([one for one in held if one.result.cell.repeat == repeat], figure))
+    }
+    used = [one for one in held if one.result.cell.repeat in whole] if whole else held
     return LevelFigure(
         level=level,
-        value=_value(held, figure),
+        value=_value(used, figure),
+        cells=len(used),
+        of=sum(one.level(factor) == level for one in cells),
+        balanced=bool(whole),
         singles={one.result.cell.key: _value([one], figure) or 0.0 for one in held},
-        of=len(planned),
-        at_least=sum(one.at_least for one in held) if figure.percentile is None else 0,
+        at_least=sum(one.at_least for one in used) if figure.percentile is None else 0,
         by_repeat=by_repeat,
         interval=_interval(list(by_repeat.values())),
     )
@@ -210,7 +225,7 @@ def _effect(
         operation=figure.operation,
         levels=tuple(levels),
         against_first=tuple(_against(figure, factor, first, one) for one in levels[1:]),
-        span=max(values) / min(values) if len(values) > 1 else None,
+        span=max(values) / min(values) if len(values) > 1 and first.balanced else None,
     )
 
 
@@ -222,7 +237,7 @@ def _against(figure: Figure, factor: str, first: LevelFigure, one: LevelFigure) 
         values = [[level.by_repeat[repeat] for repeat in both] for level in (one, first)]
         ratio = repeats_ratio(values[0], values[1], paired=True)
     told = (
-        f"{len(both)} repeat{'' if len(both) == 1 else 's'} with all cells of both levels valid; "
+        f"{len(both)} repeat{'' if len(both) == 1 else 's'} with every cell valid; "
         f"an interval needs at least {LEAST_RUNS}"
     )
     judged = compare(ratio, better=metric(figure.metric).better, without=told)

@@ -7,7 +7,7 @@ things, and what happens when one of them fails.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from soakbed.archive.campaign_folder import CampaignFolder
@@ -25,11 +25,12 @@ _STOPS_AFTER = 3
 @dataclass(frozen=True, slots=True)
 class CellRunner:
     """The hands of a campaign. `press` takes a cell and its run folder, from its first missing
-    record to its page; `wipe` stops and empties every target; `rest` waits so many seconds.
+    record to its page, and says which targets were judged invalid; `wipe` stops and empties every
+    target; `rest` waits so many seconds.
     """
 
     folder: CampaignFolder
-    press: Callable[[Cell, RunFolder], None]
+    press: Callable[[Cell, RunFolder], Sequence[str]]
     wipe: Callable[[], None]
     tell: Callable[[str], None]
     rest: Callable[[float], None] = time.sleep
@@ -60,16 +61,33 @@ class CellRunner:
             run, attempt = self._attempt(campaign, cell, campaign.states[place])
             campaign = self._note(campaign.states[place], attempt)
             try:
-                self.press(cell, run)
+                invalid = self.press(cell, run)
             except Interrupted:
                 raise
             except (SoakbedError, OSError) as error:
                 campaign = self._failed(campaign, place, attempt, error)
             else:
-                done = attempt.model_copy(
-                    update={"outcome": "finished", "ended_s": round(self.now_s(), 3)}
-                )
-                campaign = self._note(campaign.states[place], done)
+                campaign = self._done(campaign, place, attempt, invalid)
+        return campaign
+
+    def _done(
+        self, campaign: Campaign, place: int, attempt: Attempt, invalid: Sequence[str]
+    ) -> Campaign:
+        """Note that a cell was pressed to its end; an invalid one may be asked for once more."""
+        state = campaign.states[place]
+        once = any(one.outcome == "invalid" for one in state.attempts)
+        again = bool(invalid) and campaign.spec.retry_invalid and not once
+        done = attempt.model_copy(
+            update={
+                "outcome": "invalid" if again else "finished",
+                "ended_s": round(self.now_s(), 3),
+                "problem": f"judged invalid: {', '.join(invalid)}" if again else "",
+            }
+        )
+        campaign = self._note(state, done)
+        if again:
+            self.tell(f"warning: {state.key} is invalid ({', '.join(invalid)}): once more")
+            self._cool_down(campaign)
         return campaign
 
     def _attempt(

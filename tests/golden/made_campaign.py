@@ -16,7 +16,9 @@ from typing import Any
 from soakbed.archive.campaign_folder import CampaignFolder
 from soakbed.records.campaign import Attempt, Campaign, CampaignSpec, Cell, CellState
 from soakbed.records.spec import Phases, TestbedSpec
+from soakbed.report.campaign_page import campaign_page
 from soakbed.stages.campaign_plan import plan_campaign
+from soakbed.stages.campaign_results import campaign_report_of
 from soakbed.stages.campaign_times import overheads_of
 from tests.golden.make_run import BEGAN_S, _write, make_run, spec_of
 from tests.golden.pretences import ETCD, REDIS, Pretence
@@ -119,3 +121,10 @@ def pressed(results: Path, spec: CampaignSpec, *, spoilt: str = "") -> CampaignF
         attempt = Attempt(run_id=run_id, started_s=began, ended_s=began + 90.0, outcome="finished")
         folder.note(CellState(key=cell.key, attempts=(attempt,)))
     return folder
+
+
+def page_of_campaign(results: Path) -> Path:
+    """The page of a campaign with every cell done once."""
+    folder = pressed(results, campaign_spec())
+    folder.page.write_text(campaign_page(campaign_report_of(folder)))
+    return folder.page

@@ -24,11 +24,12 @@ SPEC = campaign_spec(factors={"connections": [16, 64]}, design="full", targets=[
 def main(results: Path, pause_s: float) -> None:
     """Go on with the campaign in `results`, or begin it."""
 
-    def press(cell: Cell, run: RunFolder) -> None:
+    def press(cell: Cell, run: RunFolder) -> list[str]:
         print(f"pressing {cell.key} in {run.run_id}", flush=True)
         time.sleep(pause_s)
         press_made_up(cell, run.path)
         run.finish()
+        return []
 
     folder = CampaignFolder.unfinished(results, SPEC, made_testbed()) or begun(results, SPEC)
     CellRunner(folder, press=press, wipe=lambda: None, tell=lambda _said: None)()

@@ -20,7 +20,7 @@ from soakbed.records.campaign_report import CampaignReport, Effect
 from soakbed.report.campaign_csv import campaign_csv
 from soakbed.report.campaign_page import campaign_markdown, campaign_page
 from soakbed.report.campaign_text import left_s
-from soakbed.stages.campaign_results import campaign_report_of
+from soakbed.stages.campaign_results import campaign_report_of, effects_of
 from tests.golden.made_campaign import begun, campaign_spec, pressed
 from tests.golden.recorded import NO_LIBRARY
 
@@ -72,15 +72,35 @@ def test_what_does_nothing_is_called_the_same(report):
         assert against.word == "same"
 
 
-def test_an_invalid_cell_counts_in_no_effect_and_its_repeat_gives_no_interval(report):
+def test_an_invalid_cell_counts_in_no_effect_nor_does_the_rest_of_its_repeat(report):
+    """The other cells of that repeat would set one level's four against another's three."""
     found = effect(report, "value_bytes", "redis_cluster", "response_p99_us", "read")
     cells = {key for level in found.levels for key in level.singles}
-    assert SPOILT not in cells and len(cells) == 11
-    assert sorted(one.cells for one in found.levels) == [5, 6]
+    assert SPOILT not in cells and len(cells) == 11, "single cells are shown all the same"
+    assert [(one.cells, one.of, one.balanced) for one in found.levels] == [(4, 6, True)] * 2
     (against,) = found.against_first
     assert against.word == "cannot_tell" and against.ratio is None
-    assert "2 repeats with all cells of both levels valid" in against.reason
+    assert "2 repeats with every cell valid" in against.reason
     assert found.span == pytest.approx(1.5, rel=0.06), "shown all the same"
+
+
+def test_where_no_repeat_is_whole_no_effect_is_stated(report, folder):
+    """Half of a matrix sets factors against each other: doubled connections would look like more
+    of whatever stands beside them in the cells that are left.
+    """
+    cells = tuple(
+        one.model_copy(update={"targets": {}}) if one.cell.number == 2 else one
+        for one in report.cells
+    )
+    found = effects_of(folder, report.campaign, cells)
+    assert found and all(one.span is None for one in found)
+    assert not any(level.balanced for one in found for level in one.levels)
+    assert {one.word for effect in found for one in effect.against_first} == {"cannot_tell"}
+    told = campaign_page(
+        report.model_copy(update={"cells": cells, "effects": found}), script=NO_LIBRARY
+    )
+    assert "no effect can be read; 9 of 12 cells are valid, and no repeat is whole" in told
+    assert "moves it most" not in told and "not balanced" in told
 
 
 def test_a_level_is_never_a_mean_of_percentiles(report):

@@ -14,7 +14,8 @@ from tests.golden.made_campaign import begun, campaign_spec, made_testbed
 
 
 class Hands:
-    """Presses cells by writing a word; `raises` holds what each press raises, None where it works.
+    """Presses cells by writing a word; `raises` holds what each press raises, None where it works,
+    or the targets that it judges invalid.
 
     Time stands still but for rests and for the ten seconds that each press takes.
     """
@@ -29,14 +30,15 @@ class Hands:
         self.told: list[str] = []
         self.at_s = 1000.0
 
-    def press(self, cell, run: RunFolder) -> None:
+    def press(self, cell, run: RunFolder) -> list[str]:
         self.pressed.append((cell.key, run.run_id))
         self.at_s += 10
         error = self.raises.pop(0) if self.raises else None
-        if error:
+        if isinstance(error, BaseException):
             raise error
         run.write("summary", {"pressed": True})
         run.finish()
+        return error or []
 
     def wipe(self) -> None:
         self.wiped += 1
@@ -151,6 +153,23 @@ def test_hosts_that_cannot_be_wiped_do_not_stop_it_either(folder):
     hands.wipe_raises = ConfigureError("no host answers", remedy="provision")
     assert hands.run().finished
     assert any("no host answers" in told for told in hands.told)
+
+
+def test_an_invalid_cell_is_a_result_and_not_pressed_again(folder):
+    hands = Hands(folder, raises=[["etcd"]])
+    assert hands.run().finished
+    assert hands.keys == order_of(folder)
+
+
+def test_an_invalid_cell_is_pressed_once_more_where_the_campaign_asks_for_it(tmp_path):
+    folder = begun(tmp_path, campaign_spec(retry_invalid=True))
+    hands = Hands(folder, raises=[["etcd"], ["etcd"]])
+    campaign = hands.run()
+    assert hands.keys == [order_of(folder)[0], *order_of(folder)]
+    first, second = campaign.states[0].attempts
+    assert (first.outcome, second.outcome) == ("invalid", "finished"), "the second stands"
+    assert first.problem == "judged invalid: etcd" and first.run_id != second.run_id
+    assert any("once more" in told for told in hands.told)
 
 
 @pytest.mark.parametrize(
