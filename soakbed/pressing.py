@@ -27,11 +27,12 @@ from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import RunSpec, TargetName
 from soakbed.records.testbed import Testbed
 from soakbed.stages.calibrate import warning_of
+from soakbed.stages.care import care_for
 from soakbed.stages.client_check import broken_promise
 from soakbed.stages.clocks import clocks_kept
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import configure_target, verify_target, wipe_target
-from soakbed.stages.load import Care, drive, plan_session, session_is_there, sessions_of
+from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
 from soakbed.stages.placement import placement_kept
 from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.watch_notes import WATCH
@@ -210,7 +211,7 @@ class Pressing:
                     shell=self.hosts,
                     folder=folder,
                     progress=tell,
-                    care=self._care(testbed),
+                    care=care_for(self.run, ready.target, testbed, shell=self.hosts, progress=tell),
                 )
             outcome = self._with_stop(outcome, plan)
             if session == "fill" and outcome.outcome != "finished":
@@ -220,12 +221,6 @@ class Pressing:
                 )
             self.run.write(record, outcome)
         return outcome
-
-    def _care(self, testbed: Testbed) -> Care:
-        """A soak is waited for whatever happens, and its hours are read as they are finished."""
-        duties = {name: host.duty for name, host in testbed.hosts.items()}
-        soak = self.run.is_soak()
-        return Care(stop_asked=self.run.stop_asked, duties=duties if soak else None, patient=soak)
 
     def _with_stop(self, outcome: LoadOutcome, plan: Plan) -> LoadOutcome:
         """Why a session was stopped, and how much of its plan it had done by then."""

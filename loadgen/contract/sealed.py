@@ -52,6 +52,7 @@ class SealedDamaged(SpoolDamaged):
 
     def __init__(self, path: Path, told: str, windows: int | None = None) -> None:
         super().__init__(f"{path}: {told}")
+        self.path = path
         self.told = told
         self.windows = windows
 

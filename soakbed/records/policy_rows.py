@@ -317,6 +317,12 @@ POLICY: tuple[Row, ...] = (
         "collect again, and suspect the disk",
     ),
     Row(
+        "sealed_hour", ("archive",), "phase_invalid",
+        "a sealed hour of a worker cannot be read",
+        "a whole hour of that worker is missing; the rule spools_whole judges it",
+        "collect again while the load host lives, and suspect the disk",
+    ),
+    Row(
         "checksum", ("archive",), "flag",
         "bytes of a frame were changed; it is left out",
         "that worker's window is missing; the rule spools_whole judges it",

@@ -157,6 +157,11 @@ class WorkloadSpec(Frozen):
     phases: Phases = Phases()
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
 
+    @property
+    def most_in_flight(self) -> int:
+        """How many operations can be under way at once, over all workers."""
+        return self.connections * self.pipeline * self.batch
+
     @model_validator(mode="after")
     def _a_stream_makes_its_own_batches(self) -> WorkloadSpec:
         if self.batched_stream and self.batch > 1:

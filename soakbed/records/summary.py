@@ -13,6 +13,7 @@ from soakbed.records.frozen import Frozen
 from soakbed.records.verdict import VerdictWord
 
 __all__ = [
+    "GapSummary",
     "MeasuredTarget",
     "OperationSummary",
     "Summary",
@@ -37,6 +38,16 @@ class OperationSummary(Frozen):
     causes: dict[str, int] = {}
 
 
+class GapSummary(Frozen):
+    """A stretch of the steady phase, unix time, of which some workers left no window."""
+
+    from_s: int
+    until_s: int
+    workers: tuple[int, ...]
+    cause: str
+    told: str
+
+
 class MeasuredTarget(Frozen):
     """A target that was pressed. `count` is of the measured phases (capacity and steady)."""
 
@@ -56,6 +67,9 @@ class MeasuredTarget(Frozen):
     capacity_mode: Literal["closed"] = "closed"
     latency_mode: Literal["open"] = "open"
     caveats: tuple[str, ...] = ()
+    # Of the steady phase: planned worker-seconds that are in the archive, and the rest by cause.
+    coverage_percent: float | None = None
+    gaps: tuple[GapSummary, ...] = ()
 
 
 class UnmeasuredTarget(Frozen):

@@ -17,11 +17,13 @@ from soakbed.records.calibration import RunCalibration
 from soakbed.records.clocks import SessionClocks
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.gaps import coverage_of
 
 __all__ = ["Evidence", "HostFacts", "evidence_of"]
 
@@ -54,6 +56,7 @@ class Evidence:
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
     clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
     events: tuple[Event, ...] | None = None  # None: nobody collected any
+    coverage: TargetCoverage | None = None  # None: there are no tables
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -88,12 +91,18 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
         ),
         clocks=SessionClocks.in_manifest(manifest, target),
         events=_events(folder),
+        coverage=_coverage(folder),
     )
 
 
 def _events(target_folder: Path) -> tuple[Event, ...] | None:
     collated = known(target_folder)
     return TargetData(target_folder, collated).events() if collated else None
+
+
+def _coverage(target_folder: Path) -> TargetCoverage | None:
+    collated = known(target_folder)
+    return coverage_of(target_folder, collated) if collated else None
 
 
 def _placement(run: RunFolder, name: str) -> Placement | None:

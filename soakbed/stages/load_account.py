@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Plan
-from loadgen.contract.spool import SpoolDamaged, read_spool
+from loadgen.contract.spool import SpoolDamaged
 from loadgen.contract.window import SessionBegin, SessionEnd
 from soakbed.errors import LoadError
 from soakbed.records.run import LoadOutcome
@@ -47,7 +48,7 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
     Raises LoadError when a spool is damaged, when an engine's own totals are not the sum of its
     windows, or when nothing was sent at all.
     """
-    spools = {rank: _read(folder / f"worker-{rank}.spool") for rank in range(plan.workers)}
+    spools = {rank: _read(folder, rank) for rank in range(plan.workers)}
     for rank, spool in spools.items():
         _check_sums(rank, spool)
     ends = {rank: spool.end for rank, spool in spools.items() if spool.end}
@@ -78,12 +79,10 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
     )
 
 
-def _read(path: Path) -> _Spool:
+def _read(folder: Path, rank: int) -> _Spool:
     spool = _Spool()
-    if not path.exists():
-        return spool
     try:
-        for record in read_spool(path):
+        for record in read_parts(folder, rank):
             if record["kind"] == "end":
                 spool.end = SessionEnd.from_json(record)
             elif record["kind"] == "begin":

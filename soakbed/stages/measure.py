@@ -20,7 +20,7 @@ __all__ = ["measure"]
 Progress = Callable[[int, int], None]
 
 # Damages of frames that are not in the tables; what is missing is told by the workers' own account.
-_UNREAD = ("chain", "checksum", "content", "schema")
+_UNREAD = ("chain", "checksum", "content", "schema", "sealed_hour")
 
 
 def measure(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.records.gaps import Coverage, TargetCoverage
 from soakbed.records.numbers import Numbers, OperationNumbers
 from soakbed.records.run import NotMeasured, TargetReady
 from soakbed.records.summary import (
+    GapSummary,
     MeasuredTarget,
     OperationSummary,
     Summary,
@@ -63,9 +65,20 @@ def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
             remedy=f"soakbed resume {run.run_id}",
         )
     numbers, verdict = run.read(f"{name}/numbers", Numbers), run.read(f"{name}/verdict", Verdict)
-    return summary_of_target(
+    made = summary_of_target(
         version=ready.version, substituted=ready.substituted, numbers=numbers, verdict=verdict
     )
+    if not run.has(f"{name}/coverage"):
+        return made
+    held = run.read(f"{name}/coverage", TargetCoverage).of("steady", "steady")
+    return made.model_copy(update=_coverage(held)) if held else made
+
+
+def _coverage(held: Coverage) -> dict[str, object]:
+    return {
+        "coverage_percent": round(held.percent, 4),
+        "gaps": tuple(GapSummary(**gap.model_dump()) for gap in held.gaps),
+    }
 
 
 def summary_of_target(

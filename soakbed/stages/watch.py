@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable
 from soakbed.errors import LoadError
+from soakbed.records.watch import Unwatched
 from soakbed.stages.backfill import Backfill
 from soakbed.stages.load_plan import goes_on, session_limit_s
 from soakbed.stages.load_session import Glance, LoadSession
@@ -48,18 +49,24 @@ def _nothing(_since_s: float) -> str:
     return ""
 
 
+def _ignored(_silence: Unwatched) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Care:
     """How a session is looked after beyond being waited for.
 
     `stop_asked`: whether somebody wants it to end now. `mind`: called every MIND_S with the time
-    since which it has not looked; what it returns is why the load must stop, "" to go on.
+    since which it has not looked; what it returns is why the load must stop, "" to go on. `note`:
+    called with each stretch in which nobody looked on, once it is over.
     `duties`: host -> duty, for the tables of hours that are over; None: none are made meanwhile.
     `patient`: wait for hosts that are away at the beginning and the end, too.
     """
 
     stop_asked: Callable[[], bool] = _never
     mind: Callable[[float], str] = _nothing
+    note: Callable[[Unwatched], None] = _ignored
     duties: Mapping[str, str] | None = None
     patient: bool = False
     web_port: int = 0
@@ -133,6 +140,8 @@ class Watch:
             self._is_back()
             for silence in self._notes.seen(glance):
                 self._progress(f"warning: {silence.told}")
+                if silence.kind != "host_restarted":  # of which the host itself tells more
+                    self._care.note(silence)
             if self._has_ended(glance):
                 return True
             self._teller.tell(glance)

@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 from loadgen.contract.histogram import Histogram
-from loadgen.contract.parts import read_parts
+from loadgen.contract.parts import parts_of, read_parts
 from loadgen.contract.plan import Keyspace, Phase, Plan, Target
 from loadgen.contract.window import Window
 from tests.benchmarks.measure import MeasureFailed

@@ -147,8 +147,7 @@ class _Session:
         self._plan = plan
         self._data = data
         self._name = folder.name
-        spools = [folder / f"worker-{rank}.spool" for rank in range(plan.workers)]
-        self._chunks, self._damages = chunks_of(folder.name, spools, data)
+        self._chunks, self._damages = chunks_of(folder.name, folder, plan.workers, data)
         self._kept = {chunk.hour: _kept(_record(chunk)) for chunk in self._chunks}
         self._made: dict[str, CollatedChunk] = {}
 
@@ -162,6 +161,8 @@ class _Session:
                 yield chunk
 
     def _is_as_it_was(self, chunk: Chunk, kept: CollatedChunk) -> bool:
+        if any(damage.kind == "sealed_hour" for damage in kept.damages):
+            return False  # the file may have been brought anew, and its header is as it was
         frames = {part.worker: (part.first, part.last) for part in chunk.parts}
         prints = {part.worker: part.fingerprint() for part in chunk.parts}
         return (frames, prints) == (kept.frames, kept.fingerprints) and all(
@@ -181,6 +182,7 @@ class _Session:
             files=done.files,
             damages=done.damages,
             ends=done.ends,
+            begins=done.begins,
             left_out=chunk.left_out,
         )
         write_whole(_record(chunk), made.model_dump_json(indent=1) + "\n")
@@ -197,17 +199,24 @@ class _Session:
             order = self._order()
         chunks = [self._made[hour] for hour in sorted(self._made)]
         ends = {end.worker: end for one in chunks for end in one.ends}
+        begins = tuple(begin for one in chunks for begin in one.begins)
         damages = [*self._damages, *(damage for one in chunks for damage in one.damages)]
         damages += order.damages
         workers = []
         for rank in range(self._plan.workers):
             windows, lost = order.windows.get(rank, (0, 0))
             told = ends.get(rank, SpoolEnd(worker=rank, windows=0, windows_lost=0))
-            workers.append(told.model_copy(update={"windows": windows, "windows_lost": lost}))
+            engines = 1 + max((one.attempt for one in begins if one.worker == rank), default=0)
+            found = {"windows": windows, "windows_lost": lost, "engines": engines}
+            workers.append(told.model_copy(update=found))
             if rank not in ends:
                 damages.append(self._no_end(rank))
         made = CollatedSession(
-            session=self._name, phases=order.phases, workers=tuple(workers), chunks=tuple(chunks)
+            session=self._name,
+            phases=order.phases,
+            workers=tuple(workers),
+            begins=begins,
+            chunks=tuple(chunks),
         )
         return made, [order.placed(damage) for damage in damages]
 
