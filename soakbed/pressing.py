@@ -26,6 +26,7 @@ from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import RunSpec, TargetName
 from soakbed.records.testbed import Testbed
+from soakbed.stages.before_load import check_before_load
 from soakbed.stages.calibrate import warning_of
 from soakbed.stages.care import care_for
 from soakbed.stages.client_check import broken_promise
@@ -200,6 +201,8 @@ class Pressing:
             if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
                 tell(warning)
             self._note_engine(ready.target)
+            if not (folder / WATCH).exists():  # else it presses already, and goes on
+                check_before_load(plan, ready, self.spec, testbed, shell=shell, progress=tell)
             around = (ready, session, testbed)
             with (
                 placement_kept(self.run, *around, shell=shell, progress=tell),

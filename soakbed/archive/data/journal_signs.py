@@ -20,7 +20,10 @@ GATHERED_S = {REGION_LEADER: 10, "log_rewrite": 600}
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """One wording. Lines that agree on the groups `once_by` of the pattern tell one event."""
+    """One wording. Lines that agree on the groups `once_by` of the pattern tell one event.
+
+    A group `took_s` says how long what a line tells of took; the line is its end.
+    """
 
     kind: str
     pattern: re.Pattern[str]
@@ -70,7 +73,7 @@ _BY_UNIT: dict[str, tuple[Sign, ...]] = {
 }
 # What our own housekeeping says; that it ends, well or not, is no end of a member.
 _OF_DEFRAG = (
-    _sign("defrag", r"soakbed-defrag: gave back"),
+    _sign("defrag", r"soakbed-defrag: gave back .* in (?P<took_s>[\d.]+) s"),
     _sign("defrag_failed", r"soakbed-defrag: (?:put off|failed)"),
 )
 _UNITS_OF = {
