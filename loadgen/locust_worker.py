@@ -117,7 +117,7 @@ class WorkerSide:
         log.info("engine %s ended: %s, exit code %s", self.rank, self.totals.outcome, code)
         self.environment.process_exit_code = FAILED_EXIT_CODE if lost else code
         self.runner._send_stats()
-        gevent.spawn(self._quit_without_master)
+        gevent.spawn(self._quit_undismissed)
 
     def _take_new_frames(self) -> None:
         newest = None
@@ -204,9 +204,13 @@ class WorkerSide:
             self.session.stop_asked.touch()
         self._obey(msg)
 
-    def _quit_without_master(self) -> None:
-        """A master dismisses us once it has every total; one that is gone must not keep us."""
-        while self._silence_s() < DISMISSAL_TIMEOUT_S:
+    def _quit_undismissed(self) -> None:
+        """A master dismisses all workers once it has every total; we wait for that a while only.
+
+        One that is gone, or that waits for a worker behind a line that is cut, must not keep us.
+        """
+        ended_s = time.monotonic()
+        while max(self._silence_s(), time.monotonic() - ended_s) < DISMISSAL_TIMEOUT_S:
             gevent.sleep(REPORT_INTERVAL_S)
-        log.warning("no master took the last report; the spool holds all of it")
+        log.warning("no master dismissed us; the spool holds all that there is to tell")
         self.runner.quit()
