@@ -155,6 +155,8 @@ class WorkloadSpec(Frozen):
     arrivals: Literal["constant", "poisson"] = "poisson"
     steady_share_of_capacity: Annotated[float, Field(gt=0, le=1)] = 0.5
     phases: Phases = Phases()
+    # Planned housekeeping of a target while it is pressed; auto: where the steady phase is long.
+    housekeeping: Literal["auto", "on", "off"] = "auto"
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
 
     @property

@@ -35,10 +35,10 @@ NAMED_BY = {
     "master killed": {"steering_lost"},
     "master halted": {"steering_lost"},
     "master and workers parted": {"steering_lost"},
-    "engine killed": {"load_restart", "load_died"},
+    "engine killed": {"load_restart", "load_died", "worker_died"},
     "worker killed": {"load_restart", "load_died"},
     "disk full": {"load_disk_filling", "load_disk_full"},
-    "host rebooted": {"load_reboot", "host_restarted"},
+    "host rebooted": {"load_reboot", "host_restarted", "load_host_down"},
 }
 # An event is told when it is noticed, or once it is over.
 NEAR_S = 45.0
