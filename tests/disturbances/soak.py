@@ -127,8 +127,9 @@ class Soak:
 
     def run(self) -> Path:
         """Folder of the one run that there is."""
-        (run,) = (path for path in self.results().iterdir() if (path / "spec.json").exists())
-        return run.resolve()
+        runs = {path.resolve() for path in self.results().iterdir() if path.is_dir()}
+        (run,) = (path for path in runs if (path / "spec.json").exists())
+        return run
 
 
 def sleep_until(unix_s: float) -> None:
