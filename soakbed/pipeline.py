@@ -26,7 +26,7 @@ from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ConfigureError, LoadError, Unavailable
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.places import Places
-from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
+from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
@@ -41,9 +41,10 @@ from soakbed.stages.configure import (
     verify_target,
     wipe_target,
 )
+from soakbed.stages.course import Course, course_of, with_steps
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
-from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
+from soakbed.stages.load import drive, plan_session, session_is_there
 from soakbed.stages.placement import placement_kept
 from soakbed.stages.provision import provision
 from soakbed.stages.samples import sampled, samples_name
@@ -241,12 +242,10 @@ class Bench:
             return
         if not self.run.has(f"{target}/collected"):
             self._keep_facts(testbed, shell, target, "before")
-            capacity_per_s = 0.0
             name = samples_name(self.run.run_id, target)
             with sampled(name, self.spec, testbed, shell=shell, progress=self.tools.progress):
-                for session in sessions_of(self.spec, testbed):
-                    outcome = self._load(ready, testbed, shell, session, capacity_per_s)
-                    capacity_per_s = outcome.capacity_per_s
+                while (course := self._course(target, testbed)).session:
+                    self._load(ready, testbed, shell, course)
             self.collect(target, testbed, shell)
         with self.watch.stage(f"{target}: stop and wipe"):
             wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
@@ -283,33 +282,33 @@ class Bench:
 
     def _measuring(self, target: str, testbed: Testbed, shell: Ssh) -> bool:
         """Whether load is on, or done: then hands off the members."""
-        for session in sessions_of(self.spec, testbed):
-            if not self.run.has(f"{target}/load/{session}"):
-                name = f"{self.run.run_id}-{target}-{session}"
-                return session_is_there(name, testbed, shell=shell)
-        return True
+        session = course_of(self.spec, testbed, self.run, target).session
+        name = f"{self.run.run_id}-{target}-{session}"
+        return not session or session_is_there(name, testbed, shell=shell)
 
-    def _load(
-        self,
-        ready: ReadyTarget,
-        testbed: Testbed,
-        shell: Ssh,
-        session: str,
-        capacity_per_s: float,
-    ) -> LoadOutcome:
+    def _course(self, target: TargetName, testbed: Testbed) -> Course:
+        """The next session of a target; what is known of its knee is kept, and told at the end."""
+        course = course_of(self.spec, testbed, self.run, target)
+        if course.found is not None and course.found.steps:
+            self.run.write(f"{target}/knee", course.found)
+            if course.found.settled and not self.run.has(f"{target}/load/steady"):
+                self.tools.progress(f"{target}: the knee: {course.found.sentence}")
+        return course
+
+    def _load(self, ready: ReadyTarget, testbed: Testbed, shell: Ssh, course: Course) -> None:
         """One session of load; its record is kept only when all of its evidence is fetched."""
+        session = course.session
         record = f"{ready.target}/load/{session}"
         folder = self.run.folder(ready.target, "load", session)
-        if self.run.has(record):
-            return self.run.read(record, LoadOutcome)
         with self.watch.stage(f"{ready.target}: {session}"):
             plan = plan_session(
                 self.spec,
                 ready,
                 run_id=self.run.run_id,
                 session=session,
-                capacity_per_s=capacity_per_s,
+                capacity_per_s=course.capacity_per_s,
                 testbed=testbed,
+                knee=course.knee,
             )
             held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
             work, tell = self.spec.workload, self.tools.progress
@@ -323,8 +322,7 @@ class Bench:
                     f"{ready.target}: the key space was not filled: {outcome.reason}",
                     remedy="mend what the reason says, then run the same command again",
                 )
-            self.run.write(record, outcome)
-        return outcome
+            self.run.write(record, with_steps(outcome, self.spec, self.run, ready.target))
 
     def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
         """Journals, configurations and facts from the live hosts into the run folder."""

@@ -92,14 +92,27 @@ class TargetData:
 class TargetPhase:
     """One phase of one session, all workers: what `stats.windows.phase_numbers` asks for."""
 
-    def __init__(self, data: Path, session: CollatedSession, phase: str, mode: str) -> None:
+    def __init__(
+        self, data: Path, session: CollatedSession, phase: str, mode: str, *, since_s: int = 0
+    ) -> None:
         self.phase = phase
         self.mode = mode
+        self._of = (data, session, phase, mode)
+        self._since_s = since_s
         names = sorted(name for chunk in session.chunks for name in chunk.files)
         self._files = {
             table: [data / name for name in names if name.startswith(f"{table}/")]
             for table in ("windows", "workers", "counters", "generator")
         }
+
+    def since(self, start_s: int) -> TargetPhase:
+        """The same phase without the windows that begin before `start_s`, unix time."""
+        return TargetPhase(*self._of, since_s=start_s)
+
+    def began_s(self) -> int:
+        """When its first window began, unix time. Raises ValueError when it has none."""
+        parts = self._parts("generator", ["start_s"])
+        return min(int(_numbers(part, "start_s").min()) for part in parts)
 
     def generator(self) -> Iterator[Columns]:
         """One row per window of a worker, a file at a time."""
@@ -134,11 +147,17 @@ class TargetPhase:
         return gathered.blocks()
 
     def total(self, operation: str, kind: str, *, worker: int | None = None) -> Counts:
-        """The whole phase of one operation and kind; operation "", kind "late": own delay."""
+        """The whole phase of one operation and kind; operation "", kind "late": own delay.
+
+        Raises ValueError for one worker of a part of the phase: their rows are of ten minutes.
+        """
+        if self._since_s and worker is not None:
+            raise ValueError("histograms of single workers cannot be cut at a second")
         made = Counts()
         keys = {"operation": operation, "kind": kind, "worker": worker}
         # Ten minutes of all workers are a row for each: a fiftieth of the same by the second.
-        for table in self._parts("workers", _HISTOGRAM[3:], **keys):
+        source = "windows" if self._since_s else "workers"
+        for table in self._parts(source, _HISTOGRAM[3:], **keys):
             buckets, counts = _entries(table)
             made.buckets += np.bincount(buckets, counts, BUCKETS).astype(np.int64)
             made.sum_us += int(pc.sum(table.column("sum_us")).as_py() or 0)
@@ -151,7 +170,10 @@ class TargetPhase:
         wanted = {"phase": self.phase, "mode": self.mode, **equal}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         for path in self._files[table]:
-            part = _rows(path, columns, wanted)
+            asked = {*columns, "start_s"} if self._since_s else columns
+            part = _rows(path, tuple(asked), wanted)
+            if self._since_s:
+                part = part.filter(pc.greater_equal(part.column("start_s"), self._since_s))
             if part.num_rows:
                 yield part
 
