@@ -35,6 +35,18 @@ class Objective(Frozen):
     error_share: Annotated[float, Field(ge=0, lt=1)] = 0.001
     achieved_share: Annotated[float, Field(ge=0.5, le=1)] = 0.98
 
+    @property
+    def words(self) -> str:
+        """As a reader says it.
+
+        >>> Objective(p99_ms=20).words
+        'P99 at most 20 ms, at most 0.1 % not ok, at least 98 % achieved'
+        """
+        return (
+            f"P99 at most {self.p99_ms:g} ms, at most {100 * self.error_share:g} % not ok, "
+            f"at least {100 * self.achieved_share:g} % achieved"
+        )
+
 
 class Ladder(Frozen):
     """Rising rates: `first`, `first` x `factor`, and so on to a little above capacity.
@@ -89,6 +101,22 @@ class KneeSpec(Frozen):
     ladder: Ladder = Ladder()
     bisect: Annotated[int, Field(ge=0, le=8)] = 3
     pause_s: Annotated[int, Field(ge=0, le=600)] = 5
+
+    @property
+    def words(self) -> str:
+        """As a reader says it.
+
+        >>> KneeSpec().words.removeprefix(Objective().words)
+        '; from 25 % of capacity in steps of ×1.25, 10 s each, 3 halvings'
+        """
+        ladder = self.ladder
+        first = f"{100 * ladder.first_of(1.0):g} % of capacity"
+        if ladder.first_per_s is not None:
+            first = f"{ladder.first_per_s:g}/s"
+        return (
+            f"{self.slo.words}; from {first} in steps of ×{ladder.factor:g}, "
+            f"{ladder.step_s} s each, {self.bisect} halvings"
+        )
 
     @property
     def resolution(self) -> float:

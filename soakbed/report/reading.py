@@ -13,6 +13,7 @@ from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
@@ -39,6 +40,7 @@ class MeasuredRun:
     used: Resources
     hosts: tuple[HostSeries, ...] = ()
     events: tuple[Event, ...] = ()
+    knee: Knee | None = None  # where the workload asked for it
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -93,7 +95,8 @@ def read_run(run_folder: Path) -> ReportedRun:
         if run.has(f"{name}/resources"):
             used = run.read(f"{name}/resources", Resources)
         hosts, events = used_and_happened(run_folder / name, duties)
-        measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events))
+        knee = run.read(f"{name}/knee", Knee) if run.has(f"{name}/knee") else None
+        measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events, knee))
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),

@@ -54,10 +54,12 @@ def _workload(one: Pressed) -> Readings:
     batched = one.target == "tikv"  # the others have no such calls
     plain = (
         *("keys", "value_bytes", "read_share", "connections", "pipeline", "timeout_ms"),
-        *("arrivals", "steady_share_of_capacity", "window_s", "seed", "name"),
+        *("arrivals", "window_s", "seed", "name"),
     )
     return {
         **{f"workload.{name}": getattr(work, name) for name in plain},
+        "workload.steady": work.steady_rate.words,
+        "workload.knee": work.knee.words if work.knee else "not looked for",
         "workload.popularity": told[popularity.kind],
         "workload.batch": work.batch if batched else 1,
         "workload.batched_stream": work.batched_stream if batched else False,

@@ -13,6 +13,7 @@ from pathlib import Path
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
@@ -48,6 +49,7 @@ class Evidence:
     preflight: Facts = field(default_factory=dict)
     calibration: RunCalibration = field(default_factory=RunCalibration)
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
+    knee: Knee | None = None  # where the workload asked for it
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -79,6 +81,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             before=_placement(run, f"{target}/placement/steady-before"),
             after=_placement(run, f"{target}/placement/steady-after"),
         ),
+        knee=run.read(f"{target}/knee", Knee) if run.has(f"{target}/knee") else None,
     )
 
 

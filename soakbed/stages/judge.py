@@ -122,6 +122,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
             )
         )
     made += _of_ceiling(evidence)
+    made += _of_knee(evidence)
     for name, outcome in evidence.outcomes.items():
         ended = evidence.numbers.sessions[name].ended
         if outcome.locust_requests < ended:
@@ -152,6 +153,16 @@ def _of_flow_control(evidence: Evidence) -> list[Caveat]:
             "wait. They count as failed, are not tried again, and are in no latency.",
         )
     ]
+
+
+def _of_knee(evidence: Evidence) -> list[Caveat]:
+    """A knee that is not one says so; what it means for the steady rate, too."""
+    knee, asked = evidence.knee, evidence.spec.workload.steady_rate
+    if knee is None or knee.word in ("found", "none"):
+        return []
+    share = asked.share_of_knee
+    told = f" The steady rate is {100 * share:g} % of that." if share is not None else ""
+    return [Caveat(subject="knee", sentence=f"{knee.sentence}{told}")]
 
 
 def _of_ceiling(evidence: Evidence) -> list[Caveat]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from soakbed.records.knee import JudgedStep, Knee, Step, StepWord
+from soakbed.records.knee import JudgedStep, Knee, StepWord
 from soakbed.records.ladder import KneeSpec, Ladder, Objective
 from soakbed.stages.knee_search import (
     find_knee,
@@ -19,6 +19,7 @@ from soakbed.stages.knee_search import (
     next_rates,
     rests_before,
 )
+from tests.golden.knees import step
 
 CAPACITY = 10_000.0
 SPECS = st.builds(
@@ -30,29 +31,6 @@ SPECS = st.builds(
     st.integers(0, 6),
 )
 Answer = Callable[[float], StepWord]
-
-
-def step(rate_per_s: float = 1000.0, **changed) -> Step:
-    ok = changed.pop("ok", 10_000)
-    held = {
-        "session": "knee-1",
-        "phase": "step-1",
-        "rate_per_s": rate_per_s,
-        "started_s": 0,
-        "seconds": 10.0,
-        "due": ok,
-        "ok": ok,
-        "failed": 0,
-        "unknown": 0,
-        "dropped": 0,
-        "due_per_s": rate_per_s,
-        "achieved_per_s": rate_per_s,
-        "response_p50_us": {"read": 400, "write": 600},
-        "response_p99_us": {"read": 4_000, "write": 9_000},
-        "service_p99_us": {"read": 4_000, "write": 9_000},
-        "cpu_share": 0.3,
-    }
-    return Step(**(held | changed))
 
 
 def judged(rate_per_s: float, word: StepWord) -> JudgedStep:
