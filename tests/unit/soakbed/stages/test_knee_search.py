@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from soakbed.records import ladder
 from soakbed.records.knee import JudgedStep, Knee, StepWord
 from soakbed.records.ladder import KneeSpec, Ladder, Objective
+from soakbed.stages import knee_search
 from soakbed.stages.knee_search import (
     find_knee,
     judge_step,
@@ -238,3 +241,8 @@ def test_a_step_is_held_against_every_part_of_the_objective(changed, word, reaso
     made = judge_step(step(**changed), Objective(p99_ms=50))
     assert made.word == word
     assert made.reasons == ((reason,) if reason else ())
+
+
+def test_examples_of_the_docstrings():
+    for module in (knee_search, ladder):
+        assert doctest.testmod(module).failed == 0
