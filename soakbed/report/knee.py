@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from soakbed.records.knee import JudgedStep, Knee, Step
@@ -18,7 +19,7 @@ from soakbed.report.figures import Plot, Shape, band, figure, horizontal, log_ax
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 from soakbed.report.words import OPERATIONS
 
-__all__ = ["knee_plots", "knee_table"]
+__all__ = ["Knees", "knee_plots", "knee_table", "knees"]
 
 _GROUP = "knee"
 _MODE = "open loop, one step per rate"
@@ -31,11 +32,25 @@ _READING = (
 )
 _COLUMNS = {
     "throughput_per_s": "Achieved, ops/s",
-    "achieved_share": "of what was due",
+    "achieved_share": "Share of due",
     "not_ok_share": "Not ok",
 }
 
 Drawn = list[tuple[Contender, Knee]]
+
+
+@dataclass(frozen=True, slots=True)
+class Knees:
+    """The section of the page."""
+
+    plots: tuple[Plot, ...]
+    table: Table
+
+
+def knees(reported: Reported) -> Knees | None:
+    """Plots and table of all knees; None where nobody asked for one."""
+    table = knee_table(reported)
+    return Knees(knee_plots(reported), table) if table else None
 
 
 def _drawn(reported: Reported) -> Drawn:

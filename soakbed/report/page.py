@@ -29,7 +29,7 @@ from soakbed.report.differences import (
 )
 from soakbed.report.figures import Plot
 from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, title
-from soakbed.report.knee import knee_plots, knee_table
+from soakbed.report.knee import Knees, knees
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import beside, curves, forests
 from soakbed.report.reading import load_claims, read_run
@@ -61,8 +61,7 @@ class Page:
     forests: tuple[Plot, ...]
     differences: Table | None
     repeats: Table | None
-    knee: Table | None
-    knee_plots: tuple[Plot, ...]
+    knee: Knees | None
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
     events: Table | None
@@ -123,8 +122,7 @@ def compose(shown: Reported) -> Page:
         forests=tuple(forests(shown.comparison)),
         differences=differences(shown),
         repeats=repeats(shown),
-        knee=knee_table(shown),
-        knee_plots=knee_plots(shown),
+        knee=knees(shown),
         curves=tuple(curves(shown)),
         over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),

@@ -13,6 +13,7 @@ from typing import Any
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts, leaves
 from soakbed.records.guarantees import guarantees
+from soakbed.records.spec import WorkloadSpec
 from soakbed.records.testbed import Host
 from soakbed.stages.contenders import Pressed
 
@@ -58,7 +59,7 @@ def _workload(one: Pressed) -> Readings:
     )
     return {
         **{f"workload.{name}": getattr(work, name) for name in plain},
-        "workload.steady": work.steady_rate.words,
+        "workload.steady": _steady(work),
         "workload.knee": work.knee.words if work.knee else "not looked for",
         "workload.popularity": told[popularity.kind],
         "workload.batch": work.batch if batched else 1,
@@ -66,6 +67,13 @@ def _workload(one: Pressed) -> Readings:
         **{f"phases.{name}": value for name, value in work.phases.model_dump().items()},
         "steady.offered_per_s": one.steady.offered_per_s if one.steady else None,
     }
+
+
+def _steady(work: WorkloadSpec) -> str:
+    """Where the steady rate comes from; a knee is one of an objective."""
+    asked = work.steady_rate
+    of_what = f" ({work.knee.slo.words})" if work.knee and asked.share_of_knee else ""
+    return f"{asked.words}{of_what}"
 
 
 def _deployed(one: Pressed) -> Readings:

@@ -115,15 +115,6 @@ _WORKLOAD = (
         touches="steady",
     ),
     Rule(
-        "workload.knee",
-        "objective and ladder of the knee",
-        "spec.json",
-        "caveat",
-        "caveat",
-        "Another objective has another knee, and a steady rate that is a share of it another rate.",
-        touches="steady",
-    ),
-    Rule(
         "steady.offered_per_s",
         "offered rate",
         "numbers.json",
@@ -172,6 +163,7 @@ _WORKLOAD = (
     *(
         Rule(f"workload.{key}", label, "spec.json", "noted", "noted", why)
         for key, label, why in (
+            ("knee", "how the knee is looked for", "The steady rate is compared itself."),
             ("window_s", "length of a window", "Windows add up to the same figures."),
             ("seed", "seed", "Other keys in the same proportions."),
             ("name", "name of the workload", "Its values are compared one by one."),

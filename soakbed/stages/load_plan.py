@@ -71,12 +71,11 @@ def plan_session(
     testbed: Testbed,
     knee: KneeSoFar = KneeSoFar(),
 ) -> Plan:
-    """The plan of one session. `capacity_per_s` and `knee` matter to those after "capacity".
+    """The plan of one session; `capacity_per_s` and `knee` matter after session "capacity".
 
     Raises LoadError when there is no capacity, or no knee, to take a share of.
     """
-    work = spec.workload
-    target = _named(ready.target)
+    work, target = spec.workload, _named(ready.target)
     workers = workers_of(testbed, at_most=work.connections)
     return Plan(
         run_id=run_id,

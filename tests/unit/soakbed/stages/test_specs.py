@@ -62,7 +62,7 @@ def test_all_mistakes_in_a_ladder_are_told_at_once(tmp_path):
             "use factor 1.07 or more, or begin higher",
         ),
         ("knee.slo.error_shares", "this key does not exist", "write error_share"),
-        ("knee.slo.p99_ms", "Input should be greater than 0", "use more than 0"),
+        ("knee.slo.p99_ms", "Input should be greater than 0", "use more than 0.0"),
         (
             "steady",
             "share_of_knee and rate_per_s named",
