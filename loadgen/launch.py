@@ -2,7 +2,8 @@
 
 `python -m loadgen.launch master FOLDER` and `python -m loadgen.launch worker FOLDER:RANK` become
 the Locust process itself; FOLDER holds plan.json and session.json. Locust's RPC has neither
-encryption nor authentication, so it never leaves loopback (design.md D10).
+encryption nor authentication, so it never leaves loopback (design.md D10): on further load hosts
+the master's port is the near end of an SSH tunnel.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ USAGE = "usage: python -m loadgen.launch master FOLDER | worker FOLDER:RANK"
 
 
 def master_arguments(session: SessionFolder) -> list[str]:
-    """Locust's command line for the master of this host."""
+    """Locust's command line for the one master, which the workers of all load hosts report to."""
     share = session.share()
-    workers = str(len(share.ranks))
+    workers = str(session.plan().workers)
     page = ["--headless"]
     if share.web_port:
         page = ["--autostart", "--web-host", LOOPBACK, "--web-port", str(share.web_port)]

@@ -21,8 +21,9 @@ from locust.env import Environment
 from locust.rpc import Message
 
 from loadgen.contract.histogram import Histogram
+from loadgen.following import Follower
 from loadgen.locust_tuning import REPORT_INTERVAL_S
-from loadgen.relay import WorkerTotals, follow_spool
+from loadgen.relay import WorkerTotals
 from loadgen.session import SessionFolder
 
 __all__ = ["MERGED", "REPORT", "WorkerSide"]
@@ -34,6 +35,9 @@ DISMISSAL_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 # The engine keeps its priority; the worker, on the same core of a small host, steps back.
 WORKER_NICENESS = 10
+# Before the common start, an engine begins without the master's word: its Python needs a second or
+# two on a busy core, then it connects.
+LEAD_S = 6.0
 FAILED_EXIT_CODE = 5
 
 log = logging.getLogger(__name__)
@@ -49,7 +53,9 @@ class WorkerSide:
         self.rank = rank
         self.share = session.share()
         self.totals = WorkerTotals(rank)
-        self._offset = 0
+        self._follower = Follower(session.path, rank)
+        self._sealing: Any = None  # a process that puts closed hours into columns
+        self._sealed_hour = -1
         self._engine: Any = None  # gevent's Popen, once started
         self._pressing: gevent.Greenlet | None = None
         self._answered_s = time.monotonic()
@@ -63,6 +69,10 @@ class WorkerSide:
         self.runner.register_message(MERGED, self._on_merged)
         self._obey = self.runner.handle_message
         self.runner.handle_message = self._on_message
+        start_at_s = self.session.plan().start_at_s
+        if start_at_s:
+            wait_s = max(start_at_s - LEAD_S - time.time(), 0.0)
+            gevent.spawn_later(wait_s, self._press_unasked)
 
     def press(self) -> None:
         """Run the engine to its end, see the totals merged, then quit. Runs once per process."""
@@ -79,6 +89,12 @@ class WorkerSide:
             self._stop_engine()
             following.join()
             self._finish(self._engine.returncode)
+
+    def _press_unasked(self) -> None:
+        """All load hosts begin together, whether or not master and tunnel are up by then."""
+        if self._engine is None:
+            log.warning("no word of the master yet; engine %s begins by its plan", self.rank)
+            self.press()
 
     def _started_engine(self) -> subprocess.Popen:
         command = [
@@ -97,6 +113,7 @@ class WorkerSide:
     def _follow(self) -> None:
         while self._engine.poll() is None:
             self._take_new_frames()
+            self._seal_closed_hours()
             gevent.sleep(REPORT_INTERVAL_S)
         self._take_new_frames()
 
@@ -121,13 +138,32 @@ class WorkerSide:
 
     def _take_new_frames(self) -> None:
         newest = None
-        for record, offset in follow_spool(self.session.spool(self.rank), self._offset):
-            self._offset = offset
+        for record in self._follower.new():
             self.totals.take(record)
             # Windows cut short by the end of a phase show a rate that nobody asked for.
             newest = record if record.get("complete") else newest
         if newest:
             self._show(newest)
+
+    def _seal_closed_hours(self) -> None:
+        """Have the hours that the engine has closed put into columns, by a process of its own.
+
+        Here it would keep us from answering the master for seconds.
+        """
+        closed_hour = self._follower.after_hour
+        runs = self._sealing is not None and self._sealing.poll() is None
+        if runs or closed_hour == self._sealed_hour:
+            return
+        self._sealed_hour = closed_hour
+        command = [sys.executable, "-m", "loadgen.sealing", str(self.session.path)]
+        with self.session.engine_log(self.rank).open("ab") as errors:
+            self._sealing = subprocess.Popen(
+                [*command, "--rank", str(self.rank)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=Path(__file__).parent.parent,
+            )
 
     def _show(self, window: dict[str, Any]) -> None:
         """Leave the newest window in a few numbers for those who look in."""
@@ -150,8 +186,9 @@ class WorkerSide:
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data[REPORT] = self.totals.to_json()
-        if self._silence_s() > ANSWER_TIMEOUT_S and self._engine is not None:
-            # A master that was started again knows no worker, and learns of one only by this.
+        if self._silence_s() > ANSWER_TIMEOUT_S:
+            # A master that was started again, or whose tunnel came up late, knows no worker, and
+            # learns of one only by this.
             self.runner.client.send(Message("client_ready", __version__, self.runner.client_id))
 
     def _on_quitting(self, **_: object) -> None:

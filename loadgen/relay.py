@@ -8,15 +8,13 @@ cost is one of buckets, not of requests. Pure data: nothing here knows Locust.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from loadgen.contract.histogram import bucket_high_us, bucket_low_us
-from loadgen.contract.spool import read_spool_from
 
-__all__ = ["MasterTotals", "Tally", "WorkerTotals", "follow_spool"]
+__all__ = ["MasterTotals", "Tally", "WorkerTotals"]
 
 # Locust draws the requests per second of the last 12 s and keeps one count per second for ever;
 # over 72 h that is 27 MB per entry (measured with Locust 2.47). We keep one minute.
@@ -121,9 +119,10 @@ class WorkerTotals:
         return sum(tally.requests for tally in self.tallies.values())
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Add one frame of the spool, a window or the session's end."""
+        """Add one frame of the spool."""
         if record["kind"] == "end":
             self.outcome = record["outcome"]
+        if record["kind"] != "window":
             return
         self.windows += 1
         for operation, seen in record["operations"].items():
@@ -173,12 +172,6 @@ class MasterTotals:
     def complete(self, ranks: frozenset[int]) -> bool:
         """Whether every one of `ranks` has reported its end."""
         return all(self.outcomes.get(rank) for rank in ranks)
-
-
-def follow_spool(path: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """Frames added to the spool since `offset`; nothing while the file is not there yet."""
-    if path.exists():
-        yield from read_spool_from(path, offset)
 
 
 def _spread(count: int, start_s: int, length_s: int) -> dict[int, int]:

@@ -19,11 +19,12 @@ __all__ = ["HostShare", "SessionFolder"]
 class HostShare:
     """What one load host does of a session, session.json.
 
-    Ports are on loopback; `web_port` 0 means no page. `engine` is the module of the engine.
+    Ports are on loopback; `web_port` 0 means no page. `engine` is the module of the engine. The
+    master listens on `rpc_port` of the first load host, the tunnels of all others on their own.
     """
 
     ranks: tuple[int, ...]
-    rpc_port: int = 5557
+    rpc_port: int = 5557  # as role load_host has it: a tunnel's key opens this port and no other
     web_port: int = 0
     engine: str = "loadgen.engine"
 
@@ -52,6 +53,19 @@ class SessionFolder:
     def spool(self, rank: int) -> Path:
         """Where the engine of `rank` appends its windows."""
         return self.path / f"worker-{rank}.spool"
+
+    def clock(self, rank: int) -> Path:
+        """When each phase began, as the engine of `rank` notes it."""
+        return self.path / f"clock-{rank}.json"
+
+    def lock(self, rank: int) -> Path:
+        """Held by the engine of `rank` as long as it lives: how many were before, and its id."""
+        return self.path / f"engine-{rank}.lock"
+
+    @property
+    def stop_asked(self) -> Path:
+        """There when somebody asked the session to stop; nothing is begun again then."""
+        return self.path / "stop"
 
     def progress(self, rank: int) -> Path:
         """The newest window of `rank` in a few numbers, for those who look in."""

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,13 @@ class FakeLoadHost:
         self.active: set[str] = set()
         self.started: list[str] = []
         self.stopped: list[str] = []
-        self.raises: list[BaseException] = []  # one per look, before it
+        self.raises: list[BaseException | None] = []  # one per look, before it
+        self.line_breaks: list[BaseException] = []  # one per part of a file that is asked for
+        self.stop_raises: list[BaseException] = []  # one per unit that is to stop, before it
+        self.removed: list[str] = []
+        self.on_start: Callable[[Sequence[str]], None] = lambda _units: None
+        self.shown: dict[str, Any] = {"phase": "capacity", "start_s": 1}
+        self.boots: list[str] = []  # one per look; the last stays
         self.checked: list[list[str]] = []
         self.promise = ""  # what the check of TiKV says is wrong
 
@@ -109,11 +115,16 @@ class FakeLoadHost:
             case ["systemctl", "start", *units]:
                 self.start(units)
             case ["systemctl", "stop", *units]:
+                if self.stop_raises:
+                    raise self.stop_raises.pop(0)
                 self.stopped += [unit for unit in units if unit in self.active]
                 self.active -= set(units)
             case ["sh", "-c", _, "glance", folder, _, *units]:
                 return Result(0, self.glance(self.local(folder), units), "")
+            case ["find", folder, *_]:
+                return Result(0, self.listed(self.local(folder)), "")
             case ["rm", "-rf", folder]:
+                self.removed.append(folder)
                 shutil.rmtree(self.local(folder), ignore_errors=True)
             case ["chown", *_]:
                 pass
@@ -131,6 +142,7 @@ class FakeLoadHost:
     def start(self, units: Sequence[str]) -> None:
         self.started += units
         self.active |= set(units)
+        self.on_start(units)
         if self.leaves == "nothing":
             return
         folder = self.root / units[0].partition("@")[2].removesuffix(".service")
@@ -142,15 +154,18 @@ class FakeLoadHost:
                 spool.write_bytes(spool.read_bytes()[:-20])
 
     def glance(self, folder: Path, units: Sequence[str]) -> str:
-        if self.raises:
-            raise self.raises.pop(0)
+        if self.raises and (error := self.raises.pop(0)):
+            raise error
         self.looks -= 1
         if self.looks < 0:
             self.active.clear()
-        shown = {"phase": "capacity", "start_s": 1, "per_s": 5.0, "not_ok_per_s": 0.0}
+        shown = {**self.shown, "per_s": 5.0, "not_ok_per_s": 0.0}
         lines = (
             [json.dumps({**shown, "response_p99_us": 1500})] if any(folder.glob("*.spool")) else []
         )
+        if self.boots:
+            boot = self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
+            lines.append(json.dumps({"disk_free_bytes": 10**9, "boot": boot}))
         states = {unit: "active" if unit in self.active else "inactive" for unit in units}
         blocks = [f"Id={unit}\nActiveState={state}\n" for unit, state in states.items()]
         return "".join(line + "\n" for line in lines) + "\n".join(blocks)
@@ -163,8 +178,26 @@ class FakeLoadHost:
     def get_tree(self, host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
         shutil.copytree(self.local(folder), into, dirs_exist_ok=True)
 
+    def read_part(self, host, path: str, offset: int, most_bytes: int) -> bytes:
+        from soakbed.adapters.ssh import CommandFailed
+
+        if self.line_breaks:
+            raise self.line_breaks.pop(0)
+        try:
+            with self.local(path).open("rb") as file:
+                file.seek(offset)
+                return file.read(most_bytes)
+        except FileNotFoundError as error:
+            raise CommandFailed(str(error), remedy="look") from error
+
+    def listed(self, folder: Path) -> str:
+        return "".join(
+            f"{'d' if path.is_dir() else 'f'}\t{path.stat().st_size}\t{path.name}\n"
+            for path in sorted(folder.glob("*"))
+        )
+
     def local(self, folder: str) -> Path:
-        return self.root / Path(folder).name
+        return self.root / folder.rpartition("/sessions/")[2]
 
 
 class FakeHosts:
@@ -194,6 +227,9 @@ class FakeHosts:
         into.mkdir(parents=True, exist_ok=True)
         for name, content in self.trees.items():
             (into / name).write_bytes(content)
+
+    def read_part(self, host, path: str, offset: int, most_bytes: int) -> bytes:
+        return self.trees[Path(path).name][offset : offset + most_bytes]
 
 
 class FakeAnsible:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from soakbed.errors import ArchiveError
 from soakbed.records.facts import Facts
-from soakbed.records.run import StageTime, TargetReady
+from soakbed.records.run import StageTime, StopAsked, TargetReady
 from soakbed.records.spec import RunSpec
 
 __all__ = ["RunFolder", "facts_in", "write_whole"]
@@ -153,6 +153,23 @@ class RunFolder:
         made = make()
         write_whole(self._file(name), json.dumps(_plain(made), indent=1) + "\n")
         return made
+
+    def is_soak(self) -> bool:
+        """Whether its hosts are waited for however long they are away."""
+        return self.has("soak")
+
+    def ask_to_stop(self, why: str, *, keeps_hosts: bool = False) -> None:
+        """Have the load end in an orderly way, now or whenever somebody resumes the run."""
+        if not self.stop_asked():
+            self.write("stop", StopAsked(asked_s=time.time(), why=why, keeps_hosts=keeps_hosts))
+
+    def stop_asked(self) -> bool:
+        """Whether the load is to end now."""
+        return self.has("stop")
+
+    def stop(self) -> StopAsked | None:
+        """Who asked for the end, and why; None when nobody did."""
+        return self.read("stop", StopAsked) if self.stop_asked() else None
 
     def folder(self, *parts: str) -> Path:
         """A sub-folder for evidence that a stage fetches, made if missing."""

@@ -17,6 +17,7 @@ __all__ = [
     "ReadyTarget",
     "SessionWord",
     "StageTime",
+    "StopAsked",
     "TargetReady",
 ]
 
@@ -115,3 +116,15 @@ class StageTime(Frozen):
     seconds: float
     changed: int | None = None
     resumed: bool = False
+
+
+class StopAsked(Frozen):
+    """Somebody asked for the end of the load; `stop.json` of a run.
+
+    `keeps_hosts`: the target stays on its hosts as it is, for whoever wants to look at it.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    asked_s: float
+    why: str
+    keeps_hosts: bool = False

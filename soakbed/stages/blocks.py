@@ -1,7 +1,7 @@
 """A phase of an archived target as equal stretches of time: what statistics draw from.
 
 Whole stretches only: one that a worker began late, ended early or was absent from would read low,
-and is left out.
+and is left out. So is one that holds a second which the event policy leaves out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from loadgen.contract.histogram import BUCKETS
 from soakbed.archive.data.collate import collate
 from soakbed.archive.data.reading import TargetData, TargetPhase
+from soakbed.records.policy import left_out
 from soakbed.stats.percentiles import HIGH_US
 
 __all__ = ["KINDS", "Packed", "PhaseBlocks", "phase_blocks"]
@@ -71,7 +72,10 @@ def phase_blocks(target_folder: Path, session: str, phase: str, *, block_s: int)
     Empty where the phase never ran or no block of it is whole. What is damaged is left out; the
     verdict says so.
     """
-    held = TargetData(target_folder, collate(target_folder)).phase(session, phase)
+    data = TargetData(target_folder, collate(target_folder))
+    held = data.phase(session, phase)
+    if held is not None and held.mode == "open":
+        held = held.without(left_out(data.events()))
     if held is None:
         nothing = np.zeros(0, dtype=np.int64)
         return PhaseBlocks(block_s, nothing, nothing.astype(np.float64), {})

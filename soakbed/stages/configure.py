@@ -17,6 +17,7 @@ from soakbed.adapters.ansible import Ansible, PlayOutcome
 from soakbed.adapters.artifact_bundles import Bundle
 from soakbed.adapters.artifact_named import UNKNOWN
 from soakbed.adapters.artifacts import Artifacts, machine_arch
+from soakbed.adapters.host_keys import ensure_tunnel_key
 from soakbed.adapters.pki import ensure_pki
 from soakbed.adapters.secrets import ensure_passwords
 from soakbed.adapters.wheels import load_host_variables
@@ -36,6 +37,7 @@ __all__ = [
     "prepare_hosts",
     "verify_target",
     "wipe_target",
+    "with_counted_cores",
 ]
 
 Progress = Callable[[str], None]
@@ -91,8 +93,7 @@ def prepare_hosts(
     `load_host`: variables of role load_host, None to make what they name. Raises ConfigureError
     naming host and task.
     """
-    if load_host is None:
-        load_host = load_host_variables(places, progress=progress)
+    made = load_host_variables(places, progress=progress) if load_host is None else load_host
     pki = ensure_pki(
         places.state / "pki",
         {host.name: host.address for host in testbed.hosts.values()},
@@ -102,7 +103,8 @@ def prepare_hosts(
     outcome = ansible.play(
         "site.yml",
         _inventory(testbed, places),
-        {"profile": profile, "pki_source": str(pki.folder), **load_host},
+        {"profile": profile, "pki_source": str(pki.folder), **made}
+        | _tunnel_variables(testbed, places),
         log=log,
         on_event=progress,
     )
@@ -116,6 +118,14 @@ def prepare_hosts(
     )
     _hosts_file(places).write_text(ready.model_dump_json(indent=1) + "\n")
     return ready
+
+
+def with_counted_cores(testbed: Testbed, places: Places) -> Testbed:
+    """The testbed with the cores that its prepared load hosts counted: each may press."""
+    facts = _hosts(places).facts
+    counted = {host.name: facts.get(host.name, {}) for host in testbed.of_duty("load")}
+    cores = {name: int(found["cores"]) for name, found in counted.items() if "cores" in found}
+    return testbed.with_cores(cores)
 
 
 def configure_target(  # noqa: PLR0913  (all but three are the tools it works with)
@@ -200,6 +210,18 @@ def wipe_target(
 
 def _inventory(testbed: Testbed, places: Places) -> Path:
     return write_inventory(testbed, places.state / "inventory.yml")
+
+
+def _tunnel_variables(testbed: Testbed, places: Places) -> dict[str, Any]:
+    """What several load hosts need to know: where the master runs, and the key that leads there.
+
+    A single load host needs nothing, and no key is made.
+    """
+    master, *further = testbed.of_duty("load")
+    if not further:
+        return {"load_host_master": master.name}
+    key = ensure_tunnel_key(places.state / "ssh", testbed=testbed.name)
+    return {"load_host_master": master.name, "load_host_tunnel_key": str(key)}
 
 
 def _hosts_file(places: Places) -> Path:

@@ -13,9 +13,11 @@ from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.run import ArtifactUse, NotMeasured
 from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
 from soakbed.stages import judge_accounts as accounts
+from soakbed.stages import judge_events as events
 from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
+from soakbed.stages.judge_clocks import CLOCK_RULES, load_clocks
 from soakbed.stages.judge_placement import of_placement
 from soakbed.stages.measure import measure
 from soakbed.stages.summarise import assemble_summary
@@ -55,6 +57,9 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.alarms,
     hosts.throttling,
     hosts.facts_drift,
+    load_clocks,
+    events.nothing_grave,
+    events.windows_left_out,
 )
 RULES: tuple[Rule, ...] = (
     *accounts.WHOLE_RULES,
@@ -62,6 +67,8 @@ RULES: tuple[Rule, ...] = (
     *load.LOAD_RULES,
     accounts.VALUES_RULE,
     *hosts.HOST_RULES,
+    *CLOCK_RULES,
+    *events.EVENT_RULES,
 )
 
 
@@ -109,6 +116,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
     made += _of_target(evidence)
     made += _of_flow_control(evidence)
     made += of_placement(evidence)
+    made += events.of_events(evidence)
     capacity = evidence.numbers.phase("capacity", "capacity")
     if capacity is not None and generator_limited:
         made.append(

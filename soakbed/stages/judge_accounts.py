@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from soakbed.records.numbers import SessionNumbers
+from soakbed.records.run import LoadOutcome
 from soakbed.records.verdict import Finding, Rule
 from soakbed.stages.evidence import Evidence
 from soakbed.stats.percentiles import smallest_sample_for
@@ -25,6 +26,8 @@ __all__ = [
     "workers_reported",
 ]
 
+# What an engine notes that came too late; the load stage puts the worker before it.
+_LATE = "late_start_s"
 # Session -> the phase whose figures the page shows.
 EXPECTED = {"capacity": "capacity", "steady": "steady"}
 LEAST_SAMPLE = smallest_sample_for(99.0)
@@ -115,6 +118,8 @@ def workers_reported(evidence: Evidence) -> Finding:
             if worker.windows_lost:
                 problems.append(f"{who} lost {worker.windows_lost} windows")
         problems += [f"{name}: {share}" for share in _missing_shares(session)]
+        if name in EXPECTED:  # a fill ends for each when it is done
+            problems += [f"{name}: {late}" for late in _late_starts(outcome)]
     if problems:
         return _WORKERS.broken("; ".join(problems))
     count = sum(len(session.workers) for session in evidence.numbers.sessions.values())
@@ -127,6 +132,17 @@ def _missing_shares(session: SessionNumbers) -> list[str]:
         f"{phase.phase} lacks {one.seconds} s of worker {one.worker}, {one.share:.1%} of the load"
         for phase in session.phases.values()
         for one in phase.missing
+    ]
+
+
+def _late_starts(outcome: LoadOutcome | None) -> list[str]:
+    """Workers that began after the common start of the plan, so that others pressed alone."""
+    notes = outcome.notes if outcome else {}
+    return [
+        f"{key.removesuffix(_LATE).replace('_', ' ').strip() or 'every worker'} began {late_s} s "
+        "after the common start"
+        for key, late_s in sorted(notes.items())
+        if key.endswith(_LATE)
     ]
 
 

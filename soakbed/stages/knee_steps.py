@@ -92,8 +92,7 @@ def steps_of(target_folder: Path, session: str, *, settle_s: int) -> tuple[Step,
     for phase in plan.phases:
         held = data.phase(session, phase.name)
         if phase.name.startswith(f"{STEP}-") and held is not None:
-            began_s = held.began_s() + settle_s
-            measured = held.since(began_s) if settle_s else held
+            measured = held.without(((0, held.began_s() + settle_s),)) if settle_s else held
             if step := _step(measured, phase, plan, measured_s=phase.duration_s - settle_s):
                 made.append(step)
     return tuple(made)

@@ -27,6 +27,7 @@ __all__ = [
     "PKI",
     "PREFIX",
     "KneeSoFar",
+    "goes_on",
     "load_limit_s",
     "plan_session",
     "ranks_by_host",
@@ -48,6 +49,8 @@ _LEAST_FILL_PER_S = 200
 _FILL_GRACE_S = 60
 # Beyond the phases: Locust's start, connecting, draining what is in flight, merging totals.
 _SESSION_GRACE_S = 180
+# From so many cores on a load host leaves one to everything but engines.
+_CORES_TO_SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def plan_session(
     Raises LoadError when there is no capacity, or no knee, to take a share of.
     """
     work, target = spec.workload, _named(ready.target)
-    workers = workers_of(testbed, at_most=work.connections)
+    workers = workers_of(testbed, connections=work.connections)
     return Plan(
         run_id=run_id,
         session=session,
@@ -112,7 +115,7 @@ def _named(target: str) -> Literal["etcd", "redis_cluster", "tikv"]:
 
 def sessions_of(spec: RunSpec, testbed: Testbed) -> tuple[str, ...]:
     """The sessions that press every target, in order; those of a knee come before the last."""
-    alone = workers_of(testbed, at_most=spec.workload.connections) == 1
+    alone = workers_of(testbed, connections=spec.workload.connections) == 1
     return ("capacity", "steady") if alone else ("fill", "capacity", "steady")
 
 
@@ -169,6 +172,14 @@ def _steady_per_s(spec: RunSpec, target: str, capacity_per_s: float, knee: KneeS
     return rate_per_s
 
 
+def goes_on(session: str) -> bool:
+    """Whether a session that broke off is continued by the same clock; any other begins anew.
+
+    Its schedule is fixed in time. A closed loop finds a capacity, and half of one finds half of it.
+    """
+    return session == "steady"
+
+
 def session_id(plan: Plan) -> str:
     """The name of the session on the load hosts."""
     return f"{plan.run_id}-{plan.target}-{plan.session}"
@@ -201,13 +212,17 @@ def _fill_limit_s(spec: RunSpec) -> int:
     return _FILL_GRACE_S + math.ceil(spec.workload.keys / _LEAST_FILL_PER_S)
 
 
-def workers_of(testbed: Testbed, *, at_most: int) -> int:
-    """One worker per core of the load hosts; never more than there are connections."""
-    return min(len(_cores(testbed)), at_most)
+def workers_of(testbed: Testbed, *, connections: int) -> int:
+    """One worker per core of the load hosts, while each has a connection for every member."""
+    members = max(len(testbed.of_duty("data")), 1)
+    return max(min(len(_cores(testbed)), connections // members), 1)
 
 
 def ranks_by_host(testbed: Testbed, workers: int) -> dict[str, tuple[int, ...]]:
-    """Which ranks run on which load host: one after the other over all cores."""
+    """Which ranks run on which load host: hosts in turn, so that none idles while another is full.
+
+    Rank 0 is on the first host, where the Locust master runs.
+    """
     cores = _cores(testbed)
     ranks: dict[str, tuple[int, ...]] = {}
     for rank in range(workers):
@@ -217,5 +232,17 @@ def ranks_by_host(testbed: Testbed, workers: int) -> dict[str, tuple[int, ...]]:
 
 
 def _cores(testbed: Testbed) -> list[Host]:
-    # A host that is a machine of its own does not say how many cores it has: one worker there.
-    return [host for host in testbed.of_duty("load") for _ in host.cpus or (0,)]
+    """The host of each core that may press: the first core of every host, then the second, ..."""
+    cores = [(number, host) for host in testbed.of_duty("load") for number in range(_engines(host))]
+    return [host for _, host in sorted(cores, key=lambda core: core[0])]
+
+
+def _engines(host: Host) -> int:
+    """How many engines a load host bears; one where nobody knows its cores.
+
+    CPUs that it was given are for engines alone. A machine of its own with four cores or more
+    keeps one for its kernel, its network and the Locust processes.
+    """
+    if host.cpus:
+        return len(host.cpus)
+    return host.cores - 1 if host.cores >= _CORES_TO_SPARE else max(host.cores, 1)

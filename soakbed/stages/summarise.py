@@ -46,6 +46,11 @@ def assemble_summary(run_folder: Path) -> Summary:
 
 
 def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
+    stop = run.stop()
+    if stop is not None and not run.has(f"{name}/verdict"):
+        return UnmeasuredTarget(
+            reason=f"the run was stopped before this target was measured: {stop.why}"
+        )
     if not run.has(f"{name}/ready"):
         return UnmeasuredTarget(
             reason="the run ended before this target was configured",

@@ -43,7 +43,7 @@ class Engine:
     """The recording half of an engine: windows go through recorder and spool onto disk."""
 
     def __init__(self, path: Path) -> None:
-        self._spool = Spool(SpoolWriter(path))
+        self._spool = Spool(SpoolWriter(path, hourly=False))
         clock = Clock()
         self._recorder = Recorder(self._spool.put, worker=0, length_s=1, clock=clock)
         self._start = clock.next_boundary_ns(clock.monotonic_ns(1_700_000_000 * SECOND), 1)

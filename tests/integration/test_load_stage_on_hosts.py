@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.spool import read_spool
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
@@ -30,7 +30,7 @@ from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
 from soakbed.stages.collect import collect, host_facts, secrets_of
 from soakbed.stages.configure import configure_target, prepare_hosts
-from soakbed.stages.load import drive, plan_session
+from soakbed.stages.load import Care, drive, plan_session
 from soakbed.stages.load_plan import session_id
 from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
@@ -89,7 +89,7 @@ class Bench:
                 shell=shell,
                 folder=folder,
                 progress=self.said.append,
-                web_port=web_port,
+                care=Care(web_port=web_port),
             )
 
     def press_and(
@@ -186,7 +186,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def windows_in(folder: Path, rank: int = 0) -> list[dict]:
-    records = list(read_spool(folder / f"worker-{rank}.spool"))
+    records = list(read_parts(folder, rank))
     return [record for record in records if record["kind"] == "window"]
 
 

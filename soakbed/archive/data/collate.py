@@ -154,8 +154,7 @@ class _Session:
         self._plan = plan
         self._data = data
         self._name = folder.name
-        spools = [folder / f"worker-{rank}.spool" for rank in range(plan.workers)]
-        self._chunks, self._damages = chunks_of(folder.name, spools, data)
+        self._chunks, self._damages = chunks_of(folder.name, folder, plan.workers, data)
         self._kept = {chunk.hour: _kept(_record(chunk)) for chunk in self._chunks}
         self._made: dict[str, CollatedChunk] = {}
 
@@ -169,6 +168,8 @@ class _Session:
                 yield chunk
 
     def _is_as_it_was(self, chunk: Chunk, kept: CollatedChunk) -> bool:
+        if any(damage.kind == "sealed_hour" for damage in kept.damages):
+            return False  # the file may have been brought anew, and its header is as it was
         frames = {part.worker: (part.first, part.last) for part in chunk.parts}
         prints = {part.worker: part.fingerprint() for part in chunk.parts}
         return (frames, prints) == (kept.frames, kept.fingerprints) and all(
@@ -188,6 +189,7 @@ class _Session:
             files=done.files,
             damages=done.damages,
             ends=done.ends,
+            begins=done.begins,
             left_out=chunk.left_out,
         )
         write_whole(_record(chunk), made.model_dump_json(indent=1) + "\n")
@@ -214,7 +216,11 @@ class _Session:
             if rank not in ends:
                 damages.append(self._no_end(rank))
         made = CollatedSession(
-            session=self._name, phases=order.phases, workers=tuple(workers), chunks=tuple(chunks)
+            session=self._name,
+            phases=order.phases,
+            workers=tuple(workers),
+            begins=tuple(begin for one in chunks for begin in one.begins),
+            chunks=tuple(chunks),
         )
         return made, [order.placed(damage) for damage in damages]
 

@@ -6,6 +6,7 @@ Files are read one at a time, so memory does not grow with the length of a run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from loadgen.contract.histogram import BUCKETS
 from loadgen.contract.window import CAUSES
 from soakbed.archive.data.schema import TABLES
 from soakbed.records.collated import Collated, CollatedSession, SpoolEnd
+from soakbed.records.events import Event
 from soakbed.stats.percentiles import Counts
-from soakbed.stats.phase_data import COUNTS, GENERATOR, KEYS, Columns, StepCounts
+from soakbed.stats.phase_data import COUNTS, GENERATOR, KEYS, Columns, Spans, StepCounts, inside
 
 __all__ = ["Blocks", "TargetData", "TargetPhase"]
 
@@ -79,6 +81,10 @@ class TargetData:
         held = self.phase(session, phase)
         return held.blocks(operation, kind, block_s) if held else None
 
+    def events(self) -> tuple[Event, ...]:
+        """What happened, in order of time."""
+        return tuple(Event(**row) for row in self.table("events").to_pylist())
+
     def table(self, name: str) -> pa.Table:
         """A whole small table: hosts, units or events; without rows when there is none."""
         paths = sorted((self._data / name).rglob("*.parquet"))
@@ -92,27 +98,26 @@ class TargetData:
 class TargetPhase:
     """One phase of one session, all workers: what `stats.windows.phase_numbers` asks for."""
 
-    def __init__(
-        self, data: Path, session: CollatedSession, phase: str, mode: str, *, since_s: int = 0
-    ) -> None:
+    def __init__(self, data: Path, session: CollatedSession, phase: str, mode: str) -> None:
         self.phase = phase
         self.mode = mode
-        self._of = (data, session, phase, mode)
-        self._since_s = since_s
         names = sorted(name for chunk in session.chunks for name in chunk.files)
         self._files = {
             table: [data / name for name in names if name.startswith(f"{table}/")]
             for table in ("windows", "workers", "counters", "generator")
         }
-
-    def since(self, start_s: int) -> TargetPhase:
-        """The same phase without the windows that begin before `start_s`, unix time."""
-        return TargetPhase(*self._of, since_s=start_s)
+        self._spans: Spans = ()
 
     def began_s(self) -> int:
         """When its first window began, unix time. Raises ValueError when it has none."""
-        parts = self._parts("generator", ["start_s"])
+        parts = self._parts("generator", ["start_s", "length_s"])
         return min(int(_numbers(part, "start_s").min()) for part in parts)
+
+    def without(self, spans: Spans) -> TargetPhase:
+        """The same phase without every window that a span touches."""
+        made = copy(self)
+        made._spans = (*self._spans, *spans)
+        return made
 
     def generator(self) -> Iterator[Columns]:
         """One row per window of a worker, a file at a time."""
@@ -147,33 +152,45 @@ class TargetPhase:
         return gathered.blocks()
 
     def total(self, operation: str, kind: str, *, worker: int | None = None) -> Counts:
-        """The whole phase of one operation and kind; operation "", kind "late": own delay.
-
-        Raises ValueError for one worker of a part of the phase: their rows are of ten minutes.
-        """
-        if self._since_s and worker is not None:
-            raise ValueError("histograms of single workers cannot be cut at a second")
+        """The whole phase of one operation and kind; operation "", kind "late": own delay."""
         made = Counts()
         keys = {"operation": operation, "kind": kind, "worker": worker}
         # Ten minutes of all workers are a row for each: a fiftieth of the same by the second.
-        source = "windows" if self._since_s else "workers"
-        for table in self._parts(source, _HISTOGRAM[3:], **keys):
+        for table in self._parts("workers", _HISTOGRAM[3:], **keys):
             buckets, counts = _entries(table)
             made.buckets += np.bincount(buckets, counts, BUCKETS).astype(np.int64)
             made.sum_us += int(pc.sum(table.column("sum_us")).as_py() or 0)
             made.max_us = max(made.max_us, int(pc.max(table.column("max_us")).as_py() or 0))
             made.clamped += int(pc.sum(table.column("clamped")).as_py() or 0)
+        if self._spans:
+            self._take_away(made, operation, kind)
         return made
+
+    def _take_away(self, made: Counts, operation: str, kind: str) -> None:
+        """Take out of a total what windows inside the spans added to it."""
+        whole = copy(self)
+        whole._spans = ()
+        keys = {"operation": operation, "kind": kind}
+        made.max_us = 0  # the one thing that cannot be taken away again
+        for table in whole._parts("windows", _HISTOGRAM, **keys):
+            spoiled = _inside(table, self._spans)
+            kept = table.column("max_us").to_numpy()[~spoiled]
+            made.max_us = max(made.max_us, int(kept.max(initial=0)))
+            if spoiled.any():
+                part = table.filter(pa.array(spoiled))
+                buckets, counts = _entries(part)
+                made.buckets -= np.bincount(buckets, counts, BUCKETS).astype(np.int64)
+                made.sum_us -= int(pc.sum(part.column("sum_us")).as_py())
+                made.clamped -= int(pc.sum(part.column("clamped")).as_py())
 
     def _parts(self, table: str, columns: Sequence[str], **equal: Any) -> Iterator[pa.Table]:  # noqa: ANN401
         """Rows of this phase, file by file, where each column of `equal` that is not None is so."""
         wanted = {"phase": self.phase, "mode": self.mode, **equal}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         for path in self._files[table]:
-            asked = {*columns, "start_s"} if self._since_s else columns
-            part = _rows(path, tuple(asked), wanted)
-            if self._since_s:
-                part = part.filter(pc.greater_equal(part.column("start_s"), self._since_s))
+            part = _rows(path, columns, wanted)
+            if self._spans and "length_s" in part.column_names:
+                part = part.filter(pa.array(~_inside(part, self._spans)))
             if part.num_rows:
                 yield part
 
@@ -254,6 +271,10 @@ class _Gathered:
             complete=scalars[:, 2] == 0,
             windows_s=scalars[:, 3],
         )
+
+
+def _inside(table: pa.Table, spans: Spans) -> NDArray[np.bool_]:
+    return inside(_numbers(table, "start_s"), _numbers(table, "length_s"), spans)
 
 
 def _entries(table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -20,7 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from soakbed.archive.data.adding import Columns, Rows, Stretch
+from soakbed.archive.data.adding import Stretch
+from soakbed.archive.data.adding_columns import Columns, Words
+from soakbed.archive.data.histogram_rows import Rows
 from soakbed.archive.data.schema import TABLES, schema_of
 
 __all__ = ["TableWriter", "began_s", "hour_of", "write_table"]
@@ -150,12 +152,34 @@ class TableWriter:
 
 
 def _column(parts: list[Any], kind: pa.DataType) -> pa.Array:
-    if isinstance(parts[0], np.ndarray):
-        return pa.array(np.concatenate(parts), kind)
-    values = list(itertools.chain.from_iterable(parts))
+    if all(isinstance(part, np.ndarray) for part in parts):
+        # None among doubles is NaN, which no engine can have written.
+        return pa.array(np.concatenate(parts), kind, from_pandas=True)
+    if all(isinstance(part, Words) for part in parts):
+        return _words(parts)
+    lists = [part if isinstance(part, list) else _listed(part) for part in parts]
+    values = list(itertools.chain.from_iterable(lists))
     if pa.types.is_dictionary(kind):
         return pa.array(values, pa.string()).dictionary_encode()
     return pa.array(values, kind)
+
+
+def _listed(part: Any) -> list[Any]:  # noqa: ANN401
+    """A column of a sealed hour beside one of windows that were read one by one."""
+    values = part.to_list() if isinstance(part, Words) else part.tolist()
+    return [None if one != one else one for one in values]
+
+
+def _words(parts: list[Words]) -> pa.DictionaryArray:
+    """What `dictionary_encode` makes of the words, numbered as they come."""
+    numbers: dict[str, int] = {}
+    indices = [
+        np.tile([numbers.setdefault(word, len(numbers)) for word in part.words], part.times)
+        for part in parts
+    ]
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.concatenate(indices), pa.int32()), pa.array(list(numbers), pa.string())
+    )
 
 
 def _same(word: str, count: int) -> pa.DictionaryArray:

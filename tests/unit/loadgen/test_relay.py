@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from pathlib import Path
 
 import msgpack
 import pytest
@@ -13,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.contract.histogram import Histogram
-from loadgen.contract.spool import SpoolWriter, read_spool
 from loadgen.contract.window import OperationWindow
-from loadgen.relay import KEPT_SECONDS, MasterTotals, Tally, WorkerTotals, follow_spool
+from loadgen.relay import KEPT_SECONDS, MasterTotals, Tally, WorkerTotals
 
 START_S = 1_700_000_000
 
@@ -178,19 +176,3 @@ def test_a_long_window_is_spread_over_its_seconds():
         START_S + 1: 2,
         START_S + 2: 2,
     }
-
-
-def test_the_spool_is_followed_from_where_one_left_off(tmp_path: Path):
-    spool = tmp_path / "worker-0.spool"
-    assert list(follow_spool(spool, 0)) == []
-    writer = SpoolWriter(spool)
-    writer.append({"n": 1})
-    [(first, offset)] = follow_spool(spool, 0)
-    writer.append({"n": 2})
-    whole = spool.read_bytes()
-    spool.write_bytes(whole[:-1])
-    assert list(follow_spool(spool, offset)) == []
-    spool.write_bytes(whole)
-    assert [first, *(record for record, _ in follow_spool(spool, offset))] == [{"n": 1}, {"n": 2}]
-    assert list(read_spool(spool)) == [{"n": 1}, {"n": 2}]
-    writer.close()

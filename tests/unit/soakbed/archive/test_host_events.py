@@ -258,7 +258,7 @@ def test_samples_tell_of_clocks_gaps_and_members_begun_anew_but_not_twice(tmp_pa
     told = [(event.source, event.kind, event.severity) for event in found.events]
     assert told == [
         ("samples", "gap", "note"),
-        ("samples", "clock_step", "phase"),
+        ("samples", "clock_step", "window"),
         ("journal", "restart", "run"),
         ("samples", "restart", "run"),
     ]
