@@ -102,8 +102,15 @@ def plan_session(
         timeout_ms=work.timeout_ms,
         window_s=work.window_s,
         workers=workers,
-        seed=work.seed,
+        seed=work.seed + _try_of(session),
     )
+
+
+def _try_of(session: str) -> int:
+    """Each session of a ladder draws other arrivals: a burst that broke a rate is not in its next
+    try. The steps of one session share theirs, faster or slower, so that they differ by rate alone.
+    """
+    return int(session.removeprefix("knee-")) if session.startswith("knee-") else 0
 
 
 def _named(target: str) -> Literal["etcd", "redis_cluster", "tikv"]:

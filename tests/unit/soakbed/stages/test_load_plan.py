@@ -185,6 +185,15 @@ def test_after_a_step_that_broke_a_pause_comes_first():
     ]
 
 
+def test_a_second_try_of_a_rate_meets_other_arrivals():
+    def seed(session: str) -> int:
+        rates = KneeSoFar(rates_per_s=(100.0,), held_per_s=100.0)
+        return planned(session=session, capacity_per_s=9.0, knee=KNEE, so_far=rates).seed
+
+    assert seed("capacity") == seed("steady") == 1
+    assert seed("knee-1") != seed("knee-2")
+
+
 @pytest.mark.parametrize(
     ("rate_per_s", "read_share", "window_s", "seconds"),
     [
