@@ -13,7 +13,15 @@ from pydantic import Field, model_validator
 
 from soakbed.records.frozen import Frozen
 
-__all__ = ["MOST_RUNGS", "TOP_OF_CAPACITY", "KneeSpec", "Ladder", "Objective", "SteadySpec"]
+__all__ = [
+    "FIRST_SHARE",
+    "MOST_RUNGS",
+    "TOP_OF_CAPACITY",
+    "KneeSpec",
+    "Ladder",
+    "Objective",
+    "SteadySpec",
+]
 
 # An open loop over the same connections cannot do much more than the closed one did; a tenth above
 # it something breaks, unless the closed loop was limited by the generator.

@@ -168,7 +168,7 @@ def _knees(drawn: Drawn) -> Iterator[Shape]:
 def _goal(goal_ms: float) -> dict[str, Any]:
     # Annotations, unlike shapes, take logarithms on a logarithmic axis.
     return {
-        **{"x": 1.0, "xref": "paper", "xanchor": "right", "y": math.log10(goal_ms), "yref": "y"},
+        **{"x": 0.0, "xref": "paper", "xanchor": "left", "y": math.log10(goal_ms), "yref": "y"},
         **{"yanchor": "bottom", "showarrow": False, "text": f"objective {goal_ms:g} ms"},
     }
 

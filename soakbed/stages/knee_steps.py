@@ -18,6 +18,7 @@ from loadgen.contract.plan import Phase, Plan
 from soakbed.archive.data.collate import collate
 from soakbed.archive.data.reading import TargetData, TargetPhase
 from soakbed.records.knee import Step
+from soakbed.records.ladder import FIRST_SHARE, TOP_OF_CAPACITY
 from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.spec import WorkloadSpec
 from soakbed.stages.judge_load import engine_cpu, generator_bound, lag, schedule_kept
@@ -25,7 +26,15 @@ from soakbed.stats.percentiles import smallest_sample_for
 from soakbed.stats.phase_data import PhaseData
 from soakbed.stats.windows import phase_numbers
 
-__all__ = ["PAUSE", "STEP", "longest_step_s", "step_phases", "step_s_of", "steps_of"]
+__all__ = [
+    "PAUSE",
+    "STEP",
+    "longest_step_s",
+    "step_phases",
+    "step_s_of",
+    "steps_of",
+    "usual_knee_s",
+]
 
 STEP = "step"
 PAUSE = "pause"
@@ -57,6 +66,23 @@ def longest_step_s(work: WorkloadSpec) -> int:
         return 0
     ladder = work.knee.ladder
     return ladder.settle_s + max(ladder.step_s, _LONGEST_S + work.window_s)
+
+
+def usual_knee_s(work: WorkloadSpec, *, start_s: float) -> float:
+    """How long finding the knee usually takes, `start_s` for each session's start and end; 0 where
+    none is asked for.
+
+    The ladder, the first that broke again, and each halving, of which every other breaks and is
+    asked again. Steps as long as asked: low rates take longer.
+    """
+    if work.knee is None:
+        return 0.0
+    asked, ladder = work.knee, work.knee.ladder
+    span = TOP_OF_CAPACITY / (FIRST_SHARE if ladder.first_per_s else ladder.first_of(1.0))
+    rungs = max(math.ceil(math.log(span) / math.log(ladder.factor)), 0) + 1
+    sessions = 1 + 1.5 * asked.bisect
+    step_s = ladder.settle_s + ladder.step_s
+    return start_s + rungs * step_s + sessions * (start_s + step_s + asked.pause_s)
 
 
 def step_phases(

@@ -13,7 +13,7 @@ from soakbed.records.spec import Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages.configure import CERTIFICATE_LEFT
 from soakbed.stages.knee_search import most_sessions
-from soakbed.stages.knee_steps import step_s_of
+from soakbed.stages.knee_steps import step_s_of, usual_knee_s
 from soakbed.stages.load_plan import (
     KneeSoFar,
     load_limit_s,
@@ -237,6 +237,14 @@ def test_the_time_that_all_sessions_can_last_holds_the_longest_search_for_a_knee
     plain, asked = spec_of("etcd"), spec_of("etcd", knee=KNEE)
     longest_s = most_sessions(KNEE) * (3 + 600 + 180)
     assert load_limit_s(asked) > load_limit_s(plain) + longest_s
+
+
+def test_the_usual_time_of_a_search_is_that_of_its_ladder_and_of_a_few_steps():
+    asked = KneeSpec(ladder=Ladder(factor=1.4, step_s=6, settle_s=2), bisect=2, pause_s=3)
+    # Six steps, then four of them alone; a real one on two cores took 165 s.
+    usual_s = usual_knee_s(spec_of("etcd", knee=asked).workload, start_s=10.0)
+    assert usual_s == 10 + 6 * 8 + 4 * (10 + 8 + 3)
+    assert usual_knee_s(spec_of("etcd").workload, start_s=10.0) == 0.0
 
 
 def test_certificates_outlive_the_load_of_every_workload_that_ships_on_all_three_targets():
