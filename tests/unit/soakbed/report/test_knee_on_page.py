@@ -107,6 +107,17 @@ def test_a_knee_that_the_generator_hides_is_a_caveat(folder):
     assert not [one for one in etcd["caveats"] if one["subject"] == "knee"]
 
 
+def test_a_knee_above_the_capacity_of_the_closed_loop_is_a_caveat(tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(RECORDED, copy)
+    fast = searched("etcd", ASKED, 4_000.0, lambda rate: queued(rate, capacity_per_s=9_000.0))
+    with_knees(copy, {"etcd": fast})
+    judged(copy)
+    caveats = json.loads((copy / "etcd/verdict.json").read_text())["caveats"]
+    (told,) = [one["sentence"] for one in caveats if one["subject"] == "capacity"]
+    assert told.startswith(f"The open loop held {fast.held_per_s:,.0f}/s, more than the closed")
+
+
 def test_without_a_knee_to_take_a_share_of_the_run_is_incomplete_and_says_why(tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(RECORDED, copy)
