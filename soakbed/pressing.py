@@ -26,6 +26,7 @@ from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import RunSpec, TargetName
 from soakbed.records.testbed import Testbed
+from soakbed.stages.before_load import check_before_load
 from soakbed.stages.calibrate import warning_of
 from soakbed.stages.care import care_for
 from soakbed.stages.client_check import broken_promise
@@ -194,31 +195,42 @@ class Pressing:
                 testbed=testbed,
                 knee=course.knee,
             )
-            held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
-            work, tell = self.spec.workload, self.tools.progress
-            if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
-                tell(warning)
             self._note_engine(ready.target)
-            around = (ready, session, testbed)
-            with (
-                placement_kept(self.run, *around, shell=shell, progress=tell),
-                clocks_kept(self.run, *around, shell=shell, progress=tell),
-            ):
-                outcome = drive(
-                    plan,
-                    testbed,
-                    shell=self.hosts,
-                    folder=folder,
-                    progress=tell,
-                    care=care_for(self.run, ready.target, testbed, shell=self.hosts, progress=tell),
-                )
-            outcome = self._with_stop(outcome, plan)
+            if not (folder / WATCH).exists():  # else it presses already, and goes on
+                self._before(plan, ready, testbed, shell)
+            outcome = self._with_stop(self._driven(plan, ready, testbed, shell), plan)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(
                     f"{ready.target}: the key space was not filled: {outcome.reason}",
                     remedy="mend what the reason says, then run the same command again",
                 )
             self.run.write(record, with_steps(outcome, self.spec, self.run, ready.target))
+
+    def _before(self, plan: Plan, ready: ReadyTarget, testbed: Testbed, shell: Shell) -> None:
+        """Warn of a rate near the generator's ceiling, refuse what cannot end well."""
+        held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
+        work, tell = self.spec.workload, self.tools.progress
+        if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
+            tell(warning)
+        check_before_load(plan, ready, self.spec, testbed, shell=shell, progress=tell)
+
+    def _driven(
+        self, plan: Plan, ready: ReadyTarget, testbed: Testbed, shell: Shell
+    ) -> LoadOutcome:
+        """Press, with what is looked at right before and after it."""
+        tell, around = self.tools.progress, (ready, plan.session, testbed)
+        with (
+            placement_kept(self.run, *around, shell=shell, progress=tell),
+            clocks_kept(self.run, *around, shell=shell, progress=tell),
+        ):
+            return drive(
+                plan,
+                testbed,
+                shell=self.hosts,
+                folder=self.run.folder(ready.target, "load", plan.session),
+                progress=tell,
+                care=care_for(self.run, ready.target, testbed, shell=self.hosts, progress=tell),
+            )
 
     def _with_stop(self, outcome: LoadOutcome, plan: Plan) -> LoadOutcome:
         """Why a session was stopped, and how much of its plan it had done by then."""

@@ -53,7 +53,10 @@ def judge_again(run: RunFolder, *, stage: Stage) -> Summary:
             numbers = measure(run.path / target, duties=duties)
             run.write(f"{target}/numbers", numbers)
             run.write(f"{target}/resources", resources_of(run.path, target, numbers))
-            run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
+            evidence = evidence_of(run.path, target, numbers)
+            if evidence.coverage is not None:
+                run.write(f"{target}/coverage", evidence.coverage)
+            run.write(f"{target}/verdict", judge(evidence))
         summary = assemble_summary(run.path)
         run.write("summary", summary)
     return summary

@@ -6,7 +6,6 @@ phases, and a lock that nobody holds any more.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import zlib
@@ -18,15 +17,11 @@ from loadgen.contract.packed_window import split
 from loadgen.contract.parts import parts_of, read_part
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED, sync_folder
 
-__all__ = ["EngineRuns", "Lock", "Past", "PhaseClock", "past_of"]
+__all__ = ["Past", "PhaseClock", "past_of"]
 
 # A window takes up to 100 kB. What is longer and no frame is damage in the middle of a file, behind
 # which readers find whole frames again, and not the end of one that was being written.
 TORN_MOST_BYTES = 1 << 20
-
-
-class EngineRuns(Exception):
-    """Another engine presses as this rank of the session; a second one would press twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +35,6 @@ class Past:
     reason: str = "start"
     outcome: str = ""
     began_s: Mapping[str, int] = field(default_factory=dict)
-
-
-class Lock:
-    """One engine a rank. Goes with the process, however it ends; the file says who has it.
-
-    The file is written in place, so that a disk that is full does not stop an engine from coming
-    back.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Raises EngineRuns, and OSError when the file cannot be made."""
-        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise EngineRuns(f"{path.name}: another engine presses as this rank") from None
-        self.attempts = _engines_before(os.pread(self._fd, 64, 0))
-
-    def take(self, attempt: int) -> None:
-        """Say which engine has the lock."""
-        told = f"{attempt} {os.getpid()}\n".encode()
-        os.pwrite(self._fd, told.ljust(32), 0)
-        os.fdatasync(self._fd)
-
-
-def _engines_before(told: bytes) -> int:
-    words = told.split()
-    return int(words[0]) + 1 if words and words[0].isdigit() else 0
 
 
 class PhaseClock:

@@ -58,6 +58,7 @@ class SpoolEnd(Frozen):
     failed: int = 0
     unknown: int = 0
     notes: dict[str, str] = {}
+    engines: int = 1  # one after the other, each in the place of one that died
 
 
 class SpoolBegin(Frozen):

@@ -206,6 +206,7 @@ class PhaseNumbers(Frozen):
     latency_series: tuple[LatencyPoint, ...]
     missing: tuple[MissingShare, ...] = ()
     left_out: LeftOut = LeftOut()
+    uncovered_s: float = 0.0  # between its windows, of no worker; not in `seconds`
 
     @property
     def ended(self) -> int:
@@ -230,6 +231,7 @@ class WorkerEnd(Frozen):
     windows: int
     windows_lost: int  # gaps in the sequence numbers
     notes: dict[str, str] = {}
+    engines: int = 1  # one after the other, each in the place of one that died
 
 
 class SessionNumbers(Frozen):

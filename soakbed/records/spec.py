@@ -170,7 +170,14 @@ class WorkloadSpec(Frozen):
     steady: SteadySpec | None = None
     knee: KneeSpec | None = None
     phases: Phases = Phases()
+    # Planned housekeeping of a target while it is pressed; auto: where the steady phase is long.
+    housekeeping: Literal["auto", "on", "off"] = "auto"
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many operations can be under way at once, over all workers."""
+        return self.connections * self.pipeline * self.batch
 
     @property
     def steady_rate(self) -> SteadySpec:

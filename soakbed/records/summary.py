@@ -14,6 +14,7 @@ from soakbed.records.knee import Knee, KneeWord
 from soakbed.records.verdict import VerdictWord
 
 __all__ = [
+    "GapSummary",
     "KneeSummary",
     "MeasuredTarget",
     "OperationSummary",
@@ -37,6 +38,16 @@ class OperationSummary(Frozen):
     service_p99_9_us: int | None = None
     lag_p99_us: int | None = None
     causes: dict[str, int] = {}
+
+
+class GapSummary(Frozen):
+    """A stretch of the steady phase, unix time, of which some workers left no window."""
+
+    from_s: int
+    until_s: int
+    workers: tuple[int, ...]
+    cause: str
+    told: str
 
 
 class KneeSummary(Frozen):
@@ -84,6 +95,9 @@ class MeasuredTarget(Frozen):
     latency_mode: Literal["open"] = "open"
     caveats: tuple[str, ...] = ()
     knee: KneeSummary | None = None  # where the workload asked for it
+    # Of the steady phase: planned worker-seconds that are in the archive, and the rest by cause.
+    coverage_percent: float | None = None
+    gaps: tuple[GapSummary, ...] = ()
 
 
 class UnmeasuredTarget(Frozen):

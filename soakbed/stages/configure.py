@@ -27,6 +27,7 @@ from soakbed.records.places import Places
 from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.housekeeping import defrag_every_s
 from soakbed.stages.inventory import write_inventory
 from soakbed.stages.load_plan import PREFIX
 
@@ -257,6 +258,8 @@ def _target_variables(target: str, spec: RunSpec, bundle: Bundle, places: Places
         f"{target}_bundle": str(bundle.file),
         f"{target}_bundle_stamp": bundle.stamp,
     }
+    if target == "etcd":
+        variables["etcd_defrag_every_s"] = defrag_every_s(spec)
     if target == "tikv":
         variables |= {
             "pd_bundle": str(bundle.file),

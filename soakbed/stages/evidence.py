@@ -17,12 +17,14 @@ from soakbed.records.calibration import RunCalibration
 from soakbed.records.clocks import SessionClocks
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
 from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.gaps import coverage_of
 
 __all__ = ["Evidence", "HostFacts", "evidence_of"]
 
@@ -56,6 +58,7 @@ class Evidence:
     knee: Knee | None = None  # where the workload asked for it
     clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
     events: tuple[Event, ...] | None = None  # None: nobody collected any
+    coverage: TargetCoverage | None = None  # None: there are no tables
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -91,12 +94,18 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
         knee=run.read(f"{target}/knee", Knee) if run.has(f"{target}/knee") else None,
         clocks=SessionClocks.in_manifest(manifest, target),
         events=_events(folder),
+        coverage=_coverage(folder),
     )
 
 
 def _events(target_folder: Path) -> tuple[Event, ...] | None:
     collated = known(target_folder)
     return TargetData(target_folder, collated).events() if collated else None
+
+
+def _coverage(target_folder: Path) -> TargetCoverage | None:
+    collated = known(target_folder)
+    return coverage_of(target_folder, collated) if collated else None
 
 
 def _placement(run: RunFolder, name: str) -> Placement | None:

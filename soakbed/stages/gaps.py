@@ -6,6 +6,7 @@ when a phase began; the cause of a gap from what engines, hosts and watchers lef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ MOST_GAPS = 500
 # systemd starts an engine again within seconds, and it enters the phase at the next whole second.
 _NEAR_S = 20
 
+_DISK = re.compile(r"([^;]*?) from (\d+) to (?:(\d+)|the end)")
+_NO_END_S = 1 << 40
+
 _Ints = NDArray[np.int64]
 
 
@@ -42,13 +46,13 @@ class Held:
 class Told:
     """What is in writing about a session, by whomever.
 
-    `ends`: rank -> how its engine ended ("missing": it did not say) and why; `lost`: rank -> why
-    it could not write windows; `stop_s`: when somebody asked for the end, 0 if nobody did.
+    `ends`: rank -> how its engine ended ("missing": it did not say) and why; `full`: rank -> times
+    in which the disk took nothing of it (from, until, why).
     """
 
     begins: Sequence[SpoolBegin] = ()
     ends: Mapping[int, tuple[str, str]] = field(default_factory=dict)
-    lost: Mapping[int, str] = field(default_factory=dict)
+    full: Mapping[int, tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
     watched: Sequence[Unwatched] = ()
 
 
@@ -199,8 +203,14 @@ def _cause(
     ends = {told.ends.get(rank, ("missing", "")) for rank in workers}
     if reaches_the_end and ends and all(outcome == "stopped" for outcome, _ in ends):
         return "stopped", "; ".join(sorted({why for _, why in ends if why})) or "stopped as asked"
-    if full := sorted({told.lost[rank] for rank in workers if rank in told.lost}):
-        return "disk_full", "; ".join(full)
+    full = {
+        why
+        for rank in workers
+        for began_s, ended_s, why in told.full.get(rank, ())
+        if began_s - _NEAR_S <= until_s and from_s <= ended_s + _NEAR_S
+    }
+    if full:
+        return "disk_full", f"the disk took nothing: {'; '.join(sorted(full))}"
     again = [
         one
         for one in told.begins
@@ -208,7 +218,7 @@ def _cause(
         and one.worker in workers
         and from_s - _NEAR_S <= one.at_s <= until_s + _NEAR_S
     ]
-    why = "; ".join(sorted({one.reason for one in again if one.reason}))
+    why = "; ".join(sorted({one.reason.replace("_", " ") for one in again if one.reason}))
     for one in told.watched:
         if one.kind == "host_restarted" and _touch(one, from_s, until_s):
             return "load_host_down", f"{one.told}{f'; {why}' if why else ''}"
@@ -225,6 +235,12 @@ def _cause(
     return "unknown", "nothing in the archive says why"
 
 
+def _full(note: str) -> Iterator[tuple[int, int, str]]:
+    """What an engine noted of its disk: "<why> from <s> to <s>, <n> windows lost; ..."."""
+    for why, from_s, until_s in _DISK.findall(note):
+        yield int(from_s), int(until_s or _NO_END_S), why.strip("; ")
+
+
 def _touch(one: Unwatched, from_s: int, until_s: int) -> bool:
     return one.from_s <= until_s + _NEAR_S and one.until_s >= from_s - _NEAR_S
 
@@ -235,6 +251,6 @@ def _told(session_folder: Path, collated: Collated, session: str) -> Told:
     return Told(
         begins=held.begins,
         ends={one.worker: (one.outcome, one.reason) for one in held.workers},
-        lost={},
+        full={one.worker: tuple(_full(one.notes.get("disk", ""))) for one in held.workers},
         watched=watch.unwatched if watch else (),
     )

@@ -19,6 +19,7 @@ from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
 from soakbed.stages.judge_clocks import CLOCK_RULES, load_clocks
+from soakbed.stages.judge_coverage import COVERAGE_RULES, coverage
 from soakbed.stages.judge_placement import of_placement
 from soakbed.stages.measure import measure
 from soakbed.stages.summarise import assemble_summary
@@ -61,6 +62,7 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     load_clocks,
     events.nothing_grave,
     events.windows_left_out,
+    coverage,
 )
 RULES: tuple[Rule, ...] = (
     *accounts.WHOLE_RULES,
@@ -70,6 +72,7 @@ RULES: tuple[Rule, ...] = (
     *hosts.HOST_RULES,
     *CLOCK_RULES,
     *events.EVENT_RULES,
+    *COVERAGE_RULES,
 )
 
 
@@ -77,7 +80,9 @@ def judge(evidence: Evidence) -> Verdict:
     """Ask every rule. Any that finds the run invalid makes it so; else any hole, incomplete."""
     found = [rule(evidence) for rule in _WHOLE]
     steady = evidence.numbers.phase("steady", "steady")
-    if steady is None or any(finding.verdict == "incomplete" for finding in found):
+    # Of a soak that was stopped what there is is judged; the verdict says that it is not all.
+    holes = [one for one in found if one.rule != "sessions_finished"]
+    if steady is None or any(finding.verdict == "incomplete" for finding in holes):
         why = "not asked, because the evidence is incomplete"
         found += [rule.skipped(why) for rule, _ in (*_ACCOUNTS, *_LOAD)]
     else:

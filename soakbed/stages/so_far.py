@@ -20,13 +20,12 @@ from soakbed.archive.data.reading import TargetData, TargetPhase
 from soakbed.records.gaps import Coverage
 from soakbed.records.watch import SoFar
 from soakbed.stages.gaps import coverage_of
+from soakbed.stages.judge_coverage import LEAST_COVERAGE_PERCENT
 from soakbed.stages.judge_load import LEAST_SENT_SHARE, MOST_DROPPED_SHARE, MOST_ERROR_SHARE
 from soakbed.stats.percentiles import percentile_us
 
-__all__ = ["LEAST_COVERAGE_PERCENT", "Collating", "so_far"]
+__all__ = ["Collating", "so_far"]
 
-# What is missing of a phase is no more of its figures than the share of errors that they bear.
-LEAST_COVERAGE_PERCENT = 99.0
 _NICENESS = 19
 
 

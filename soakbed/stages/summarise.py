@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.records.gaps import Coverage, TargetCoverage
 from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, OperationNumbers
 from soakbed.records.run import NotMeasured, TargetReady
 from soakbed.records.summary import (
+    GapSummary,
     KneeSummary,
     MeasuredTarget,
     OperationSummary,
@@ -66,13 +68,24 @@ def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
         )
     numbers, verdict = run.read(f"{name}/numbers", Numbers), run.read(f"{name}/verdict", Verdict)
     knee = run.read(f"{name}/knee", Knee) if run.has(f"{name}/knee") else None
-    return summary_of_target(
+    made = summary_of_target(
         version=ready.version,
         substituted=ready.substituted,
         numbers=numbers,
         verdict=verdict,
         knee=knee,
     )
+    if not run.has(f"{name}/coverage"):
+        return made
+    held = run.read(f"{name}/coverage", TargetCoverage).of("steady", "steady")
+    return made.model_copy(update=_coverage(held)) if held else made
+
+
+def _coverage(held: Coverage) -> dict[str, object]:
+    return {
+        "coverage_percent": round(held.percent, 4),
+        "gaps": tuple(GapSummary(**gap.model_dump()) for gap in held.gaps),
+    }
 
 
 def summary_of_target(

@@ -72,11 +72,13 @@ class _Phase:
         self._counted: dict[str, dict[str, int]] = {}
         self._left: dict[str, dict[str, int]] = {}
         self._left_starts_s: list[_Ints] = []
+        self._starts_s: list[_Ints] = []
         timeline = Timeline()
         for part in data.generator():
             self._engines.take(part)
             self._marks.take_windows(part)
             timeline.take_windows(part)
+            self._starts_s.append(np.unique(part["start_s"]))
             if without:
                 spoiled = inside(part["start_s"], part["length_s"], without)
                 self._left_starts_s.append(np.unique(part["start_s"][spoiled]))
@@ -126,7 +128,9 @@ class _Phase:
         spanned_s = float(steps.end_s[-1] - began_s)
         # A phase begins and ends inside a window, so windows span up to two of them more than
         # the phase lasted; the plan knows better, unless the phase was cut short.
-        seconds = min(planned_s, spanned_s) if planned_s else spanned_s
+        uncovered_s = self._uncovered_s()
+        covered_s = spanned_s - uncovered_s
+        seconds = min(planned_s, covered_s) if planned_s else covered_s
         left = self._left_out()
         # Rates are over the time that is kept; where nothing is kept they are of the whole.
         seconds = seconds - left.seconds if left.seconds < seconds else seconds
@@ -146,7 +150,17 @@ class _Phase:
             latency_series=_latency_series(steps, self._responses),
             missing=self._missing(),
             left_out=left,
+            uncovered_s=uncovered_s,
         )
+
+    def _uncovered_s(self) -> float:
+        """Seconds inside the phase of which no worker has a window: nobody pressed or nobody knows.
+
+        Rates are not over them; what they mean for the run is a matter of coverage.
+        """
+        starts_s, length_s = np.unique(np.concatenate(self._starts_s)), self._marks.window_s
+        between_s = np.diff(starts_s) - length_s
+        return float(between_s[between_s > 0].sum())
 
     def _operation(self, name: str) -> OperationNumbers:
         sums = self._counted[name]

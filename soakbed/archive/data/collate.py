@@ -206,20 +206,23 @@ class _Session:
             order = self._order()
         chunks = [self._made[hour] for hour in sorted(self._made)]
         ends = {end.worker: end for one in chunks for end in one.ends}
+        begins = tuple(begin for one in chunks for begin in one.begins)
         damages = [*self._damages, *(damage for one in chunks for damage in one.damages)]
         damages += order.damages
         workers = []
         for rank in range(self._plan.workers):
             windows, lost = order.windows.get(rank, (0, 0))
             told = ends.get(rank, SpoolEnd(worker=rank, windows=0, windows_lost=0))
-            workers.append(told.model_copy(update={"windows": windows, "windows_lost": lost}))
+            engines = 1 + max((one.attempt for one in begins if one.worker == rank), default=0)
+            found = {"windows": windows, "windows_lost": lost, "engines": engines}
+            workers.append(told.model_copy(update=found))
             if rank not in ends:
                 damages.append(self._no_end(rank))
         made = CollatedSession(
             session=self._name,
             phases=order.phases,
             workers=tuple(workers),
-            begins=tuple(begin for one in chunks for begin in one.begins),
+            begins=begins,
             chunks=tuple(chunks),
         )
         return made, [order.placed(damage) for damage in damages]

@@ -5,7 +5,7 @@ window. `loadgen.contract.sealed` is the format and reads it at leisure.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,13 +114,6 @@ class HourArrays:
         """A column of the windows from `first` to `last`; of an operation that all of them have."""
         low, high = self.rows_of(operation, first, last)
         return self.columns[f"{operation}.{name}" if operation else name][low:high]
-
-    def causes(self, operation: str) -> Iterator[str]:
-        """Causes that the windows name of an operation."""
-        for name in self.columns:
-            held, _, cause = name.partition(".cause.")
-            if cause and held == operation:
-                yield cause
 
     def _sparse(self, name: str, codes: bytes) -> Sparse:
         columns = self.columns

@@ -87,7 +87,8 @@ def _told(sign: Sign, hit: re.Match[str], at_s: float, unit: str, host: str, sou
     text = message[1] if message else text
     text = text.removeprefix(f"{unit}.service: ")
     text = f"{unit}: {text}"[:_TEXT_CHARS] if unit else text[:_TEXT_CHARS]
-    event = policy.event(sign.kind, at_s, host=host, source=source, text=text)
+    began_s = at_s - float(hit.groupdict().get("took_s") or 0)
+    event = policy.event(sign.kind, began_s, until_s=at_s, host=host, source=source, text=text)
     once = tuple(hit[name] for name in sign.once_by)
     # A container may read its machine's log: one text at one time is one event.
     return Found(event, unit, (str(at_s), text) if source == "kernel" else once)
