@@ -32,6 +32,7 @@ from soakbed.report.differences import (
 )
 from soakbed.report.figures import Plot
 from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, title
+from soakbed.report.knee import Knees, knees
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import beside, curves, forests
 from soakbed.report.reading import load_claims, read_run
@@ -79,6 +80,7 @@ class Page:
     forests: tuple[Plot, ...]
     differences: Table | None
     repeats: Table | None
+    knee: Knees | None
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
     events: Table | None
@@ -140,6 +142,7 @@ def compose(shown: Reported) -> Page:
         forests=tuple(forests(shown.comparison)),
         differences=differences(shown),
         repeats=repeats(shown),
+        knee=knees(shown),
         curves=tuple(curves(shown)),
         over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),

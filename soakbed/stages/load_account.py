@@ -11,7 +11,6 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
 
 from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Plan
@@ -64,7 +63,7 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
     locust, told = _locust_counts(folder)
     seconds = [spool for spool in spools.values() if spool.windows]
     return LoadOutcome(
-        session=cast('Literal["fill", "capacity", "steady"]', plan.session),  # it is validated
+        session=plan.session,
         outcome=outcome,
         reason=reason,
         started_s=min(spool.first_s for spool in seconds),
