@@ -84,7 +84,7 @@ class PatientClient(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped h
 class ForgivingServer(zmqrpc.Server):  # type: ignore[misc]
     """The master's end, to which a worker may come back while its old line seems to live.
 
-    A tunnel that was cut leaves its far end standing until TCP notices, which takes minutes; for
+    A tunnel that was cut leaves its far end open until TCP notices, which takes minutes; for
     so long ZeroMQ would take the worker for an impostor of itself and drop all that it says.
     """
 
