@@ -135,7 +135,7 @@ def _lay(session: Path) -> None:
         target="redis_cluster",
         endpoints=("127.0.0.1:1",),
         keyspace=Keyspace(1000, "bench:"),
-        phases=(Phase("steady", "open", 73 * HOUR_S, rate_per_s=40.0),),
+        phases=(Phase("steady", "open", 73 * HOUR_S, rate_per_s=100.0),),
         tls=None,
     ).write(folder.plan_file)
     folder.write_share(HostShare(ranks=(0,)))
@@ -250,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--hours", type=int, default=72, help="hours of 1-s windows (72)")
-    parser.add_argument("--operations", type=int, default=40, help="operations per window (40)")
+    parser.add_argument("--operations", type=int, default=100, help="operations per window (100)")
     parser.add_argument("--folder", type=Path, help="where their files lie meanwhile")
     parser.add_argument("--out", type=Path, help="save the figures as JSON")
     parser.add_argument("--page", type=Path, help="save plots and table as one HTML file")
