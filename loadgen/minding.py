@@ -6,6 +6,7 @@ thing that keeps it from coming back is an end: its own, or a stop that was aske
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -43,6 +44,7 @@ class Minder:
         self.session = session
         self.rank = rank
         self._started: Any = None  # gevent's Popen of the engine that we started
+        self._niceness = os.getpriority(os.PRIO_PROCESS, 0)
 
     def running(self) -> bool:
         """Whether an engine runs, started by us or found."""
@@ -74,6 +76,9 @@ class Minder:
                 gevent.sleep(LOOK_S)
             return None
         self._started = start_engine(self.session, self.rank, popen=subprocess.Popen)
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            # The worker has stepped back by now, and its children with it.
+            os.setpriority(os.PRIO_PROCESS, self._started.pid, self._niceness)
         code: int = self._started.wait()
         return code
 
