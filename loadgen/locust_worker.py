@@ -110,6 +110,8 @@ class WorkerSide:
         self._take_new_frames()
 
     def _finish(self, code: int) -> None:
+        if code == LEFT_EXIT_CODE and self.totals.outcome:
+            code = 0  # it was stopped, and has its end
         lost = not self.totals.outcome and code != LEFT_EXIT_CODE
         if lost:
             self.totals.outcome = "lost"
