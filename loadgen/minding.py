@@ -55,7 +55,11 @@ class Minder:
         quick_deaths = 0
         while True:
             began_s = time.monotonic()
-            code = self._one_engine()
+            try:
+                code = self._one_engine()
+            except OSError as error:  # no process, no file to be had just now
+                log.warning("engine %s cannot be started: %s", self.rank, error)
+                code = NOT_NOW_CODE
             if code in FINAL_CODES:
                 return code
             log.warning("engine %s died, exit code %s; started again", self.rank, code)
