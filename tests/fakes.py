@@ -18,8 +18,17 @@ from typing import Any
 
 from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.spool import SpoolWriter
-from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
+from loadgen.contract.window import (
+    GeneratorState,
+    OperationWindow,
+    SessionBegin,
+    SessionEnd,
+    Window,
+)
+from loadgen.engine.past import past_of
+from loadgen.engines import Lock
 from loadgen.look import look
+from loadgen.session import SessionFolder
 
 
 class FakeEngine:
@@ -30,10 +39,12 @@ class FakeEngine:
 
     def __init__(self, plan: Plan, rank: int, spool: Path, *, pace_s: float = 0.05) -> None:
         self.plan, self.rank, self.pace_s = plan, rank, pace_s
+        # As the engine: in the place of another it goes on, here with the windows that lack.
+        self.past = past_of(spool, spool.with_suffix(".clock"), rank=rank, attempts=0)
         self.spool = SpoolWriter(spool)
         self.random = random.Random(plan.seed + rank)
         self.sums = {"sent": 0, "ok": 0, "failed": 0, "unknown": 0}
-        self.seq = 0
+        self.seq = self.past.seq
         self.asked_to_stop = False
 
     def window(self, phase: Phase, start_s: int) -> Window:
@@ -68,11 +79,17 @@ class FakeEngine:
 
     def run(self) -> None:
         """All phases, then the end; a SIGTERM ends it early but properly."""
+        if self.past.outcome:
+            return
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "asked_to_stop", True))
-        start_s = int(time.time())
+        if self.past.attempt:
+            begin = SessionBegin(self.rank, self.past.attempt, time.time(), self.seq, "engine_died")
+            self.spool.append(begin.to_json())
+        start_s, seq = int(time.time()), 0
         for phase in self.plan.phases:
             for _ in range(0, phase.duration_s, self.plan.window_s):
-                if not self.asked_to_stop:
+                seq += 1
+                if not self.asked_to_stop and seq > self.past.seq:
                     self.spool.append(self.window(phase, start_s).to_json())
                     start_s += self.plan.window_s
                     time.sleep(self.pace_s)
@@ -123,10 +140,12 @@ class FakeLoadHost:
                 return Result(0, self.glance(self.local(folder), units), "")
             case ["find", folder, *_]:
                 return Result(0, self.listed(self.local(folder)), "")
+            case ["sh", "-c", _, "stop" | "end", folder]:
+                pass
             case ["rm", "-rf", folder]:
                 self.removed.append(folder)
                 shutil.rmtree(self.local(folder), ignore_errors=True)
-            case ["chown", *_]:
+            case ["chown", *_] | ["rm", "-f", _] | ["systemctl", "reset-failed", *_]:
                 pass
             case ["date", "+%s"]:
                 return Result(0, f"{int(time.time())}\n", "")
@@ -259,9 +278,13 @@ class FakeArtifacts:
 
 
 if __name__ == "__main__":
+    the_rank = int(sys.argv[sys.argv.index("--rank") + 1])
+    the_spool = Path(sys.argv[sys.argv.index("--spool") + 1])
+    lock = Lock(SessionFolder(the_spool.parent).lock(the_rank))
+    lock.take(lock.attempts)
     FakeEngine(
         Plan.read(Path(sys.argv[1])),
-        int(sys.argv[sys.argv.index("--rank") + 1]),
-        Path(sys.argv[sys.argv.index("--spool") + 1]),
+        the_rank,
+        the_spool,
         pace_s=float(os.environ.get("FAKE_ENGINE_PACE_S", "0.05")),
     ).run()

@@ -6,27 +6,24 @@ phases, and a lock that nobody holds any more.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from loadgen.contract.packed_window import split
 from loadgen.contract.parts import parts_of, read_part
-from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED, sync_folder
+from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED, SpoolDamaged, sync_folder
 
-__all__ = ["EngineRuns", "Lock", "Past", "PhaseClock", "past_of"]
+__all__ = ["Past", "PhaseClock", "past_of"]
 
 # A window takes up to 100 kB. What is longer and no frame is damage in the middle of a file, behind
 # which readers find whole frames again, and not the end of one that was being written.
 TORN_MOST_BYTES = 1 << 20
-
-
-class EngineRuns(Exception):
-    """Another engine presses as this rank of the session; a second one would press twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +37,6 @@ class Past:
     reason: str = "start"
     outcome: str = ""
     began_s: Mapping[str, int] = field(default_factory=dict)
-
-
-class Lock:
-    """One engine a rank. Goes with the process, however it ends; the file says who has it.
-
-    The file is written in place, so that a disk that is full does not stop an engine from coming
-    back.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Raises EngineRuns, and OSError when the file cannot be made."""
-        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise EngineRuns(f"{path.name}: another engine presses as this rank") from None
-        self.attempts = _engines_before(os.pread(self._fd, 64, 0))
-
-    def take(self, attempt: int) -> None:
-        """Say which engine has the lock."""
-        told = f"{attempt} {os.getpid()}\n".encode()
-        os.pwrite(self._fd, told.ljust(32), 0)
-        os.fdatasync(self._fd)
-
-
-def _engines_before(told: bytes) -> int:
-    words = told.split()
-    return int(words[0]) + 1 if words and words[0].isdigit() else 0
 
 
 class PhaseClock:
@@ -105,8 +73,7 @@ def past_of(spool: Path, clock: Path, *, rank: int, attempts: int) -> Past:
     # It died in the first second of an hour, or before its first window.
     closed = [path for path in parts if path != spool]
     while seq < 0 and closed:
-        windows = (one for one in read_part(closed.pop()) if one["kind"] == "window")
-        seq = max((one["seq"] for one in windows), default=-1)
+        seq = max((one["seq"] for one in _windows_of(closed.pop())), default=-1)
     return Past(
         attempt=max(attempts, 1),
         seq=seq + 1,
@@ -123,10 +90,15 @@ def _began_s(clock: Path, parts: list[Path]) -> dict[str, int]:
         return {str(phase): int(start_s) for phase, start_s in noted.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         began_s: dict[str, int] = {}
-        for record in (one for path in parts for one in read_part(path)):
-            if record["kind"] == "window":
-                began_s.setdefault(record["phase"], record["start_s"])
+        for window in (one for path in parts for one in _windows_of(path)):
+            began_s.setdefault(window["phase"], window["start_s"])
         return began_s
+
+
+def _windows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The windows of a file, as far as it can be read."""
+    with contextlib.suppress(SpoolDamaged):
+        yield from (one for one in read_part(path) if one["kind"] == "window")
 
 
 def _looked_through(spool: Path) -> tuple[int, str]:

@@ -70,14 +70,23 @@ class Session:
         self._hub = Hub(self._recorder, timeout_ns=plan.timeout_ms * 1_000_000)
         self._hub.attempt = past.attempt
         self._begun = False
+        self._leaving = False
         self._loop = Loop(self._hub)
 
     def stop(self) -> None:
         """Stop sending, take the last replies, write the last window, end as "stopped"."""
+        self._leaving = False
         self._loop.stopping = True
 
-    def run(self) -> SessionEnd:
-        """The whole session, or what is left of it. SessionFailed becomes the outcome.
+    def leave(self) -> None:
+        """The same without an end of the session: the host goes down, another engine goes on."""
+        self._leaving = True
+        self._loop.stopping = True
+
+    def run(self) -> SessionEnd | None:
+        """The whole session, or what is left of it; None: it was left, and has no end yet.
+
+        SessionFailed becomes the outcome.
 
         Raises NotNow when the target cannot be pressed at this moment of a session that has begun.
         """
@@ -92,6 +101,8 @@ class Session:
             self._hub.close()
             self._recorder.own_load.close()
         self._begin()
+        if self._leaving:
+            return None
         totals = self._recorder.totals
         end = SessionEnd(
             worker=self.rank,

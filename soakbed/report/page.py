@@ -19,6 +19,7 @@ from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import METRICS, Metric
 from soakbed.report.cards import Card, Note, Promise, cards, caveats, promises
 from soakbed.report.contenders import Contender, Reported, reported
+from soakbed.report.coverage import gaps_table
 from soakbed.report.differences import (
     differences,
     in_short,
@@ -63,6 +64,7 @@ class Page:
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
     events: Table | None
+    gaps: Table | None
     settled: Table | None
     settled_words: str
     achieved: Plot
@@ -123,6 +125,7 @@ def compose(shown: Reported) -> Page:
         curves=tuple(curves(shown)),
         over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),
+        gaps=gaps_table(shown),
         settled=settled(shown),
         settled_words=settled_words(shown.comparison),
         achieved=achieved(shown, clock),

@@ -13,6 +13,7 @@ from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
@@ -39,6 +40,7 @@ class MeasuredRun:
     used: Resources
     hosts: tuple[HostSeries, ...] = ()
     events: tuple[Event, ...] = ()
+    coverage: TargetCoverage | None = None  # None: judged before it was recorded
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -93,7 +95,11 @@ def read_run(run_folder: Path) -> ReportedRun:
         if run.has(f"{name}/resources"):
             used = run.read(f"{name}/resources", Resources)
         hosts, events = used_and_happened(run_folder / name, duties)
-        measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events))
+        coverage = None
+        if run.has(f"{name}/coverage"):
+            coverage = run.read(f"{name}/coverage", TargetCoverage)
+        shown = (used, hosts, events, coverage)
+        measured.append(MeasuredRun(name, ready, numbers, verdict, held, *shown))
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),

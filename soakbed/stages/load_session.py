@@ -34,6 +34,12 @@ _GLANCE = """cd "$1" && shift && { cat progress-*.json 2>/dev/null
 printf '{"disk_free_bytes": %s, "boot": "%s"}\\n' \\
   "$(df -B1 --output=avail . | tail -n 1)" "$(cat /proc/sys/kernel/random/boot_id)"
 systemctl show "$@"; }"""
+# The file says that no engine, unit or boot may begin the session again; it comes before the units
+# are stopped. A full disk may need some room for it, and without it the units are stopped all the
+# same. Engines may have outlived their workers: they are ended last.
+_STOP = """test ! -d "$1" || touch "$1/stop" || {
+rm -f "$1"/progress-*.json; touch "$1/stop"; }"""
+_END = f'test ! -d "$1" || {{ cd /opt/soakbed && {PYTHON} -m loadgen.engines "$1"; }}'
 _ASKED = "--property=Id,ActiveState"
 
 
@@ -78,17 +84,28 @@ class LoadSession:
         self.stop()
         for host in self.hosts:
             self._shell.run(host, ["rm", "-rf", self.folder])
-            share = {"ranks": self.ranks[host.name], "web_port": self._web_port}
+            share = {
+                "ranks": self.ranks[host.name],
+                "web_port": self._web_port,
+                "units": self._units(host),
+            }
             self._shell.put_texts(host, self.folder, {"session.json": json.dumps(share) + "\n"})
         plan = json.dumps(self._timed_plan().to_json(), indent=1) + "\n"
         for host in self.hosts:
             # The plan last: where it is, the folder is whole.
             self._shell.put_texts(host, self.folder, {"plan.json": plan})
             self._shell.run(host, ["chown", "-R", f"{_USER}:", self.folder])
-        self.start()
+        self._start()
 
-    def start(self) -> None:
-        """Start the units: of a new session, or of one that broke off and has time left."""
+    def go_on(self) -> None:
+        """Start the units of a session that broke off and has time left, whatever ended it."""
+        for host in self.hosts:
+            self._shell.run(host, ["rm", "-f", f"{self.folder}/stop"])
+            # Units that died too often are not started before that is forgotten.
+            self._shell.run(host, ["systemctl", "reset-failed", *self._units(host)], check=False)
+        self._start()
+
+    def _start(self) -> None:
         for host in self.hosts:
             self._shell.run(host, ["systemctl", "start", *self._units(host)])
 
@@ -118,9 +135,11 @@ class LoadSession:
         away: HostUnreachable | None = None
         for host in reversed(self.hosts):
             try:
+                self._shell.run(host, ["sh", "-c", _STOP, "stop", self.folder], check=False)
                 for unit in reversed(self._units(host)):
                     command = ["systemctl", "stop", unit]
                     self._shell.run(host, command, timeout_s=_STOP_TIMEOUT_S)
+                self._shell.run(host, ["sh", "-c", _END, "end", self.folder], check=False)
             except HostUnreachable as error:
                 away = error
         if away is not None:

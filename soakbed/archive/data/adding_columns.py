@@ -105,9 +105,7 @@ class Run:
         for name in COUNTS:
             made[name] = self._of_all(name)
         for cause in CAUSES:
-            known = any(cause in self.hour.causes(name) for name in self.operations)
-            zeros = np.zeros(windows * many, dtype=np.int64)
-            made[cause] = self._of_all(f"cause.{cause}") if known else zeros
+            made[cause] = self._of_all(f"cause.{cause}")
         return made
 
     def _whose(self, many: int) -> Columns:

@@ -91,6 +91,12 @@ KERNEL = (
     _sign("clock_unstable", r"[Cc]locksource .* unstable"),
 )
 _WORKER = "soakbed-load-worker"
+# What a worker itself says (loadgen.telling).
+_OF_WORKER = (
+    _sign("load_died", r"soakbed: engine \d+ died"),
+    _sign("steering_lost", r"soakbed: the master (?:has not answered|answers again)"),
+    _sign("load_disk_full", r"soakbed: the disk takes (?:nothing|what it is given)"),
+)
 
 
 def load_kind(kind: str, unit: str) -> str:
@@ -113,7 +119,8 @@ def signs_of(unit: str, target: str) -> tuple[Sign, ...] | None:
     """
     if unit.startswith("soakbed-load-"):
         own = (Sign(load_kind(one.kind, unit), one.pattern, one.once_by) for one in _OF_SYSTEMD)
-        return tuple(own) if f"-{target}-" in unit else None
+        told = _OF_WORKER if unit.startswith(_WORKER) else ()
+        return (*own, *told) if f"-{target}-" in unit else None
     if unit.startswith(HOUSEKEEPING):
         return _OF_DEFRAG if target == "etcd" else None
     for prefix in _UNITS_OF.get(target, tuple(_BY_UNIT)):

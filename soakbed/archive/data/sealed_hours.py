@@ -5,7 +5,7 @@ window. `loadgen.contract.sealed` is the format and reads it at leisure.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,13 +115,6 @@ class HourArrays:
         low, high = self.rows_of(operation, first, last)
         return self.columns[f"{operation}.{name}" if operation else name][low:high]
 
-    def causes(self, operation: str) -> Iterator[str]:
-        """Causes that the windows name of an operation."""
-        for name in self.columns:
-            held, _, cause = name.partition(".cause.")
-            if cause and held == operation:
-                yield cause
-
     def _sparse(self, name: str, codes: bytes) -> Sparse:
         columns = self.columns
         entries = columns[f"{name}.entries"].astype(np.int64)
@@ -146,9 +139,9 @@ class HourArrays:
 
     def _decoded(self, name: str, codes: bytes) -> tuple[Column, Column]:
         """Distance and count of each entry."""
-        pairs = np.array(self.hour.head["pairs"][name], dtype=np.uint8).reshape(-1, 2)
         table = np.zeros((2, 256), dtype=np.uint8)
-        table[:, : len(pairs)] = pairs.T
+        for row, column in zip(table, ("gap", "count"), strict=True):
+            row[: len(self.columns[f"{name}.{column}"])] = self.columns[f"{name}.{column}"]
         gaps, counts = (np.frombuffer(codes.translate(one.tobytes()), np.uint8) for one in table)
         rare = self.columns[f"{name}.rare_gap"], self.columns[f"{name}.rare_count"]
         if len(rare[0]):
