@@ -20,6 +20,7 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.data.samples import samples_of_target
 from soakbed.records.places import Places
+from soakbed.records.run import LoadOutcome
 from soakbed.stages.clocks import compared
 from soakbed.stages.collect import collect, host_facts, secrets_of
 from soakbed.stages.configure import configure_target, prepare_hosts
