@@ -119,7 +119,8 @@ class TestbedSpec(Frozen):
                 f"network_cidr {self.network_cidr!r} is not a network; write one like 10.83.17.0/24"
             ) from None
         for name, host in self.hosts.items():
-            if ipaddress.IPv4Address(host.address) not in list(network.hosts())[1:]:
+            bridge, last = network.network_address + 1, network.broadcast_address
+            if not bridge < ipaddress.IPv4Address(host.address) < last:
                 raise ValueError(
                     f"{name} has {host.address}, outside {network} or the bridge's own address; "
                     f"use {network.network_address + 10} or above"

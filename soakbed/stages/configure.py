@@ -74,7 +74,8 @@ def preparation_of(places: Places, profile: str) -> dict[str, str]:
     digest = hashlib.sha256()
     for root in (places.playbooks, places.project / "loadgen", places.project / "requirements"):
         for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            inside = set(path.relative_to(root).parts)
+            if path.is_file() and not {"__pycache__", "campaigns"} & inside:
                 digest.update(str(path.relative_to(places.project)).encode() + path.read_bytes())
     return {"profile": profile, "files": digest.hexdigest()}
 
