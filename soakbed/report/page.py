@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -102,7 +102,7 @@ class Page:
     unlike: Table | None
     alike: Table | None
     repeat: tuple[Fact, ...]
-    metrics: tuple[Metric, ...]
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
 
 
 def write_report(
@@ -163,7 +163,6 @@ def compose(shown: Reported) -> Page:
         caveats=tuple(caveats(shown)),
         **dict(zip(("unlike", "alike"), manifest(shown), strict=True)),
         repeat=tuple(repeat(shown)),
-        metrics=METRICS,
     )
 
 
