@@ -25,12 +25,12 @@ from loadgen.locust_tuning import REPORT_INTERVAL_S
 from loadgen.minding import Minder
 from loadgen.relay import WorkerTotals, write_small
 from loadgen.session import SessionFolder
+from loadgen.telling import ANSWER_TIMEOUT_S, Troubles
 
 __all__ = ["MERGED", "REPORT", "WorkerSide"]
 
 REPORT = "soakbed"  # the key of our totals in a worker's report
 MERGED = "soakbed_merged"  # the master's answer to each report
-ANSWER_TIMEOUT_S = 5.0
 DISMISSAL_TIMEOUT_S = 60.0
 # The engine keeps its priority; the worker, on the same core of a small host, steps back.
 WORKER_NICENESS = 10
@@ -64,6 +64,7 @@ class WorkerSide:
         self._over = False  # no engine comes any more
         self._pressing: gevent.Greenlet | None = None
         self._answered_s = time.monotonic()
+        self._troubles = Troubles(rank)
 
     def attach(self) -> None:
         """Hook into Locust; called once, at its init event."""
@@ -120,7 +121,7 @@ class WorkerSide:
         log.info("engine %s ended: %s, exit code %s", self.rank, self.totals.outcome, code)
         self.environment.process_exit_code = FAILED_EXIT_CODE if lost else code
         self.runner._send_stats()
-        gevent.spawn(self._quit_without_master)
+        gevent.spawn(self._quit_undismissed)
 
     def _take_new_frames(self) -> None:
         newest = None
@@ -176,11 +177,13 @@ class WorkerSide:
             "requests": self.totals.requests,
         }
         path = self.session.progress(self.rank)
-        write_small(path, shown)
+        self._troubles.disk(write_small(path, shown))
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data[REPORT] = self.totals.to_json()
-        if self._silence_s() > ANSWER_TIMEOUT_S:
+        silence_s = self._silence_s()
+        self._troubles.master(silence_s)
+        if silence_s > ANSWER_TIMEOUT_S:
             # A master that was started again, or whose tunnel came up late, knows no worker, and
             # learns of one only by this.
             self.runner.client.send(Message("client_ready", __version__, self.runner.client_id))
@@ -190,6 +193,7 @@ class WorkerSide:
             self._pressing.kill(block=True)
 
     def _on_merged(self, **_: object) -> None:
+        self._troubles.answered(self._silence_s())
         self._answered_s = time.monotonic()
 
     def _silence_s(self) -> float:
@@ -204,9 +208,13 @@ class WorkerSide:
             self.session.stop_asked.touch()
         self._obey(msg)
 
-    def _quit_without_master(self) -> None:
-        """A master dismisses us once it has every total; one that is gone must not keep us."""
-        while self._silence_s() < DISMISSAL_TIMEOUT_S:
+    def _quit_undismissed(self) -> None:
+        """A master dismisses all workers once it has every total; we wait for that a while only.
+
+        One that is gone, or that waits for a worker behind a line that is cut, must not keep us.
+        """
+        ended_s = time.monotonic()
+        while max(self._silence_s(), time.monotonic() - ended_s) < DISMISSAL_TIMEOUT_S:
             gevent.sleep(REPORT_INTERVAL_S)
-        log.warning("no master took the last report; the spool holds all of it")
+        log.warning("no master dismissed us; the spool holds all that there is to tell")
         self.runner.quit()

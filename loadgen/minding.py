@@ -18,6 +18,7 @@ from gevent import subprocess
 
 from loadgen.engines import engine_of, start_engine
 from loadgen.session import SessionFolder
+from loadgen.telling import tell
 
 __all__ = ["Minder"]
 
@@ -62,6 +63,8 @@ class Minder:
             if code in FINAL_CODES:
                 return code
             log.warning("engine %s died, exit code %s; started again", self.rank, code)
+            if code not in (None, NOT_NOW_CODE):  # None: taken over, and its end may be well
+                tell(f"engine {self.rank} died, exit code {code}; started again")
             lasted_s = time.monotonic() - began_s
             quick_deaths = quick_deaths + 1 if lasted_s < QUICK_S and code != NOT_NOW_CODE else 0
             if quick_deaths > MOST_QUICK_DEATHS:

@@ -9,7 +9,6 @@ cost is one of buckets, not of requests. Pure data: nothing here knows Locust.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,6 @@ __all__ = ["MasterTotals", "Tally", "WorkerTotals", "write_small"]
 KEPT_SECONDS = 60
 
 SAVED_SCHEMA = 1
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -208,14 +205,18 @@ class MasterTotals:
         return all(self.outcomes.get(rank) for rank in ranks)
 
 
-def write_small(path: Path, data: Mapping[str, Any]) -> None:
-    """A small file for others to read, whole or as it was. A full disk costs it, and no more."""
+def write_small(path: Path, data: Mapping[str, Any]) -> str:
+    """A small file for others to read, whole or as it was; why it was not written, "" if it was.
+
+    A full disk costs the file, and no more.
+    """
     fresh = path.with_suffix(".new")
     try:
         fresh.write_text(json.dumps(data) + "\n")
         fresh.replace(path)
     except OSError as error:
-        log.warning("%s is not written: %s", path.name, error)
+        return error.strerror or str(error)
+    return ""
 
 
 def _spread(count: int, start_s: int, length_s: int) -> dict[int, int]:

@@ -134,10 +134,8 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
         print(json.dumps(told, indent=1))
         return
     console = session.console
-    up = told["up"]
-    console.print(f"testbed {session.spec.name}: {'up' if up else 'not up'}", highlight=False)
-    for line in up if isinstance(up, list) else ():
-        console.print(f"  {line}", markup=False, highlight=False)
+    counts = f"up, {remains_of(session.spec.name).counts()}" if told["up"] else "not up"
+    console.print(f"testbed {session.spec.name}: {counts}", highlight=False, soft_wrap=True)
     console.print(f"finished: {', '.join(finished) or 'none yet'}", highlight=False)
     if standing is not None:
         console.print("unfinished:", highlight=False)

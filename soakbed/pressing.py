@@ -196,27 +196,10 @@ class Pressing:
                 capacity_per_s=capacity_per_s,
                 testbed=testbed,
             )
-            held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
-            work, tell = self.spec.workload, self.tools.progress
-            if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
-                tell(warning)
             self._note_engine(ready.target)
             if not (folder / WATCH).exists():  # else it presses already, and goes on
-                check_before_load(plan, ready, self.spec, testbed, shell=shell, progress=tell)
-            around = (ready, session, testbed)
-            with (
-                placement_kept(self.run, *around, shell=shell, progress=tell),
-                clocks_kept(self.run, *around, shell=shell, progress=tell),
-            ):
-                outcome = drive(
-                    plan,
-                    testbed,
-                    shell=self.hosts,
-                    folder=folder,
-                    progress=tell,
-                    care=care_for(self.run, ready.target, testbed, shell=self.hosts, progress=tell),
-                )
-            outcome = self._with_stop(outcome, plan)
+                self._before(plan, ready, testbed, shell)
+            outcome = self._with_stop(self._driven(plan, ready, testbed, shell), plan)
             if session == "fill" and outcome.outcome != "finished":
                 raise LoadError(
                     f"{ready.target}: the key space was not filled: {outcome.reason}",
@@ -224,6 +207,32 @@ class Pressing:
                 )
             self.run.write(record, outcome)
         return outcome
+
+    def _before(self, plan: Plan, ready: ReadyTarget, testbed: Testbed, shell: Shell) -> None:
+        """Warn of a rate near the generator's ceiling, refuse what cannot end well."""
+        held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
+        work, tell = self.spec.workload, self.tools.progress
+        if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
+            tell(warning)
+        check_before_load(plan, ready, self.spec, testbed, shell=shell, progress=tell)
+
+    def _driven(
+        self, plan: Plan, ready: ReadyTarget, testbed: Testbed, shell: Shell
+    ) -> LoadOutcome:
+        """Press, with what is looked at right before and after it."""
+        tell, around = self.tools.progress, (ready, plan.session, testbed)
+        with (
+            placement_kept(self.run, *around, shell=shell, progress=tell),
+            clocks_kept(self.run, *around, shell=shell, progress=tell),
+        ):
+            return drive(
+                plan,
+                testbed,
+                shell=self.hosts,
+                folder=self.run.folder(ready.target, "load", plan.session),
+                progress=tell,
+                care=care_for(self.run, ready.target, testbed, shell=self.hosts, progress=tell),
+            )
 
     def _with_stop(self, outcome: LoadOutcome, plan: Plan) -> LoadOutcome:
         """Why a session was stopped, and how much of its plan it had done by then."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import shlex
 import tarfile
 import time
@@ -304,6 +305,9 @@ def _one_answer(channel: Channel) -> Answer:
 
 
 _OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False}
+
+# A line that broke is told of as HostUnreachable; without this paramiko prints it, too.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 def _read_to_end(channel: Channel, timeout_s: float) -> _Ended | None:

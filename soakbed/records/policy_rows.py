@@ -251,7 +251,8 @@ POLICY: tuple[Row, ...] = (
     ),
     Row(
         "steering_lost", ("journal", "samples"), "note",
-        "Locust's master, or a tunnel to it, ended or was started again; engines press on without",
+        "Locust's master, or a tunnel to it, ended, was started again, or did not answer; engines "
+        "press on without",
         "load goes by the plan on the load hosts (design D9)",
         "nothing to do; Locust's own pages may show fewer operations",
     ),
@@ -266,6 +267,12 @@ POLICY: tuple[Row, ...] = (
         "the disk of a load host is over 90 % full; engines go on without it",
         "what an engine cannot write it keeps in memory as long as it can, and says so",
         "make room on the load host; finished runs are in /var/lib/soakbed/sessions",
+    ),
+    Row(
+        "load_disk_full", ("journal",), "note",
+        "the disk of a load host took nothing, or takes what it is given again",
+        "windows that could not be written were kept in memory; coverage counts any that were lost",
+        "as load_disk_filling",
     ),
     Row(
         "worker_lost", ("watch",), "phase_invalid",

@@ -19,7 +19,7 @@ from soakbed.units import bytes_text, us_to_ms
 
 __all__ = ["come_back", "standing_text"]
 
-_BAR_CHARS = 40
+_BAR_CHARS = 30
 _MOST_GAPS = 5
 # Older than this, a controller that lives has not looked when it should have.
 _STALE_S = 60.0
@@ -73,13 +73,11 @@ def _targets(standing: Standing) -> Text:
 def _bar(watch: Watch) -> RenderableType:
     whole_s, done_s = max(watch.planned_s, 1), watch.done_s
     grid = Table.grid(padding=(0, 1))
-    left_s = max(0, whole_s - done_s)
     percent = 100 * done_s / whole_s
     grid.add_row(
         f"{TARGET_WORDS[watch.target].label} {watch.session}",
         ProgressBar(total=whole_s, completed=done_s, width=_BAR_CHARS),
-        f"{percent:.1f} %  {formats.duration(done_s)} of {formats.duration(whole_s)}, "
-        f"{formats.duration(left_s)} left",
+        f"{percent:.1f} %  {formats.duration(done_s)} of {formats.duration(whole_s)}",
     )
     return grid
 

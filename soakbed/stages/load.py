@@ -92,7 +92,7 @@ def _adopted(session: LoadSession, care: Care, progress: Callable[[str], None]) 
     if found == "broken" and goes_on(session.plan.session):
         progress(f"{told}: session broke off on the load hosts, goes on by the same clock")
         if not care.stop_asked():
-            session.start()
+            session.go_on()
         return True
     # One that was stopped and should not have been was interrupted with its controller.
     adopted = _is_kept(found, session.plan.session) or (found != "" and care.stop_asked())

@@ -95,10 +95,17 @@ class LoadSession:
             # The plan last: where it is, the folder is whole.
             self._shell.put_texts(host, self.folder, {"plan.json": plan})
             self._shell.run(host, ["chown", "-R", f"{_USER}:", self.folder])
-        self.start()
+        self._start()
 
-    def start(self) -> None:
-        """Start the units: of a new session, or of one that broke off and has time left."""
+    def go_on(self) -> None:
+        """Start the units of a session that broke off and has time left, whatever ended it."""
+        for host in self.hosts:
+            self._shell.run(host, ["rm", "-f", f"{self.folder}/stop"])
+            # Units that died too often are not started before that is forgotten.
+            self._shell.run(host, ["systemctl", "reset-failed", *self._units(host)], check=False)
+        self._start()
+
+    def _start(self) -> None:
         for host in self.hosts:
             self._shell.run(host, ["systemctl", "start", *self._units(host)])
 

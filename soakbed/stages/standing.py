@@ -70,10 +70,10 @@ def under_way(run: RunFolder) -> Path | None:
 
 
 def seen_by(run: RunFolder, pid: int) -> Watch | None:
-    """What the controller `pid` saw at its newest look at hosts; None while it has not."""
+    """What the controller `pid` saw at its newest look, once it saw windows; None until then."""
     folder = under_way(run)
     watch = watch_of(folder) if folder else None
-    return watch if watch is not None and watch.pid == pid and watch.seen_s else None
+    return watch if watch is not None and watch.pid == pid and watch.workers else None
 
 
 def _target(run: RunFolder, name: str) -> TargetStanding:

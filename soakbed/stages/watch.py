@@ -27,8 +27,10 @@ LOOK_IN_S = 2.0
 TELL_S = 5.0
 # A look costs the load host some 20 ms of CPU.
 MOST_LOOK_IN_S = 10.0
-BACKFILL_S = 180.0
-COLLATE_S = 600.0
+# Every so often at most, and in shorter sessions a fortieth and a twentieth of their time, at least
+# the second figure.
+BACKFILL_S = (180.0, 30.0)
+COLLATE_S = (600.0, 60.0)
 MIND_S = 30.0
 # How long a Locust master may outlive the workers that it would show.
 _MASTER_GRACE_S = 15.0
@@ -109,6 +111,9 @@ class Watch:
         self._teller = _Teller(session, progress)
         self._stopped = False
         self._starts = 0
+        limit_s = session_limit_s(session.plan)
+        self._backfill_s = min(max(limit_s / 40, BACKFILL_S[1]), BACKFILL_S[0])
+        self._collate_s = min(max(limit_s / 20, COLLATE_S[1]), COLLATE_S[0])
 
     def until_over(self) -> None:
         """Look in until the session is over. A host that is away is waited for, without limit.
@@ -200,7 +205,7 @@ class Watch:
             self._starts += 1
             since.resting_s = 0.0
             self._progress("warning: the load broke off and has time left: started again")
-            self._session.start()
+            self._session.go_on()
         return False
 
     def _do_what_is_due(self) -> None:
@@ -212,11 +217,11 @@ class Watch:
                 self._stop(why)
             since.minded_s, since.minded_unix_s = now_s, asked_s
         busy = self._collating is not None and self._collating.is_busy()
-        if now_s - since.fetched_s >= BACKFILL_S and not busy:
+        if now_s - since.fetched_s >= self._backfill_s and not busy:
             self._backfill.catch_up()
             self._notes.fetched(self._backfill.fetched_bytes)
             since.fetched_s = time.monotonic()
-            if self._collating and now_s - since.collated_s >= COLLATE_S:
+            if self._collating and now_s - since.collated_s >= self._collate_s:
                 self._collating.begin()
                 since.collated_s = now_s
         if self._collating and (made := self._collating.result()):

@@ -99,7 +99,8 @@ class WatchNotes:
     def _silence(self, at_s: float) -> list[Unwatched]:
         """The time since somebody last saw the hosts, if that is worth a note."""
         since_s = self.now.seen_s
-        if not since_s or at_s - since_s < LEAST_SILENCE_S:
+        is_over = self.now.state in ("fetching", "over")  # and nobody had to look
+        if not since_s or is_over or at_s - since_s < LEAST_SILENCE_S:
             return []
         if self.now.state == "away" and since_s >= self._began_s:
             told = f"load hosts could not be reached: {self.now.told}"

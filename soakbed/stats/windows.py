@@ -128,9 +128,9 @@ class _Phase:
         spanned_s = float(steps.end_s[-1] - began_s)
         # A phase begins and ends inside a window, so windows span up to two of them more than
         # the phase lasted; the plan knows better, unless the phase was cut short.
-        seconds = min(planned_s, spanned_s) if planned_s else spanned_s
         uncovered_s = self._uncovered_s()
-        seconds = max(seconds - uncovered_s, float(self._marks.window_s))
+        covered_s = spanned_s - uncovered_s
+        seconds = min(planned_s, covered_s) if planned_s else covered_s
         left = self._left_out()
         # Rates are over the time that is kept; where nothing is kept they are of the whole.
         seconds = seconds - left.seconds if left.seconds < seconds else seconds

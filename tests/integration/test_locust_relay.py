@@ -264,6 +264,15 @@ def test_a_worker_and_an_engine_that_are_gone_are_there_again_before_locust_is(s
     assert session.by_locust() == session.spooled()
 
 
+def test_a_disk_that_takes_no_progress_costs_the_master_nothing(sessions):
+    session = sessions()
+    session.folder.progress(0).with_suffix(".new").mkdir()  # where it would be written
+    session.start_all()
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+    assert not session.folder.progress(0).exists()
+
+
 def test_a_worker_that_is_told_to_stop_stops_its_engine_properly(sessions):
     session = sessions()
     session.start_all()

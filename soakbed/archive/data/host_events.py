@@ -16,6 +16,7 @@ from typing import Any
 
 from soakbed.archive.data.journal_signs import (
     GATHERED_S,
+    HOUSEKEEPING,
     KERNEL,
     REGION_LEADER,
     Sign,
@@ -40,7 +41,8 @@ _STRETCH_WORDS = {
 _SAME_RESTART_S = 30
 # What hosts tell of at once; the same term of a cluster that was made again is another.
 _AT_ONCE_S = 60
-_SAMPLER = "soakbed-samples-"
+# What comes and goes by design: the sampler, and turns of planned housekeeping.
+_PASSING = ("soakbed-samples-", HOUSEKEEPING)
 _LOAD = "soakbed-load-"  # its units come and go, and its spools tell of it (their records "begin")
 # Kinds by which journals and samples tell of one and the same thing: a unit begun anew.
 _AGAIN = ("restart", "load_restart", "steering_lost")
@@ -91,7 +93,8 @@ def _only_watched(target_folder: Path, known: Sequence[Event], made: HostEvents)
     for event in joined(watched):
         if not any(
             one.kind == event.kind
-            and one.host in (event.host, MACHINE)
+            # Of what several hosts tell, the collected files name the first host alone.
+            and (one.host in (event.host, MACHINE) or event.source != "watch")
             and one.at_s - _AT_ONCE_S <= event.until_s
             and event.at_s <= one.until_s + _AT_ONCE_S
             for one in known
@@ -152,7 +155,7 @@ def _of_samples(host: str, samples: HostSamples | None) -> Iterator[Found]:
             policy.event("gap", since_s, until_s=until_s, host=host, source="samples", text=text)
         )
     for at_s, unit in samples.restarts:
-        if not unit.startswith(_SAMPLER):
+        if not unit.startswith(_PASSING):
             text = f"{unit} had begun anew"
             kind = load_kind("restart", unit)
             event = policy.event(kind, at_s, host=host, source="samples", text=text)
@@ -168,7 +171,7 @@ def _of_facts(folder: Path, found: list[Found], made: HostEvents) -> Iterator[Fo
         made.not_read(folder / "facts-after.json", "no time, so its counters cannot be placed")
         return
     for unit, now in after.get("units", {}).items():
-        if unit.startswith((_SAMPLER, _LOAD)):
+        if unit.startswith((*_PASSING, _LOAD)):
             continue
         then = before.get("units", {}).get(unit, {})
         for key, kind in (("restarts", "restart"), ("oom_kills", "oom_kill")):

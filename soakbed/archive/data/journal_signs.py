@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["GATHERED_S", "KERNEL", "REGION_LEADER", "Sign", "load_kind", "signs_of"]
+__all__ = ["GATHERED_S", "HOUSEKEEPING", "KERNEL", "REGION_LEADER", "Sign", "load_kind", "signs_of"]
 
 # TiKV gives every region a leader, Redis rewrites its log as often as it grows: these are told by
 # stretches of so many seconds (host_events), with their number.
@@ -43,7 +43,7 @@ _OF_SYSTEMD = (
     _sign("reboot", r"^-- Boot (?P<boot>[0-9a-f]+) --$", "boot"),
 )
 _OF_GO = (_sign("panic", r"\]: (?:panic: |fatal error: )"),)
-_DEFRAG = "soakbed-etcd-defrag"
+HOUSEKEEPING = "soakbed-etcd-defrag"
 # unit prefix -> signs of what runs in it
 _BY_UNIT: dict[str, tuple[Sign, ...]] = {
     "soakbed-etcd": (
@@ -91,6 +91,12 @@ KERNEL = (
     _sign("clock_unstable", r"[Cc]locksource .* unstable"),
 )
 _WORKER = "soakbed-load-worker"
+# What a worker itself says (loadgen.telling).
+_OF_WORKER = (
+    _sign("load_died", r"soakbed: engine \d+ died"),
+    _sign("steering_lost", r"soakbed: the master (?:has not answered|answers again)"),
+    _sign("load_disk_full", r"soakbed: the disk takes (?:nothing|what it is given)"),
+)
 
 
 def load_kind(kind: str, unit: str) -> str:
@@ -113,8 +119,9 @@ def signs_of(unit: str, target: str) -> tuple[Sign, ...] | None:
     """
     if unit.startswith("soakbed-load-"):
         own = (Sign(load_kind(one.kind, unit), one.pattern, one.once_by) for one in _OF_SYSTEMD)
-        return tuple(own) if f"-{target}-" in unit else None
-    if unit.startswith(_DEFRAG):
+        told = _OF_WORKER if unit.startswith(_WORKER) else ()
+        return (*own, *told) if f"-{target}-" in unit else None
+    if unit.startswith(HOUSEKEEPING):
         return _OF_DEFRAG if target == "etcd" else None
     for prefix in _UNITS_OF.get(target, tuple(_BY_UNIT)):
         if unit.startswith(prefix):

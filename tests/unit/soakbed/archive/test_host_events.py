@@ -253,6 +253,7 @@ def test_samples_tell_of_clocks_gaps_and_members_begun_anew_but_not_twice(tmp_pa
         (AT_S + 4, "soakbed-etcd.service"),
         (AT_S + 50, "soakbed-etcd.service"),
         (AT_S, "soakbed-samples-x.service"),
+        (AT_S, "soakbed-etcd-defrag@own.service"),
     ]
     found = host_events(folder_of(tmp_path, journal("soakbed-etcd", said)), {"d1": samples})
     told = [(event.source, event.kind, event.severity) for event in found.events]

@@ -39,7 +39,7 @@ AWAY = HostUnreachable("l1 does not answer", remedy="wait")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(watch, "LOOK_IN_S", 0.0)
-    monkeypatch.setattr(watch, "BACKFILL_S", 0.0)
+    monkeypatch.setattr(watch, "BACKFILL_S", (0.0, 0.0))
     monkeypatch.setattr(watch, "REST_GRACE_S", 0.0)
     monkeypatch.setattr(patient, "PAUSE_S", 0.0)
 
@@ -216,6 +216,7 @@ def test_a_time_without_a_controller_is_noted_once(host, folder, monkeypatch):
     host.looks = 2
     pressed(host, folder)
     assert last_seen(folder).unwatched == ()
+    WatchNotes(PLAN, folder).say("pressing")  # as a controller leaves it that is killed
     host.looks = 2
     _, said = pressed(host, folder)
     kinds = [one.kind for one in last_seen(folder).unwatched]

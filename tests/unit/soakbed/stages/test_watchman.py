@@ -125,7 +125,9 @@ def test_lines_are_read_by_the_wordings_of_the_archive():
             at
             + "systemd[1]: soakbed-etcd.service: Main process exited, code=killed, status=9/KILL",
         ],
-        "soakbed-etcd-defrag.service": [at + "soakbed-defrag[7]: soakbed-defrag: gave back 3 MB"],
+        "soakbed-etcd-defrag@own.service": [
+            at + "soakbed-defrag[7]: soakbed-defrag: gave back 3.0 MB in 0.250 s: 5 are 2 MB now"
+        ],
     }
     kernel = [at + "kernel: EXT4-fs error (device vda1): x"]
     told = kinds(answer(journal=journal, kernel=kernel))
