@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,18 @@ def test_a_worker_and_an_engine_that_are_gone_are_there_again_before_locust_is(s
     before = session.windows(0)
     session.start("worker-0")  # and no master to tell it to begin
     wait_until(lambda: session.windows(0) > before + 2)
+    session.start("master")
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+
+
+def test_workers_that_find_no_master_begin_at_the_common_start_and_it_gets_everything(sessions):
+    session = sessions(workers=2, pace_s=0.2)
+    plan = session.folder.plan()
+    replace(plan, start_at_s=time.time() + 8).write(session.folder.plan_file)
+    session.start("worker-0")
+    session.start("worker-1")
+    wait_until(lambda: session.windows(0) > 3 and session.windows(1) > 3)
     session.start("master")
     assert set(session.exit_codes().values()) == {0}
     assert session.by_locust() == session.spooled()
