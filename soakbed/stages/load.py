@@ -64,9 +64,7 @@ def drive(
                 require_promise(plan.target, plan.endpoints, session.hosts[0], shell=patient)
             fetching.begin(folder.parent.parent / "set-aside" / folder.name)
             session.begin()
-        notes = WatchNotes(plan, folder)
-        if not (folder / "plan.json").exists():
-            plan.write(folder / "plan.json")  # for those who look on; the hosts' own comes later
+        notes = _notes(plan, folder)
         Watch(
             looking,
             Backfill(looking, folder, shell=shell),
@@ -78,8 +76,19 @@ def drive(
     notes.say("fetching", "the load is over; its evidence is being fetched")
     fetching.finish()
     notes.say("over")
+    return _accounted(session, folder)
+
+
+def _notes(plan: Plan, folder: Path) -> WatchNotes:
+    notes = WatchNotes(plan, folder)
+    if not (folder / "plan.json").exists():
+        plan.write(folder / "plan.json")  # for those who look on; the hosts' own comes later
+    return notes
+
+
+def _accounted(session: LoadSession, folder: Path) -> LoadOutcome:
     try:
-        return account_for(plan, folder)
+        return account_for(session.plan, folder)
     except LoadError as error:
         if why := session.journal():
             raise LoadError(f"{error.problem}; units said: {why}", remedy=error.remedy) from error
