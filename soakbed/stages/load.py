@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_PLAIN = Care()
+
+
 def drive(
     plan: Plan,
     testbed: Testbed,
@@ -43,7 +46,7 @@ def drive(
     shell: Shell,
     folder: Path,
     progress: Callable[[str], None],
-    care: Care | None = None,
+    care: Care = _PLAIN,
     asks_first: bool = True,
 ) -> LoadOutcome:
     """Press by `plan` until it is done, and bring the evidence into `folder`.
@@ -53,7 +56,6 @@ def drive(
     when the session does not start, does not end in its time, sends nothing, or does not account
     for what it sent. Ctrl-C stops the load on the hosts before it goes on up.
     """
-    care = care or Care()
     looking = LoadSession(plan, testbed, shell=shell, web_port=care.web_port)
     patient = PatientShell(shell, progress) if care.patient else shell
     session = LoadSession(plan, testbed, shell=patient, web_port=care.web_port)
