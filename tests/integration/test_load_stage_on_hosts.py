@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.data.samples import samples_of_target
 from soakbed.records.places import Places
+from soakbed.records.run import LoadOutcome
 from soakbed.stages.clocks import compared
 from soakbed.stages.collect import collect, host_facts, secrets_of
 from soakbed.stages.configure import configure_target, prepare_hosts
@@ -96,29 +98,75 @@ def test_a_master_that_is_killed_is_started_again_and_misses_nothing(bench, tmp_
     assert "Scheduled restart job" in bench.on_l1("journalctl", "-u", unit)
 
 
-def test_an_engine_that_is_killed_is_a_worker_missing_and_its_windows_stay(bench, tmp_path):
-    outcome = bench.press_and("eng", tmp_path, lambda: bench.kill_engine("eng"))
-    assert (outcome.outcome, outcome.workers_missing) == ("failed", (0,))
-    assert outcome.sent > 0
-    assert windows_in(tmp_path)
-
-
-def test_two_workers_begin_together_and_the_share_of_one_that_is_killed_is_missing(bench, tmp_path):
+def test_two_workers_begin_together_and_one_that_is_killed_lacks_the_seconds_it_was_down(
+    bench, tmp_path
+):
     folder = tmp_path / "redis_cluster" / "load" / "capacity"
-    open_loop = (Phase("capacity", "open", 10, rate_per_s=300.0, arrivals="constant"),)
+    open_loop = (Phase("capacity", "open", 14, rate_per_s=300.0, arrivals="constant"),)
     outcome = bench.press_and(
         "pair", folder, lambda: bench.kill_engine("pair", 1), workers=2, phases=open_loop
     )
-    assert (outcome.outcome, outcome.workers_missing) == ("failed", (1,))
+    assert (outcome.outcome, outcome.workers_missing) == ("finished", ())
+    assert outcome.notes["worker_1_engines"] == "2"
     first, second = (windows_in(folder, rank) for rank in (0, 1))
     assert first[0]["start_s"] == second[0]["start_s"], "they began in the same second"
+    assert missing_seconds(first, 14) == []
+    missing = missing_seconds(second, 14)
+    assert 1 <= len(missing) <= 8
+    assert missing == list(range(missing[0], missing[-1] + 1))
+    assert 13 not in missing, "it came back, and both ended in the same second"
+    for at_s, window in by_second(second).items():
+        if at_s < 14:
+            assert sum(one["due"] for one in window["operations"].values()) == 150
     phase = measure(tmp_path / "redis_cluster").sessions["capacity"].phases["capacity"]
-    assert phase.total("ok") == sum(
-        operation["ok"] for window in first + second for operation in window["operations"].values()
-    )
+    assert phase.total("ok") == outcome.ok
+    assert ended(outcome) == outcome.locust_requests
     (lost,) = phase.missing
-    assert (lost.worker, lost.seconds) == (1, 10 - len(second))
-    assert lost.share == round(lost.seconds / 20, 4)
+    assert (lost.worker, lost.seconds) == (1, len(missing))
+
+
+def test_a_worker_that_is_killed_costs_nothing(bench, tmp_path):
+    unit = bench.unit("worker", "worker")
+    kill = ("systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit)
+    open_loop = (Phase("capacity", "open", 14, rate_per_s=300.0),)
+    outcome = bench.press_and("worker", tmp_path, lambda: bench.on_l1(*kill), phases=open_loop)
+    assert outcome.outcome == "finished"
+    assert "Scheduled restart job" in bench.on_l1("journalctl", "-u", unit)
+    assert missing_seconds(windows_in(tmp_path), 14) == []
+    assert "worker_0_engines" not in outcome.notes
+    assert outcome.sent == ended(outcome) == outcome.locust_requests
+
+
+def test_a_load_host_that_reboots_goes_on_with_its_session(bench, tmp_path):
+    open_loop = (Phase("capacity", "open", 45, rate_per_s=300.0),)
+    reboot = ("systemctl", "reboot")
+
+    def go() -> None:
+        with contextlib.suppress(HostUnreachable):  # it goes while it answers
+            bench.on_l1(*reboot)
+
+    outcome = bench.press_and("boot", tmp_path, go, phases=open_loop)
+    assert outcome.outcome == "finished"
+    begins = [one for one in read_parts(tmp_path, 0) if one["kind"] == "begin"]
+    assert [(one["attempt"], one["reason"]) for one in begins] == [(0, "start"), (1, "host_booted")]
+    missing = missing_seconds(windows_in(tmp_path), 45)
+    assert missing == list(range(missing[0], missing[-1] + 1))
+    assert 44 not in missing
+    assert outcome.sent == ended(outcome) == outcome.locust_requests
+    assert bench.on_l1("systemctl", "is-enabled", "soakbed-load-resume").strip() == "enabled"
+
+
+def ended(outcome: LoadOutcome) -> int:
+    return outcome.ok + outcome.failed + outcome.unknown
+
+
+def by_second(windows: list[dict]) -> dict[int, dict]:
+    """Whole windows by the second of the phase."""
+    return {one["start_s"] - windows[0]["start_s"]: one for one in windows if one["complete"]}
+
+
+def missing_seconds(windows: list[dict], lasts_s: int) -> list[int]:
+    return sorted(set(range(lasts_s)) - set(by_second(windows)))
 
 
 def test_two_load_hosts_press_as_one_and_lose_nothing_to_their_tunnel(bench, tmp_path):

@@ -196,6 +196,19 @@ def test_a_master_that_is_started_again_shows_everything(sessions):
     assert session.by_locust() == session.spooled()
 
 
+def test_a_master_that_stands_still_for_a_while_has_everything_at_the_end(sessions):
+    session = sessions(pace_s=0.2)
+    session.start_all()
+    wait_until(lambda: session.windows(0) > 3)
+    session.processes["master"].send_signal(signal.SIGSTOP)
+    before = session.windows(0)
+    wait_until(lambda: session.windows(0) > before + 8)
+    session.processes["master"].send_signal(signal.SIGCONT)
+    assert set(session.exit_codes().values()) == {0}
+    assert session.windows(0) == 31
+    assert session.by_locust() == session.spooled()
+
+
 def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions):
     session = sessions()
     session.start_all()
@@ -207,10 +220,13 @@ def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions
 
 
 def test_an_engine_that_is_killed_is_started_again_and_goes_on(sessions):
-    session = sessions()
+    session = sessions(pace_s=0.2)
     session.start_all()
     wait_until(lambda: session.windows(0) > 3)
+    niceness, before = os.getpriority(os.PRIO_PROCESS, session.engine(0)), session.windows(0)
     os.kill(session.engine(0), signal.SIGKILL)
+    wait_until(lambda: session.windows(0) > before + 2)
+    assert os.getpriority(os.PRIO_PROCESS, session.engine(0)) == niceness
     assert set(session.exit_codes().values()) == {0}
     assert session.windows(0) == 30 + 2  # all of the plan's, the second begin and the end
     assert session.end(0)["outcome"] == "finished"
