@@ -88,7 +88,7 @@ class Memory:
         self.lives: dict[int, Life] = {}
 
     def sample(self) -> None:
-        """One sample of every process there is while the load is on: judging takes what it needs."""
+        """One sample of every process while the load is on; judging takes what it needs."""
         soak = self._proof.soak
         if self._proof.load_is_over:
             return
