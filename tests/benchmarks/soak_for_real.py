@@ -88,8 +88,10 @@ class Memory:
         self.lives: dict[int, Life] = {}
 
     def sample(self) -> None:
-        """One sample of every process there is."""
+        """One sample of every process while the load is on; judging takes what it needs."""
         soak = self._proof.soak
+        if self._proof.load_is_over:
+            return
         found = [
             (kind, pid)
             for kind in ("master", "worker", "engine")
@@ -196,7 +198,7 @@ def report_of(left: Left, findings: Sequence[Finding], memory: Memory, *, second
         ),
         "## Memory",
         _table(
-            ("program", "lived", "MB at its end", "grown after its first minute"),
+            ("program", "lived under load", "MB at its end", "grown after its first minute"),
             [_memory_row(one) for one in memory.lives.values()],
         ),
         "## Disk",

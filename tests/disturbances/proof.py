@@ -51,6 +51,7 @@ class Proof:
         workload = folder / "survives.yaml"
         log = folder / "controllers.log"
         self.soak = Soak(testbed_file, workload, environment, load_host, log, target=TARGET)
+        self.load_is_over = False
 
     def undergo(
         self, faults: Sequence[Fault], *, lasts_s: int, say: Callable[[str], None] = print
@@ -70,6 +71,7 @@ class Proof:
             began_s = soak.wait_for_steady()
             story = undergo(soak, disk, faults, began_s=began_s, say=say)
             soak.wait_for_end(within_s=lasts_s + ENDS_WITHIN_S)
+            self.load_is_over = True
             left = self._left(story)
             code = soak.wait_for_controller(within_s=ENDS_WITHIN_S)
             # 7: what was done to it is told on the page, and no figure for anybody.
