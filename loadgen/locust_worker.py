@@ -7,6 +7,7 @@ happens to the master, and no word of it but "stop", ends it.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -104,6 +105,7 @@ class WorkerSide:
             self.press()
 
     def _follow(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, WORKER_NICENESS)  # the engine was started before
         while not self._over:
             self._take_new_frames()
             self._seal_closed_hours()
