@@ -30,8 +30,8 @@ COURSE = (
 LACKS = {"coverage", "sample_carries_p99"}
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("short_soakbed", [("t-survive", "10.83.74")], indirect=True)
+@pytest.mark.timeout(1200)  # on a machine that does much else; five minutes on one that does not
+@pytest.mark.parametrize("short_soakbed", [("t-survive", "10.83.76")], indirect=True)
 def test_a_soak_survives_all_that_befalls_it(short_soakbed):
     soakbed = short_soakbed
     soakbed.run("provision")
