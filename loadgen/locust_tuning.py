@@ -84,7 +84,7 @@ class PatientClient(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped h
 class ForgivingServer(zmqrpc.Server):  # type: ignore[misc]
     """The master's end, to which a worker may come back while its old line seems to live.
 
-    A tunnel that was cut leaves its far end standing until TCP notices, which takes minutes; for
+    A tunnel that was cut leaves its far end open until TCP notices, which takes minutes; for
     so long ZeroMQ would take the worker for an impostor of itself and drop all that it says.
     """
 
@@ -92,10 +92,11 @@ class ForgivingServer(zmqrpc.Server):  # type: ignore[misc]
         zmqrpc.BaseSocket.__init__(self, zmq.ROUTER, self.ipv4_only(host, port))
         self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         try:
-            self.socket.bind(f"tcp://{host}:{port}")
+            self.socket.bind(f"tcp://{host}:{port or '*'}")
         except zmq.ZMQError as error:
             raise RPCError(f"Socket bind failure: {error}") from error
-        self.port = port
+        bound_to: bytes = self.socket.getsockopt(zmq.LAST_ENDPOINT)
+        self.port = int(bound_to.rpartition(b":")[2].rstrip(b"\0"))
 
 
 def _register_and_go_on(runner: runners.WorkerRunner) -> None:

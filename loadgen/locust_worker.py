@@ -7,6 +7,7 @@ happens to the master, and no word of it but "stop", ends it.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -104,6 +105,7 @@ class WorkerSide:
             self.press()
 
     def _follow(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, WORKER_NICENESS)  # the engine was started before
         while not self._over:
             self._take_new_frames()
             self._seal_closed_hours()
@@ -111,6 +113,8 @@ class WorkerSide:
         self._take_new_frames()
 
     def _finish(self, code: int) -> None:
+        if code == LEFT_EXIT_CODE and self.totals.outcome:
+            code = 0  # it was stopped, and has its end
         lost = not self.totals.outcome and code != LEFT_EXIT_CODE
         if lost:
             self.totals.outcome = "lost"

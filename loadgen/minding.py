@@ -6,6 +6,7 @@ thing that keeps it from coming back is an end: its own, or a stop that was aske
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -43,6 +44,7 @@ class Minder:
         self.session = session
         self.rank = rank
         self._started: Any = None  # gevent's Popen of the engine that we started
+        self._niceness = os.getpriority(os.PRIO_PROCESS, 0)
 
     def running(self) -> bool:
         """Whether an engine runs, started by us or found."""
@@ -53,7 +55,11 @@ class Minder:
         quick_deaths = 0
         while True:
             began_s = time.monotonic()
-            code = self._one_engine()
+            try:
+                code = self._one_engine()
+            except OSError as error:  # no process, no file to be had just now
+                log.warning("engine %s cannot be started: %s", self.rank, error)
+                code = NOT_NOW_CODE
             if code in FINAL_CODES:
                 return code
             log.warning("engine %s died, exit code %s; started again", self.rank, code)
@@ -74,6 +80,9 @@ class Minder:
                 gevent.sleep(LOOK_S)
             return None
         self._started = start_engine(self.session, self.rank, popen=subprocess.Popen)
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            # The worker has stepped back by now, and its children with it.
+            os.setpriority(os.PRIO_PROCESS, self._started.pid, self._niceness)
         code: int = self._started.wait()
         return code
 

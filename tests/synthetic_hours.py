@@ -27,7 +27,7 @@ OPERATIONS = ("read", "write")
 class _Kind:
     """One kind of histogram of all templates, by their numbers."""
 
-    pairs: list[tuple[int, int]]
+    coding: dict[str, list[int]]  # columns
     codes: list[bytes]
     rare: list[tuple[list[int], list[int]]]
     entries: NDArray[np.int64]
@@ -35,14 +35,15 @@ class _Kind:
     scalars: dict[str, NDArray[np.int64]]
 
     @classmethod
-    def of(cls, told: Sequence[Mapping[str, Any]]) -> _Kind:
+    def of(cls, name: str, told: Sequence[Mapping[str, Any]]) -> _Kind:
         counts = [one["counts"] for one in told]
         gaps = [
             [0, *(after - before for before, after in pairwise(one["buckets"]))]
             for one in told
             if one["buckets"]
         ]
-        pairs, codes, rare_gaps, rare_counts = coded(list(chain(*gaps)), list(chain(*counts)))
+        codes, coding = coded(name, list(chain(*gaps)), list(chain(*counts)))
+        rare_gaps, rare_counts = coding.pop(f"{name}.rare_gap"), coding.pop(f"{name}.rare_count")
         edges = np.append(0, np.cumsum([len(one) for one in counts])).tolist()
         own = [codes[first:last] for first, last in pairwise(edges)]
         rare, at = [], 0
@@ -51,12 +52,12 @@ class _Kind:
             rare.append((rare_gaps[at : at + many], rare_counts[at : at + many]))
             at += many
         return cls(
-            pairs,
+            coding,
             own,
             rare,
             np.diff(edges),
             np.array([one["buckets"][0] if one["buckets"] else -1 for one in told]),
-            {name: np.array([one[name] for one in told]) for name in SCALARS},
+            {one: np.array([held[one] for held in told]) for one in SCALARS},
         )
 
 
@@ -79,7 +80,7 @@ class CodedBank:
         for name in OPERATIONS:
             for kind in HISTOGRAMS:
                 told[f"{name}.{kind}"] = [one["operations"][name][kind] for one in plain]
-        self.kinds = {name: _Kind.of(held) for name, held in told.items()}
+        self.kinds = {name: _Kind.of(name, held) for name, held in told.items()}
 
 
 def sealed_hour(
@@ -96,6 +97,7 @@ def sealed_hour(
     names = histogram_names([OPERATIONS])
     for name in names:
         kind = bank.kinds[name]
+        made |= kind.coding
         codes[name] = b"".join([kind.codes[number] for number in drawn])
         first = kind.first[numbers]
         made[f"{name}.entries"] = kind.entries[numbers].tolist()
@@ -110,6 +112,5 @@ def sealed_hour(
         "records": [],
         "phases": list(phases),
         "shapes": [OPERATIONS],
-        "pairs": {name: bank.kinds[name].pairs for name in names},
     }
     return assembled(head, made, codes)

@@ -51,12 +51,15 @@ def encoded(values: Sequence[Value]) -> tuple[dict[str, Any], bytes]:
     whole = [one for one in values if isinstance(one, int)]
     if len(whole) != len(values):
         raise ValueError("whole numbers and others in one column")
+    truths = any(isinstance(one, bool) for one in values)
+    if truths and not all(isinstance(one, bool) for one in values):
+        raise ValueError("whole numbers and truths in one column")
     step = whole[1] - whole[0]
-    if all(whole[0] + step * at == one for at, one in enumerate(whole)):
+    if not truths and all(whole[0] + step * at == one for at, one in enumerate(whole)):
         return told | {"first": int(whole[0]), "step": step}, b""
     least, most = min(whole), max(whole)
     kind = next(name for name, (low, high) in TYPES.items() if low <= least and most <= high)
-    if all(isinstance(one, bool) for one in values):
+    if truths:
         told["truth"] = True
     return told | {"type": kind}, _little(array(kind, whole))
 

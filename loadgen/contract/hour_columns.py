@@ -91,16 +91,15 @@ class HourColumns:
         """The file of what was taken. `spool`: frames and fingerprint of what it stands for;
         `pace` is called between pieces of work.
         """
-        pairs, codes = {}, {}
+        codes: dict[str, bytes] = {}
         columns = dict(self._columns)
         for column, values in columns.items():
             operation, _, cause = column.partition(".cause.")
             if cause:  # none of it in the last windows
                 values += [0] * (len(columns[f"{operation}.ok"]) - len(values))
         for name in histogram_names(list(self._shapes)):
-            made = coded(self._gaps[name], self._counts[name])
-            pairs[name], codes[name] = made[:2]
-            columns |= {f"{name}.rare_gap": made[2], f"{name}.rare_count": made[3]}
+            codes[name], told = coded(name, self._gaps[name], self._counts[name])
+            columns |= told
             columns.setdefault(f"{name}.first", [])
             pace()
         if not self._windows:
@@ -111,24 +110,27 @@ class HourColumns:
             "records": self._records,
             "phases": list(self._phases),
             "shapes": list(self._shapes),
-            "pairs": pairs,
         }
         return assembled(head, columns, codes)
 
 
 def coded(
-    gaps: Sequence[int], counts: Sequence[int]
-) -> tuple[list[tuple[int, int]], bytes, list[int], list[int]]:
-    """The commonest pairs of distance and count, both of a byte; a code for each entry; and both
-    numbers of rare ones.
+    name: str, gaps: Sequence[int], counts: Sequence[int]
+) -> tuple[bytes, dict[str, list[int]]]:
+    """A code for each entry of histogram `name`, and the columns that say what it stands for: the
+    commonest pairs of distance and count, both of a byte, and both numbers of the rare ones.
     """
     seen = Counter(zip(gaps, counts, strict=True)).most_common()
     pairs = [pair for pair, _ in seen if max(pair) <= _MOST_BYTE][:RARE]
     number = {pair: code for code, pair in enumerate(pairs)}
-    entries = zip(gaps, counts, strict=True)
-    codes = bytes([number.get(pair, RARE) for pair in entries])
+    codes = bytes([number.get(pair, RARE) for pair in zip(gaps, counts, strict=True)])
     rare = [at for at, code in enumerate(codes) if code == RARE]
-    return pairs, codes, [gaps[at] for at in rare], [counts[at] for at in rare]
+    return codes, {
+        f"{name}.gap": [gap for gap, _ in pairs],
+        f"{name}.count": [count for _, count in pairs],
+        f"{name}.rare_gap": [gaps[at] for at in rare],
+        f"{name}.rare_count": [counts[at] for at in rare],
+    }
 
 
 def _usual(record: Mapping[str, Any]) -> bool:

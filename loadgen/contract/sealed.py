@@ -4,7 +4,7 @@ A spool is written so that a crash costs one window; read back, each of its wind
 inflate, a parse and eight arrays. Here an hour is `SOAKHOUR`, length + CRC + deflated JSON (the
 header), and a body with one CRC in the header: a deflated block of columns, and for each kind of
 histogram a block of codes. A code is one entry of a histogram, the distance to the bucket before
-and the count, by their number in the header's list of the commonest pairs; `RARE` stands for one
+and the count, by their number among the commonest pairs; `RARE` stands for one
 of the rest, which columns of their own hold. Of a made-up soak with 250 operations/s and worker,
 codes are 0.34 KB a window, distances and counts apart 0.42 KB, and the spool 1.15 KB.
 
@@ -66,7 +66,7 @@ def histogram_names(shapes: Sequence[Sequence[str]]) -> list[str]:
 def assembled(
     head: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], codes: Mapping[str, bytes]
 ) -> bytes:
-    """A whole file. `head`: windows, spool, records, phases, shapes, pairs (see
+    """A whole file. `head`: windows, spool, records, phases, shapes (see
     `hour_columns`); `columns`: name -> values; `codes`: histogram -> one byte per entry.
     """
     told, blocks = [], []
@@ -193,7 +193,12 @@ class _Windows:
             if cause:
                 self._causes.setdefault(operation, []).append(cause)
         self._codes = {name: iter(codes) for name, codes in blocks.items()}
-        self._pairs = {name: list(map(tuple, held)) for name, held in hour.head["pairs"].items()}
+        self._pairs = {name: self._coding(name) for name in blocks}
+
+    def _coding(self, name: str) -> list[tuple[int, int]]:
+        """Distance and count by code."""
+        gaps, counts = (self._columns[f"{name}.{one}"] for one in ("gap", "count"))
+        return list(zip(gaps, counts, strict=True))
 
     def next(self) -> dict[str, Any]:
         """The next window, as `Window.to_json` said it."""

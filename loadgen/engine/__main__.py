@@ -96,14 +96,24 @@ def _press(plan: Plan, rank: int, spool_path: Path, past: Past, *, windows: bool
         if folder.stop_asked.exists():
             session.stop()
 
-    spool = Spool(SpoolWriter(spool_path), also=also)
+    try:
+        spool = Spool(SpoolWriter(spool_path), also=also)
+    except OSError as error:
+        print(f"--spool: {error}", file=sys.stderr)
+        return EXIT_NOT_NOW if past.attempt else EXIT_BAD_PLAN
     _precise_sleep()
     clock = PhaseClock(folder.clock(rank), past.began_s)
     session = Session(plan, rank=rank, spool=spool, clock=clock, past=past)
+
     # Of a session on a load host a signal is no end: its host goes down, or its unit.
-    alone = not folder.share_file.exists()
+    def told_to_go(*_: object) -> None:
+        if folder.share_file.exists() and not folder.stop_asked.exists():
+            session.leave()
+        else:
+            session.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: session.stop() if alone else session.leave())
+        signal.signal(number, told_to_go)
     if folder.stop_asked.exists():
         session.stop()
     try:

@@ -6,16 +6,18 @@ phases, and a lock that nobody holds any more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from loadgen.contract.packed_window import split
 from loadgen.contract.parts import parts_of, read_part
-from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED, sync_folder
+from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED, SpoolDamaged, sync_folder
 
 __all__ = ["Past", "PhaseClock", "past_of"]
 
@@ -71,8 +73,7 @@ def past_of(spool: Path, clock: Path, *, rank: int, attempts: int) -> Past:
     # It died in the first second of an hour, or before its first window.
     closed = [path for path in parts if path != spool]
     while seq < 0 and closed:
-        windows = (one for one in read_part(closed.pop()) if one["kind"] == "window")
-        seq = max((one["seq"] for one in windows), default=-1)
+        seq = max((one["seq"] for one in _windows_of(closed.pop())), default=-1)
     return Past(
         attempt=max(attempts, 1),
         seq=seq + 1,
@@ -89,10 +90,15 @@ def _began_s(clock: Path, parts: list[Path]) -> dict[str, int]:
         return {str(phase): int(start_s) for phase, start_s in noted.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         began_s: dict[str, int] = {}
-        for record in (one for path in parts for one in read_part(path)):
-            if record["kind"] == "window":
-                began_s.setdefault(record["phase"], record["start_s"])
+        for window in (one for path in parts for one in _windows_of(path)):
+            began_s.setdefault(window["phase"], window["start_s"])
         return began_s
+
+
+def _windows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The windows of a file, as far as it can be read."""
+    with contextlib.suppress(SpoolDamaged):
+        yield from (one for one in read_part(path) if one["kind"] == "window")
 
 
 def _looked_through(spool: Path) -> tuple[int, str]:

@@ -75,6 +75,7 @@ class Session:
 
     def stop(self) -> None:
         """Stop sending, take the last replies, write the last window, end as "stopped"."""
+        self._leaving = False
         self._loop.stopping = True
 
     def leave(self) -> None:

@@ -199,10 +199,14 @@ def _gap(from_s: int, until_s: int, workers: tuple[int, ...], told: Told, last_s
 def _cause(
     from_s: int, until_s: int, workers: tuple[int, ...], told: Told, *, reaches_the_end: bool
 ) -> tuple[GapCause, str]:
-    """The first of: a stop, a full disk, a host that restarted, an engine that began again."""
+    """The first of: a stop, the engine whose start ends the gap, a full disk, an engine that began
+    near it, a host that was seen to have restarted.
+    """
     ends = {told.ends.get(rank, ("missing", "")) for rank in workers}
     if reaches_the_end and ends and all(outcome == "stopped" for outcome, _ in ends):
         return "stopped", "; ".join(sorted({why for _, why in ends if why})) or "stopped as asked"
+    if closed := _again(told, workers, from_s - 1, until_s + 1):
+        return closed
     full = {
         why
         for rank in workers
@@ -211,21 +215,11 @@ def _cause(
     }
     if full:
         return "disk_full", f"the disk took nothing: {'; '.join(sorted(full))}"
-    again = [
-        one
-        for one in told.begins
-        if one.attempt
-        and one.worker in workers
-        and from_s - _NEAR_S <= one.at_s <= until_s + _NEAR_S
-    ]
-    why = "; ".join(sorted({one.reason.replace("_", " ") for one in again if one.reason}))
+    if near := _again(told, workers, from_s - _NEAR_S, until_s + _NEAR_S):
+        return near
     for one in told.watched:
         if one.kind == "host_restarted" and _touch(one, from_s, until_s):
-            return "load_host_down", f"{one.told}{f'; {why}' if why else ''}"
-    if "boot" in why:
-        return "load_host_down", why
-    if again:
-        return "worker_died", why or "its engine was started again"
+            return "load_host_down", one.told
     if reaches_the_end and any(outcome == "missing" for outcome, _ in ends):
         return "worker_died", "it left no end: killed, or its host was, and never came back"
     if reaches_the_end and (
@@ -233,6 +227,26 @@ def _cause(
     ):
         return "worker_died", "; ".join(reasons) or "the engine gave up"
     return "unknown", "nothing in the archive says why"
+
+
+def _again(
+    told: Told, workers: tuple[int, ...], from_s: int, until_s: int
+) -> tuple[GapCause, str] | None:
+    """Why engines of these workers began again between two moments; None when none did.
+
+    An engine knows whether its host was booted since the last window; a watch that was away knows
+    only that it was some time meanwhile.
+    """
+    again = [
+        one
+        for one in told.begins
+        if one.attempt and one.worker in workers and from_s <= one.at_s <= until_s
+    ]
+    if not again:
+        return None
+    why = "; ".join(sorted({one.reason.replace("_", " ") for one in again if one.reason}))
+    cause: GapCause = "load_host_down" if "boot" in why else "worker_died"
+    return cause, why or "its engine was started again"
 
 
 def _full(note: str) -> Iterator[tuple[int, int, str]]:

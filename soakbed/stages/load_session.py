@@ -35,8 +35,10 @@ printf '{"disk_free_bytes": %s, "boot": "%s"}\\n' \\
   "$(df -B1 --output=avail . | tail -n 1)" "$(cat /proc/sys/kernel/random/boot_id)"
 systemctl show "$@"; }"""
 # The file says that no engine, unit or boot may begin the session again; it comes before the units
-# are stopped. Engines may have outlived their workers: they are ended last.
-_STOP = 'test ! -d "$1" || touch "$1/stop"'
+# are stopped. A full disk may need some room for it, and without it the units are stopped all the
+# same. Engines may have outlived their workers: they are ended last.
+_STOP = """test ! -d "$1" || touch "$1/stop" || {
+rm -f "$1"/progress-*.json; touch "$1/stop"; }"""
 _END = f'test ! -d "$1" || {{ cd /opt/soakbed && {PYTHON} -m loadgen.engines "$1"; }}'
 _ASKED = "--property=Id,ActiveState"
 
@@ -133,7 +135,7 @@ class LoadSession:
         away: HostUnreachable | None = None
         for host in reversed(self.hosts):
             try:
-                self._shell.run(host, ["sh", "-c", _STOP, "stop", self.folder])
+                self._shell.run(host, ["sh", "-c", _STOP, "stop", self.folder], check=False)
                 for unit in reversed(self._units(host)):
                     command = ["systemctl", "stop", unit]
                     self._shell.run(host, command, timeout_s=_STOP_TIMEOUT_S)

@@ -10,7 +10,7 @@ from pathlib import Path
 from loadgen.contract.plan import Phase, Plan
 from soakbed.archive.data.collate import collate
 from soakbed.archive.data.reading import TargetData
-from soakbed.records.collated import SpoolEnd
+from soakbed.records.collated import Collated, SpoolEnd
 from soakbed.records.numbers import Numbers, SessionNumbers, WorkerEnd
 from soakbed.records.policy import Span, left_out
 from soakbed.stats.windows import phase_numbers
@@ -26,17 +26,20 @@ _UNREAD = ("chain", "checksum", "content", "schema", "sealed_hour")
 def measure(
     target_folder: Path,
     *,
+    collated: Collated | None = None,
     duties: Mapping[str, str] | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> Numbers:
     """Everything that the spools under `target_folder` (`results/<run_id>/<target>`) say.
 
-    Brings the tables below `data/` up to date first; `duties`: host -> duty, for its samples. A
-    session without a plan does not exist; a damaged spool is read as far as it can be, and named.
+    Brings the tables below `data/` up to date first, unless that was just done (`collated`);
+    `duties`: host -> duty, for its samples. A session without a plan does not exist; a damaged
+    spool is read as far as it can be, and named.
     Figures of open loops are without the seconds that the event policy leaves out.
     Raises ArchiveError when a plan cannot be read.
     """
-    collated = collate(target_folder, duties=duties, progress=progress)
+    if collated is None:
+        collated = collate(target_folder, duties=duties, progress=progress)
     data = TargetData(target_folder, collated)
     spoiled = left_out(data.events())
     return Numbers(

@@ -190,7 +190,7 @@ def report_of(left: Left, findings: Sequence[Finding], memory: Memory, *, second
         _table(
             ("from second", "seconds", "cause", "told by"),
             [
-                (str(one.from_s - began_s), str(one.seconds), one.cause, one.told)
+                (str(one.from_s - began_s), str(one.until_s - one.from_s), one.cause, one.told)
                 for one in left.gaps()
             ],
         ),

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ __all__ = ["PARTS", "START_S", "Engine", "resident_bytes"]
 
 SECOND = 1_000_000_000
 START_S = 1_700_002_800  # a whole hour of unix time
+LATENCIES = 100_003  # a prime, so that no two windows of a soak are alike
 _LENGTH = struct.Struct("<I")
 
 
@@ -49,13 +51,18 @@ def resident_bytes() -> int:
 class Engine:
     """The recording half of an engine: windows go through recorder and spool onto disk."""
 
-    def __init__(self, path: Path, *, operations: int = 40) -> None:
+    def __init__(self, path: Path, *, operations: int = 100) -> None:
         from loadgen.contract.spool import SpoolWriter
         from loadgen.engine.spooling import Spool
         from loadgen.recorder import Clock, Recorder
 
         self._operations = operations
         self._second = 0
+        random = Random(7)
+        # Like those of a database: most near half a millisecond, some a hundred times that.
+        self._took_ns = [
+            int(random.lognormvariate(6.2, 0.9) * 1000) + 80_000 for _ in range(LATENCIES)
+        ]
         self._spool = Spool(SpoolWriter(path))
         clock = Clock()
         self._recorder = Recorder(self._spool.put, worker=0, length_s=1, clock=clock)
@@ -68,12 +75,14 @@ class Engine:
         gap = SECOND // (self._operations + 1)
         for second in range(self._second, self._second + seconds):
             at = self._start + second * SECOND
+            first = second * 7919 % LATENCIES
             for number in range(self._operations):
+                due = at + number * gap
+                took_ns = self._took_ns[(first + number) % LATENCIES]
                 recorder.sent[number & 1] += 1
-                # Other latencies each second, so that other buckets fill.
-                end = at + number * gap + (second % 997) * 1000
-                recorder.done[number & 1].append((at, at + 1000, end + 1000))
-                recorder.late_ns.append(number * 1000)
+                recorder.due[number & 1] += 1
+                recorder.done[number & 1].append((due, due + took_ns // 50, due + took_ns))
+                recorder.late_ns.append(took_ns // 100)
             recorder.absorb()
             recorder.close_window()
             self._wait_for_disk(3)

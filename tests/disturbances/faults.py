@@ -23,6 +23,7 @@ __all__ = [
     "disk_full",
     "halted",
     "killed",
+    "line_cut",
     "parted",
     "rebooted",
     "ssh_refused",
@@ -119,6 +120,15 @@ def parted(host: LocalHost, *, port: int = RPC_PORT) -> Iterator[Disturbance]:
     rules = f"tcp dport {port} counter drop\ntcp sport {port} counter drop\n"
     with _told("master and workers parted") as told, _filtered(host, rules):
         wait_until(lambda: _dropped(host), f"a packet to or from port {port} is dropped")
+        yield told
+
+
+@contextmanager
+def line_cut(host: LocalHost, address: str) -> Iterator[Disturbance]:
+    """Nothing that another host sends arrives here, so that every line between the two is dead."""
+    rules = f"ip saddr {address} counter drop\n"
+    with _told(f"{host.name} hears nothing of {address}") as told, _filtered(host, rules):
+        wait_until(lambda: _dropped(host), f"a packet of {address} is dropped")
         yield told
 
 

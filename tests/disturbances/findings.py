@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadgen.contract.plan import Plan
-from soakbed.archive.data.collate import known
 from soakbed.archive.query import ask
-from soakbed.records.gaps import Gap
+from soakbed.records.summary import GapSummary, MeasuredTarget, Summary
 from soakbed.records.watch import Unwatched
-from soakbed.stages.gaps import coverage_of
 from soakbed.stages.watch_notes import watch_of
 from tests.disturbances.evidence import Attempt, Counts, Second, archived, attempts
 from tests.disturbances.faults import Disturbance
@@ -81,13 +79,12 @@ class Left:
         """The plan of a session."""
         return Plan.read(self.kept[session] / "plan.json")
 
-    def gaps(self) -> list[Gap]:
-        """What is missing of the steady phase, as the archive names it."""
-        folder = self.run / self.target
-        collated = known(folder)
-        assert collated is not None, "the run was collated"
-        held = coverage_of(folder, collated).of("steady", "steady")
-        return list(held.gaps) if held else []
+    def gaps(self) -> list[GapSummary]:
+        """What is missing of the steady phase, as summary.json names it."""
+        summary = Summary.model_validate_json((self.run / "summary.json").read_bytes())
+        told = summary.targets[self.target]
+        assert isinstance(told, MeasuredTarget), f"{self.target} was measured"
+        return list(told.gaps)
 
     def named(self) -> list[Named]:
         """Gaps, events and silences, all together."""
@@ -215,7 +212,7 @@ def _gaps_named(left: Left, plan: Plan, tables: Sequence[Second]) -> Finding:
         if (cause := _costly(left.story, gap.from_s, gap.until_s)) is None
         or gap.cause != COSTLY[cause.name]
     ]
-    told = "; ".join(f"{one.seconds} s from {one.from_s}: {one.cause}" for one in gaps)
+    told = "; ".join(f"{one.until_s - one.from_s} s from {one.from_s}: {one.cause}" for one in gaps)
     return Finding(
         "every gap is named, with the cause that it had",
         lacking == named and not wrong,

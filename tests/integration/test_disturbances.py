@@ -24,6 +24,7 @@ from tests.disturbances import (
     halted,
     killed,
     parted,
+    rebooted,
     small_disk,
     ssh_refused,
     wait_until,
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.root, pytest.mark.testbed]
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAME, NETWORK = "t-chaos-self", "10.83.45"
+RUN = ["systemd-run", "--quiet", "--service-type=exec"]  # returns when it is what it will be
 # What systemd starts for us carries the word that a master or an engine has on its command line.
 SLEEPS = ["/usr/bin/python3", "-c", "import time; time.sleep(600)"]
 TALKS = """
@@ -86,7 +88,7 @@ def unit(host: LocalHost) -> Iterator[Callable[..., None]]:
     def start(name: str, *words: str) -> None:
         started.append(name)
         always = ("--property=Restart=always", "--property=RestartSec=0")
-        host.run("systemd-run", "--quiet", f"--unit={name}", *always, *words)
+        host.run(*RUN, f"--unit={name}", *always, *words)
 
     yield start
     for name in started:
@@ -106,7 +108,7 @@ def test_a_process_that_is_killed_is_another_one_after(host, unit):
 
 def test_a_process_that_does_not_come_back_is_told_of(host, unit, monkeypatch):
     monkeypatch.setattr("tests.disturbances.faults.BACK_WITHIN_S", 0.2)
-    host.run("systemd-run", "--quiet", *SLEEPS, "--worker")
+    host.run(*RUN, *SLEEPS, "--worker")
     with pytest.raises(NotInTime, match="another worker on l1"), killed(host, "worker"):
         pass
     with pytest.raises(AssertionError, match="l1 has no worker to kill"), killed(host, "worker"):
@@ -156,6 +158,16 @@ def test_a_full_disk_takes_nothing_until_it_is_freed(host, disk):
         host.run(*writes)
     host.run(*writes)
     assert (host.sessions / "one").read_text() == "l1\n"
+
+
+def test_a_host_that_reboots_is_another_one_on_the_same_disk(host, disk):
+    (host.sessions / "two").write_text("kept\n")
+    before = host.first_process()
+    with rebooted(host):
+        assert host.first_process() != before
+    assert host.first_process() not in (before, None)
+    assert host.greets()
+    assert host.run("cat", f"{SESSIONS}/two") == "kept\n"
 
 
 def test_a_controller_that_is_killed_says_nothing_more():

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,19 @@ def test_a_master_that_is_started_again_shows_everything(sessions):
     assert session.by_locust() == session.spooled()
 
 
+def test_a_master_that_stands_still_for_a_while_has_everything_at_the_end(sessions):
+    session = sessions(pace_s=0.2)
+    session.start_all()
+    wait_until(lambda: session.windows(0) > 3)
+    session.processes["master"].send_signal(signal.SIGSTOP)
+    before = session.windows(0)
+    wait_until(lambda: session.windows(0) > before + 8)
+    session.processes["master"].send_signal(signal.SIGCONT)
+    assert set(session.exit_codes().values()) == {0}
+    assert session.windows(0) == 31
+    assert session.by_locust() == session.spooled()
+
+
 def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions):
     session = sessions()
     session.start_all()
@@ -206,10 +220,13 @@ def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions
 
 
 def test_an_engine_that_is_killed_is_started_again_and_goes_on(sessions):
-    session = sessions()
+    session = sessions(pace_s=0.2)
     session.start_all()
     wait_until(lambda: session.windows(0) > 3)
+    niceness, before = os.getpriority(os.PRIO_PROCESS, session.engine(0)), session.windows(0)
     os.kill(session.engine(0), signal.SIGKILL)
+    wait_until(lambda: session.windows(0) > before + 2)
+    assert os.getpriority(os.PRIO_PROCESS, session.engine(0)) == niceness
     assert set(session.exit_codes().values()) == {0}
     assert session.windows(0) == 30 + 2  # all of the plan's, the second begin and the end
     assert session.end(0)["outcome"] == "finished"
@@ -243,6 +260,18 @@ def test_a_worker_and_an_engine_that_are_gone_are_there_again_before_locust_is(s
     before = session.windows(0)
     session.start("worker-0")  # and no master to tell it to begin
     wait_until(lambda: session.windows(0) > before + 2)
+    session.start("master")
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+
+
+def test_workers_that_find_no_master_begin_at_the_common_start_and_it_gets_everything(sessions):
+    session = sessions(workers=2, pace_s=0.2)
+    plan = session.folder.plan()
+    replace(plan, start_at_s=time.time() + 8).write(session.folder.plan_file)
+    session.start("worker-0")
+    session.start("worker-1")
+    wait_until(lambda: session.windows(0) > 3 and session.windows(1) > 3)
     session.start("master")
     assert set(session.exit_codes().values()) == {0}
     assert session.by_locust() == session.spooled()

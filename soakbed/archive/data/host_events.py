@@ -93,7 +93,8 @@ def _only_watched(target_folder: Path, known: Sequence[Event], made: HostEvents)
     for event in joined(watched):
         if not any(
             one.kind == event.kind
-            and one.host in (event.host, MACHINE)
+            # Of what several hosts tell, the collected files name the first host alone.
+            and (one.host in (event.host, MACHINE) or event.source != "watch")
             and one.at_s - _AT_ONCE_S <= event.until_s
             and event.at_s <= one.until_s + _AT_ONCE_S
             for one in known

@@ -139,9 +139,9 @@ class HourArrays:
 
     def _decoded(self, name: str, codes: bytes) -> tuple[Column, Column]:
         """Distance and count of each entry."""
-        pairs = np.array(self.hour.head["pairs"][name], dtype=np.uint8).reshape(-1, 2)
         table = np.zeros((2, 256), dtype=np.uint8)
-        table[:, : len(pairs)] = pairs.T
+        for row, column in zip(table, ("gap", "count"), strict=True):
+            row[: len(self.columns[f"{name}.{column}"])] = self.columns[f"{name}.{column}"]
         gaps, counts = (np.frombuffer(codes.translate(one.tobytes()), np.uint8) for one in table)
         rare = self.columns[f"{name}.rare_gap"], self.columns[f"{name}.rare_count"]
         if len(rare[0]):

@@ -95,3 +95,38 @@ def test_a_look_tells_plan_and_outcomes(session: SessionFolder):
     assert seen["outcomes"] == {"0": "", "2": ""}
     session.plan_file.unlink()
     assert look(session.path) == {}
+
+
+TWO_LINES = """
+from locust.rpc import Message
+from loadgen.locust_tuning import ForgivingServer, PatientClient
+import gevent
+
+server = ForgivingServer("127.0.0.1", 0)
+lines = []
+for word in ("first line", "second line"):
+    lines.append(PatientClient("127.0.0.1", server.port, "l2_worker"))  # the old one stays open
+    lines[-1].send(Message("stats", word, "l2_worker"))
+    with gevent.Timeout(10):
+        client, message = server.recv_from_client()
+        print(client, message.data)
+server.send_to_client(Message("ack", "to the newest", "l2_worker"))
+with gevent.Timeout(10):
+    print(lines[-1].recv().data)
+"""
+
+
+def test_a_worker_whose_tunnel_was_cut_is_heard_on_its_new_line_while_the_old_seems_to_live():
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_LINES],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROLE.parents[2],
+    )
+    assert done.stdout.splitlines() == [
+        "l2_worker first line",
+        "l2_worker second line",
+        "to the newest",
+    ], done.stderr

@@ -176,3 +176,25 @@ def test_a_long_window_is_spread_over_its_seconds():
         START_S + 1: 2,
         START_S + 2: 2,
     }
+
+
+def test_a_worker_in_the_place_of_another_knows_its_totals_without_reading_its_hours(tmp_path):
+    path, before = tmp_path / "totals-0.json", WorkerTotals(0)
+    for seq in range(100):
+        before.take(window(seq, read=operation(100, 90_000, failed=seq % 2)))
+    before.save(path, 472_222)
+    after, hour = WorkerTotals.restored(path, 0)
+    assert hour == 472_222
+    for seq in range(100, 103):
+        for worker in (before, after):
+            worker.take(window(seq, read=operation(70, unknown=1)))
+    assert after.to_json() == before.to_json()
+
+
+@pytest.mark.parametrize("left", [None, "", "{}", "[]", '{"schema": 2, "tallies": []}'])
+def test_totals_that_cannot_be_read_are_none_and_the_spools_are_read_anew(tmp_path, left):
+    path = tmp_path / "totals-0.json"
+    if left is not None:
+        path.write_text(left)
+    totals, hour = WorkerTotals.restored(path, 0)
+    assert (hour, totals.windows, totals.tallies) == (-1, 0, {})

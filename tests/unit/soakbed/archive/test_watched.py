@@ -82,6 +82,15 @@ def test_what_a_journal_tells_too_is_told_once_and_the_rest_stays(tmp_path):
     assert found.unread == {f"{FILE}: a line that was cut": 1}
 
 
+def test_what_several_hosts_said_while_it_was_watched_is_told_by_the_first_of_them(tmp_path):
+    said = 'etcd[1]: {"msg":"raft.node: 1b lost leader 5a at term 3"}'
+    folder = folder_of(tmp_path, journal("soakbed-etcd", said), name="etcd")
+    seen = event("leader_lost", AT_S + 0.2, host="d3", source="journal", text="lost leader")
+    later = event("leader_lost", AT_S + 90, host="d3", source="journal", text="lost leader")
+    append_events(folder, [seen, later])
+    assert [one.host for one in host_events(folder).events] == ["d1", "d3"]
+
+
 def test_figures_from_the_archive_are_without_the_seconds_that_the_watch_saw_spoiled(tmp_path):
     windows = [[window(seq, worker=rank) for seq in range(40)] for rank in (0, 1)]
     target(tmp_path / "etcd", *windows)

@@ -109,10 +109,30 @@ RESTARTED = Unwatched(
     [
         pytest.param(Told(begins=[AGAIN]), "worker_died", "engine died", id="an engine died"),
         pytest.param(
-            Told(begins=[AGAIN], watched=[RESTARTED]),
+            Told(watched=[RESTARTED]),
             "load_host_down",
             "l1 started again",
             id="its host restarted, as the watch saw",
+        ),
+        pytest.param(
+            Told(begins=[AGAIN], watched=[RESTARTED]),
+            "worker_died",
+            "engine died",
+            id="its host restarted at another time while nobody watched",
+        ),
+        pytest.param(
+            Told(begins=[AGAIN], full={0: ((1050, 1060, "No space left on device"),)}),
+            "worker_died",
+            "engine died",
+            id="an engine died, and the disk was full soon after",
+        ),
+        pytest.param(
+            Told(
+                begins=[AGAIN, AGAIN.model_copy(update={"at_s": 1060.0, "reason": "host_booted"})]
+            ),
+            "worker_died",
+            "engine died",
+            id="an engine died, and its host restarted soon after",
         ),
         pytest.param(
             Told(begins=[AGAIN.model_copy(update={"reason": "host_booted"})]),

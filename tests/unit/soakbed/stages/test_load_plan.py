@@ -22,6 +22,7 @@ from soakbed.stages.load_plan import (
     session_id,
     session_limit_s,
     sessions_of,
+    workers_of,
 )
 from soakbed.stages.specs import load_workload_spec
 
@@ -125,8 +126,37 @@ def test_one_worker_runs_per_core_of_the_load_hosts():
     assert ranks_by_host(load_hosts((1,), (4, 5)), 3) == {"l1": (0,), "l2": (1, 2)}
 
 
+def test_hosts_get_their_workers_in_turn_so_that_none_idles_while_another_is_full():
+    assert ranks_by_host(load_hosts((1, 2), (1, 2), (1,)), 4) == {
+        "l1": (0, 3),
+        "l2": (1,),
+        "l3": (2,),
+    }
+
+
 def test_a_host_that_does_not_say_its_cores_gets_one_worker():
     assert ranks_by_host(load_hosts(()), 1) == {"l1": (0,)}
+
+
+@pytest.mark.parametrize(
+    ("cores", "connections", "workers"),
+    [
+        pytest.param(2, 48, 4, id="all of few cores"),
+        pytest.param(8, 48, 14, id="all but one of many"),
+        pytest.param(64, 48, 16, id="each with a connection for each of three members"),
+        pytest.param(64, 2, 1, id="one at least"),
+    ],
+)
+def test_load_hosts_of_their_own_bear_as_many_workers_as_they_counted_cores(
+    cores, connections, workers
+):
+    counted = load_hosts((), ()).with_cores({"l1": cores, "l2": cores})
+    data = {
+        name: Host(name=name, duty="data", address=f"10.0.0.{at}", key_file="k")
+        for at, name in enumerate(("d1", "d2", "d3"), 1)
+    }
+    testbed = counted.model_copy(update={"hosts": counted.hosts | data})
+    assert workers_of(testbed, connections=connections) == workers
 
 
 def test_the_session_is_named_by_run_target_and_session():
