@@ -27,6 +27,21 @@ DetachOption = Annotated[
     bool,
     typer.Option("--detach", help="In the background; returns after the first look at the load."),
 ]
+WorkloadOption = Annotated[
+    Path, typer.Option("--workload", help="What is sent, a file in loadgen/workloads/.")
+]
+TargetsOption = Annotated[
+    str, typer.Option("--targets", help="Which databases, one after the other.")
+]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="Tuning: `stock` (as installed) or `tuned`.")
+]
+AppendfsyncOption = Annotated[
+    str, typer.Option(help="Durability of Redis: `always`, `everysec` or `no`.")
+]
+UnavailableOption = Annotated[
+    str, typer.Option(help="A target that cannot be had: `not_measured` or `fail`.")
+]
 SubstituteOption = Annotated[
     bool,
     typer.Option(help="Use another version where the pinned one cannot be had."),
@@ -46,22 +61,12 @@ def _command() -> list[str]:
 
 def soak(
     testbed: TestbedOption = TESTBED,
-    workload: Annotated[
-        Path, typer.Option("--workload", help="What is sent, a file in loadgen/workloads/.")
-    ] = WORKLOAD,
-    targets: Annotated[
-        str, typer.Option("--targets", help="Which databases, one after the other.")
-    ] = "etcd redis_cluster tikv",
-    profile: Annotated[
-        str, typer.Option("--profile", help="Tuning: `stock` (as installed) or `tuned`.")
-    ] = "tuned",
-    appendfsync: Annotated[
-        str, typer.Option(help="Durability of Redis: `always`, `everysec` or `no`.")
-    ] = "everysec",
+    workload: WorkloadOption = WORKLOAD,
+    targets: TargetsOption = "etcd redis_cluster tikv",
+    profile: ProfileOption = "tuned",
+    appendfsync: AppendfsyncOption = "everysec",
     allow_substitute: SubstituteOption = True,
-    on_unavailable: Annotated[
-        str, typer.Option(help="A target that cannot be had: `not_measured` or `fail`.")
-    ] = "not_measured",
+    on_unavailable: UnavailableOption = "not_measured",
     detach: DetachOption = False,
 ) -> None:
     """Press each target for days: `bench` that waits for its hosts however long they are away.

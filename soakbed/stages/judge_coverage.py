@@ -20,7 +20,7 @@ _COVERAGE = Rule(
     name="coverage",
     limit=f"at least {LEAST_COVERAGE_PERCENT:g} % of the planned worker-seconds of the steady "
     "phase are in the archive",
-    remedy="see the gaps and their causes on the page; where a plan has time left: soakbed resume",
+    remedy="see the gaps and their causes on the page",
     breaks="incomplete",
 )
 COVERAGE_RULES = (_COVERAGE,)

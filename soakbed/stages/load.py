@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_PLAIN = Care()
+
+
 def drive(
     plan: Plan,
     testbed: Testbed,
@@ -43,7 +46,7 @@ def drive(
     shell: Shell,
     folder: Path,
     progress: Callable[[str], None],
-    care: Care | None = None,
+    care: Care = _PLAIN,
     asks_first: bool = True,
 ) -> LoadOutcome:
     """Press by `plan` until it is done, and bring the evidence into `folder`.
@@ -53,7 +56,6 @@ def drive(
     when the session does not start, does not end in its time, sends nothing, or does not account
     for what it sent. Ctrl-C stops the load on the hosts before it goes on up.
     """
-    care = care or Care()
     looking = LoadSession(plan, testbed, shell=shell, web_port=care.web_port)
     patient = PatientShell(shell, progress) if care.patient else shell
     session = LoadSession(plan, testbed, shell=patient, web_port=care.web_port)
@@ -64,9 +66,7 @@ def drive(
                 require_promise(plan.target, plan.endpoints, session.hosts[0], shell=patient)
             fetching.begin(folder.parent.parent / "set-aside" / folder.name)
             session.begin()
-        notes = WatchNotes(plan, folder)
-        if not (folder / "plan.json").exists():
-            plan.write(folder / "plan.json")  # for those who look on; the hosts' own comes later
+        notes = _notes(plan, folder)
         Watch(
             looking,
             Backfill(looking, folder, shell=shell),
@@ -78,8 +78,19 @@ def drive(
     notes.say("fetching", "the load is over; its evidence is being fetched")
     fetching.finish()
     notes.say("over")
+    return _accounted(session, folder)
+
+
+def _notes(plan: Plan, folder: Path) -> WatchNotes:
+    notes = WatchNotes(plan, folder)
+    if not (folder / "plan.json").exists():
+        plan.write(folder / "plan.json")  # for those who look on; the hosts' own comes later
+    return notes
+
+
+def _accounted(session: LoadSession, folder: Path) -> LoadOutcome:
     try:
-        return account_for(plan, folder)
+        return account_for(session.plan, folder)
     except LoadError as error:
         if why := session.journal():
             raise LoadError(f"{error.problem}; units said: {why}", remedy=error.remedy) from error

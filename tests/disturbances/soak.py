@@ -19,7 +19,7 @@ from tests.disturbances.local_host import LocalHost, NotInTime, wait_until
 __all__ = ["PROJECT", "Soak", "records_of"]
 
 PROJECT = Path(__file__).resolve().parents[2]
-STARTS_WITHIN_S = 180
+STARTS_WITHIN_S = 400
 
 
 def records_of(folder: Path, rank: int = 0) -> Iterator[dict[str, Any]]:

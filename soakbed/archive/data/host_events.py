@@ -44,6 +44,8 @@ _AT_ONCE_S = 60
 # What comes and goes by design: the sampler, and turns of planned housekeeping.
 _PASSING = ("soakbed-samples-", HOUSEKEEPING)
 _LOAD = "soakbed-load-"  # its units come and go, and its spools tell of it (their records "begin")
+# A leader hands over at most so long before it gives space back (roles/etcd/files/defrag.py).
+_HANDED_OVER_S = 6.0
 # Kinds by which journals and samples tell of one and the same thing: a unit begun anew.
 _AGAIN = ("restart", "load_restart", "steering_lost")
 
@@ -81,7 +83,7 @@ def host_events(
     spans = list(_sessions(target_folder, made))
     events = _told_once([one for one in found if one.event.until_s >= since_s])
     events = sorted([*events, *_only_watched(target_folder, events, made)], key=lambda e: e.at_s)
-    made.events = [_weighed(event, spans) for event in events]
+    made.events = [_weighed(event, spans) for event in _as_planned(events)]
     return made
 
 
@@ -222,6 +224,18 @@ def _known(one: Found, restarts: list[Found]) -> bool:
         and abs(other.event.at_s - one.event.at_s) <= _SAME_RESTART_S
         for other in restarts
     )
+
+
+def _as_planned(events: Sequence[Event]) -> Iterator[Event]:
+    """A leader that handed over before its turn of housekeeping did what was planned: a note."""
+    turns = [(one.at_s - _HANDED_OVER_S, one.until_s + 1) for one in events if one.kind == "defrag"]
+    for event in events:
+        planned = any(from_s <= event.at_s <= until_s for from_s, until_s in turns)
+        if planned and event.kind in ("leader_change", "leader_lost"):
+            told = f"{event.text} (handed over for a planned turn of housekeeping)"
+            yield replace(event, severity="note", text=told)
+        else:
+            yield event
 
 
 def _weighed(event: Event, sessions: list[tuple[float, float]]) -> Event:

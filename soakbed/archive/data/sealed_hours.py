@@ -68,10 +68,14 @@ class Sparse:
 
 
 class HourArrays:
-    """All windows of one sealed hour, in their order. Raises SealedDamaged."""
+    """All windows of one sealed hour, in their order; `histograms` False: their counts alone.
 
-    def __init__(self, hour: SealedHour) -> None:
+    Raises SealedDamaged.
+    """
+
+    def __init__(self, hour: SealedHour, *, histograms: bool = True) -> None:
         self.hour = hour
+        self._wanted = histograms
         self.windows = int(hour.head["windows"])
         self.phases: list[tuple[str, str]] = [tuple(one) for one in hour.head["phases"]]
         self.shapes: list[tuple[str, ...]] = [tuple(one) for one in hour.head["shapes"]]
@@ -86,6 +90,8 @@ class HourArrays:
         self.columns: dict[str, Column] = {}
         self.histograms: dict[str, Sparse] = {}
         for name, packed, length in self.hour.blocks():
+            if name and not self._wanted:
+                continue
             content = zlib.decompress(packed, _RAW, max(length, 1))
             if len(content) != length:
                 raise ValueError(f"{len(content)} bytes of {length} in block {name!r}")
