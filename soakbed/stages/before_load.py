@@ -34,8 +34,7 @@ def check_before_load(
 ) -> None:
     """Refuse what cannot end well. Raises LoadError with the numbers and the way out."""
     check_certificates(testbed, time.time() + session_limit_s(plan) + COLLECT_S)
-    rate_per_s = max((phase.rate_per_s for phase in plan.phases), default=0.0)
-    check_room(ready, spec, testbed, shell=shell, rate_per_s=rate_per_s, progress=progress)
+    check_room(plan, ready, spec, testbed, shell=shell, progress=progress)
 
 
 def check_certificates(testbed: Testbed, until_s: float) -> None:

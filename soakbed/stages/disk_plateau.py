@@ -12,16 +12,26 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from loadgen.contract.plan import Plan
 from soakbed.adapters.ssh import Shell
 from soakbed.errors import LoadError
 from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages.housekeeping import LEAST_SOAK_S
-from soakbed.stages.load_plan import PREFIX
+from soakbed.stages.load_plan import PREFIX, ranks_by_host
 from soakbed.units import GIB, MIB
 
-__all__ = ["MOST_FILLED_SHARE", "Demand", "Room", "check_room", "demand_of", "refusals", "room_of"]
+__all__ = [
+    "MOST_FILLED_SHARE",
+    "Demand",
+    "Room",
+    "check_room",
+    "demand_of",
+    "refusals",
+    "room_of",
+    "spool_demand",
+]
 
 # Above it file systems fragment and databases begin to warn; the watch tells at 90 %.
 MOST_FILLED_SHARE = 0.80
@@ -30,6 +40,11 @@ _JOURNAL_BYTES = 512 * MIB
 
 # Keys are a prefix and 12 digits (loadgen/keyspace.py).
 _KEY_DIGITS = 12
+
+_LOAD_DIR = "/var/lib/soakbed"
+# A window with seven histograms of wide latencies as a spool holds it; sealed hours take a third
+# (loadgen/contract/sealed.py), but nothing says that sealing keeps up.
+_WINDOW_BYTES = 3000
 
 # etcd: roles/etcd/defaults/main.yml, read back from members where they tell.
 _ETCD_RETENTION_S = 300
@@ -222,7 +237,7 @@ def refusals(demand: Demand, rooms: Mapping[str, Room], *, sharing: int = 1) -> 
         if needed > MOST_FILLED_SHARE * had:
             found.append(
                 f"{name}: {needed / 1e9:.1f} GB will be needed of the {had / 1e9:.1f} GB that its "
-                f"data disk has for it, over {MOST_FILLED_SHARE:.0%} ({demand.sentence}"
+                f"disk has for it, over {MOST_FILLED_SHARE:.0%} ({demand.sentence}"
                 f"{f'; {sharing} hosts share the disk' if sharing > 1 else ''})"
             )
     for what, needed, allowed in demand.within:
@@ -234,21 +249,31 @@ def refusals(demand: Demand, rooms: Mapping[str, Room], *, sharing: int = 1) -> 
     return found
 
 
+def spool_demand(plan: Plan, workers: int) -> Demand:
+    """What `workers` of a session write on one load host until its end."""
+    windows = sum(phase.duration_s for phase in plan.phases) // plan.window_s * workers
+    return Demand({"spools": windows * _WINDOW_BYTES})
+
+
 def room_of(host: Host, target: str, *, shell: Shell) -> Room:
-    """Look at a host's data disk. Raises HostUnreachable, CommandFailed."""
+    """Look at a host's data disk, of a load host at that of its sessions.
+
+    Raises HostUnreachable, CommandFailed.
+    """
     ask = 'df -B1 --output=size,avail "$1" | tail -n1; du -sB1 "$1/$2" 2>/dev/null | cut -f1'
-    said = shell.run(host, ["sh", "-c", ask, "room", host.data_dir, target]).out.split()
+    folder = host.data_dir if host.duty == "data" else _LOAD_DIR
+    said = shell.run(host, ["sh", "-c", ask, "room", folder, target]).out.split()
     total, free, *own = map(int, said)
     return Room(total, free, own[0] if own else 0)
 
 
 def check_room(
+    plan: Plan,
     ready: ReadyTarget,
     spec: RunSpec,
     testbed: Testbed,
     *,
     shell: Shell,
-    rate_per_s: float,
     progress: Callable[[str], None],
 ) -> None:
     """Refuse a soak whose plateau would not fit; tell of a short run that comes near.
@@ -257,30 +282,38 @@ def check_room(
     """
     data = testbed.of_duty("data")
     sharing = len(data) if testbed.shares_machine else 1
-    rooms = {host.name: room_of(host, ready.target, shell=shell) for host in data}
-    if sharing > 1:  # one disk: what all members hold of it is the target's
-        first, *_ = rooms.values()
-        own_bytes = sum(room.own_bytes for room in rooms.values())
-        rooms = {"this machine": Room(first.total_bytes, first.free_bytes, own_bytes)}
+    rooms = _joined({host.name: room_of(host, ready.target, shell=shell) for host in data}, sharing)
     smallest = min(room.total_bytes for room in rooms.values())
     demand = demand_of(
         ready.target,
         spec,
-        rate_per_s=rate_per_s,
+        rate_per_s=max((phase.rate_per_s for phase in plan.phases), default=0.0),
         hosts=len(data),
         disk_bytes=smallest,
         sharing=sharing,
         settings=_settings(ready),
     )
     found = refusals(demand, rooms, sharing=sharing)
+    for name, ranks in ranks_by_host(testbed, plan.workers).items():
+        room = room_of(testbed.hosts[name], "sessions", shell=shell)
+        found += refusals(spool_demand(plan, len(ranks)), {name: room})
     if found and spec.workload.phases.steady_s >= LEAST_SOAK_S:
         raise LoadError(
             f"{ready.target} would run out of room before the end:\n- " + "\n- ".join(found),
             remedy="ask for fewer keys, smaller values or a lower rate, shorten the retention "
-            "(etcd_auto_compaction_retention), or give the data hosts larger disks",
+            "(etcd_auto_compaction_retention), or give the hosts larger disks",
         )
     for sentence in found:
         progress(f"warning: {ready.target}: {sentence}")
+
+
+def _joined(rooms: dict[str, Room], sharing: int) -> dict[str, Room]:
+    """Where hosts share one disk, it is one room, and what all members hold is the target's."""
+    if sharing == 1:
+        return rooms
+    first, *_ = rooms.values()
+    own_bytes = sum(room.own_bytes for room in rooms.values())
+    return {"this machine": Room(first.total_bytes, first.free_bytes, own_bytes)}
 
 
 def _settings(ready: ReadyTarget) -> dict[str, str]:

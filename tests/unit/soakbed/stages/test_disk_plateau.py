@@ -15,6 +15,7 @@ from soakbed.records.spec import Phases
 from soakbed.stages.before_load import check_certificates
 from soakbed.stages.disk_plateau import Demand, Room, check_room, demand_of, refusals, room_of
 from soakbed.stages.housekeeping import defrag_every_s
+from soakbed.stages.load_plan import plan_session
 from soakbed.stages.watchman import pki_of
 from tests.golden import make_run
 from tests.golden.make_run import ready_of, spec_of
@@ -101,39 +102,39 @@ class Disks:
 
     def run(self, host, command, *, timeout_s=60, check=True):
         self.asked.append(list(command))
-        return Result(0, f" {500 * GB} {self.free_bytes}\n{GB}\n", "")
+        return Result(0, f" {500 * GB} {self.free_bytes}\n{GB // 2}\n", "")
 
 
 def test_a_disk_is_asked_by_one_command():
     shell = Disks(7 * GB)
     host = make_run.testbed_of(spec()).hosts["d1"]
-    assert room_of(host, "etcd", shell=shell) == Room(500 * GB, 7 * GB, GB)
+    assert room_of(host, "etcd", shell=shell) == Room(500 * GB, 7 * GB, GB // 2)
     assert len(shell.asked) == 1
 
 
 def checked(made, free_bytes, pretence=ETCD):
     told: list[str] = []
-    check_room(
-        ready_of(pretence),
-        made,
-        make_run.testbed_of(made),
-        shell=Disks(free_bytes),
-        rate_per_s=1000.0,
-        progress=told.append,
+    testbed, ready = make_run.testbed_of(made), ready_of(pretence)
+    plan = plan_session(
+        made, ready, run_id="r", session="steady", capacity_per_s=2000.0, testbed=testbed
     )
+    check_room(plan, ready, made, testbed, shell=Disks(free_bytes), progress=told.append)
     return told
 
 
 def test_a_soak_that_would_fill_a_disk_is_refused_with_the_numbers_and_the_way_out():
     assert checked(spec(), 400 * GB) == []
     with pytest.raises(LoadError, match=r"(?s)out of room.*GB will be needed of the") as refused:
-        checked(spec(), GB)
+        checked(spec(), GB // 10)
     assert "fewer keys" in refused.value.remedy
+    # Three days of windows of one worker, a second each, do not fit into what the load host has.
+    assert "l1: 0.8 GB will be needed" in refused.value.problem
 
 
 def test_a_short_run_is_told_and_not_refused():
     (told,) = checked(spec(steady_s=60), GB // 10, pretence=REDIS)
     assert told.startswith("warning: redis_cluster: ")
+    assert "d1" in told or "this machine" in told
 
 
 def test_certificates_must_outlive_load_and_collection(tmp_path):
