@@ -13,7 +13,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from soakbed import cli_archive, cli_artifacts, cli_compare, cli_soak, commands
+from soakbed import (
+    cli_archive,
+    cli_artifacts,
+    cli_campaign,
+    cli_compare,
+    cli_soak,
+    commands,
+)
 from soakbed.commands import Session
 from soakbed.environment import PROJECT, archive_of_runs, places_of
 from soakbed.errors import SoakbedError
@@ -43,6 +50,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_artifacts.app, name="artifacts")
+app.add_typer(cli_campaign.app, name="campaign")
 
 TestbedOption = Annotated[
     Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")

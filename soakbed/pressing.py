@@ -34,7 +34,8 @@ from soakbed.stages.client_check import broken_promise
 from soakbed.stages.clocks import clocks_kept
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import configure_target, verify_target, wipe_target
-from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
+from soakbed.stages.course import Course, course_of, with_steps
+from soakbed.stages.load import drive, plan_session, session_is_there
 from soakbed.stages.placement import placement_kept
 from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.watch_notes import WATCH
@@ -128,20 +129,27 @@ class Pressing:
         return self.run.has(f"{target}/ready")
 
     def _sessions(self, ready: ReadyTarget, testbed: Testbed, shell: Shell) -> None:
-        """Session after session, each at what the one before found; none more after a stop."""
-        capacity_per_s = 0.0
-        for session in sessions_of(self.spec, testbed):
-            folder = self.run.path / ready.target / "load" / session
+        """Session after session, each at what those before found; none more after a stop."""
+        while (course := self._course(ready.target, testbed)).session:
+            folder = self.run.path / ready.target / "load" / course.session
             if self.run.stop_asked() and not (folder / WATCH).exists():
                 return
             try:
-                outcome = self._load(ready, testbed, shell, session, capacity_per_s)
+                self._load(ready, testbed, shell, course)
             except LoadError as error:
                 if not self.run.stop_asked() or isinstance(error, HostUnreachable):
                     raise
                 self.tools.progress(f"warning: {error.problem}")
                 return
-            capacity_per_s = outcome.capacity_per_s
+
+    def _course(self, target: str, testbed: Testbed) -> Course:
+        """The next session of a target; what is known of its knee is kept, and told at the end."""
+        course = course_of(self.spec, testbed, self.run, target)
+        if course.found is not None and course.found.steps:
+            self.run.write(f"{target}/knee", course.found)
+            if course.found.settled and not self.run.has(f"{target}/load/steady"):
+                self.tools.progress(f"{target}: the knee: {course.found.sentence}")
+        return course
 
     def _ready(self, target: TargetName, testbed: Testbed, shell: Shell) -> TargetReady:
         """The target up and answering; configured again after an interruption, unless loaded."""
@@ -175,33 +183,24 @@ class Pressing:
 
     def _measuring(self, target: str, testbed: Testbed, shell: Shell) -> bool:
         """Whether load is on, or done: then hands off the members."""
-        for session in sessions_of(self.spec, testbed):
-            if not self.run.has(f"{target}/load/{session}"):
-                name = f"{self.run.run_id}-{target}-{session}"
-                return session_is_there(name, testbed, shell=shell)
-        return True
+        session = course_of(self.spec, testbed, self.run, target).session
+        name = f"{self.run.run_id}-{target}-{session}"
+        return not session or session_is_there(name, testbed, shell=shell)
 
-    def _load(
-        self,
-        ready: ReadyTarget,
-        testbed: Testbed,
-        shell: Shell,
-        session: str,
-        capacity_per_s: float,
-    ) -> LoadOutcome:
+    def _load(self, ready: ReadyTarget, testbed: Testbed, shell: Shell, course: Course) -> None:
         """One session of load; its record is kept only when all of its evidence is fetched."""
+        session = course.session
         record = f"{ready.target}/load/{session}"
         folder = self.run.folder(ready.target, "load", session)
-        if self.run.has(record):
-            return self.run.read(record, LoadOutcome)
         with self.watch.stage(f"{ready.target}: {session}"):
             plan = plan_session(
                 self.spec,
                 ready,
                 run_id=self.run.run_id,
                 session=session,
-                capacity_per_s=capacity_per_s,
+                capacity_per_s=course.capacity_per_s,
                 testbed=testbed,
+                knee=course.knee,
             )
             self._note_engine(ready.target)
             if not (folder / WATCH).exists():  # else it presses already, and goes on
@@ -212,8 +211,7 @@ class Pressing:
                     f"{ready.target}: the key space was not filled: {outcome.reason}",
                     remedy="mend what the reason says, then run the same command again",
                 )
-            self.run.write(record, outcome)
-        return outcome
+            self.run.write(record, with_steps(outcome, self.spec, self.run, ready.target))
 
     def _before(self, plan: Plan, ready: ReadyTarget, testbed: Testbed, shell: Shell) -> None:
         """Warn of a rate near the generator's ceiling, refuse what cannot end well."""

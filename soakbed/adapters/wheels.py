@@ -143,12 +143,17 @@ def _given(places: Places, archive: Path) -> bool:
 
 
 def ensure_loadgen_package(places: Places) -> Path:
-    """`loadgen` itself as one archive, named by the hash of everything in it."""
+    """`loadgen` itself as one archive, named by the hash of everything in it.
+
+    Campaigns stay here: a matrix that somebody writes makes no other engine.
+    """
     folder = places.project / "loadgen"
     files = [
         (Path("loadgen") / path.relative_to(folder), path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in (".py", ".yaml") and "__pycache__" not in path.parts
+        if path.is_file()
+        and path.suffix in (".py", ".yaml")
+        and not {"__pycache__", "campaigns"} & set(path.relative_to(folder).parts)
     ]
     digest = hashlib.sha256(str(_FORMAT).encode())
     for name, path in files:

@@ -128,7 +128,7 @@ def identity(run: ReportedRun) -> list[Fact]:
             "Workload",
             workload.name,
             f"capacity {phases.capacity_s} s closed; steady {phases.steady_s} s open at "
-            f"{formats.share(workload.steady_share_of_capacity)} of capacity, "
+            f"{workload.steady_rate.words}, "
             f"{workload.arrivals} arrivals",
         ),
         _ceiling(run.calibration),

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from soakbed.report.page import Page
 from soakbed.report.tables import Cell, Table
-from soakbed.report.words import CONSEQUENCES, DIFFERENCES
+from soakbed.report.words import CONSEQUENCES, DIFFERENCES, VERDICTS
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "plain", "table_lines"]
 
-_WORDS = DIFFERENCES | CONSEQUENCES
+_WORDS = DIFFERENCES | CONSEQUENCES | VERDICTS
 
 
 def markdown(page: Page) -> str:
@@ -20,37 +20,41 @@ def markdown(page: Page) -> str:
 
 
 def _lines(page: Page) -> Iterator[str]:
-    yield from (f"# {_plain(page.title)}", "", _plain(page.lede), "")
+    yield from (f"# {plain(page.title)}", "", plain(page.lede), "")
     if page.runs_table is None:
         for fact in page.identity:
-            note = f" ({_plain(fact.note)})" if fact.note else ""
-            yield f"- **{_plain(fact.name)}**: {_plain(fact.value)}{note}"
+            note = f" ({plain(fact.note)})" if fact.note else ""
+            yield f"- **{plain(fact.name)}**: {plain(fact.value)}{note}"
         yield ""
     else:
-        yield from _table(page.runs_table)
+        yield from table_lines(page.runs_table)
     yield from ("## Was the measurement sound?", "")
     for card in page.cards:
         told = "; ".join(f"{why.sentence} {why.remedy}".strip() for why in card.reasons)
-        yield f"- **{_plain(card.label)}**: {card.word.replace('_', ' ')}. {_plain(told)}"
+        yield f"- **{plain(card.label)}**: {card.word.replace('_', ' ')}. {plain(told)}"
     yield ""
-    yield from (f"- {_plain(told)}" for told in page.in_short)
+    yield from (f"- {plain(told)}" for told in page.in_short)
     yield ""
     for heading, held in _tables(page):
         if held is not None:
             yield from (f"## {heading}", "")
-            yield from _table(held)
+            yield from table_lines(held)
     yield from ("## What limits the meaning", "")
     for one in page.caveats:
-        yield f"- **{_plain(one.subject)}** ({_plain(one.about)}): {_plain(one.sentence)}"
+        yield f"- **{plain(one.subject)}** ({plain(one.about)}): {plain(one.sentence)}"
     yield from ("", "## How to repeat it", "")
     for fact in page.repeat:
-        yield from (f"{_plain(fact.name)}, {_plain(fact.note)}:", "", f"    {fact.value}", "")
+        yield from (f"{plain(fact.name)}, {plain(fact.note)}:", "", f"    {fact.value}", "")
 
 
 def _tables(page: Page) -> Iterator[tuple[str, Table | None]]:
     yield "At a glance", page.glance
     yield "Differences", page.differences
     yield "Repeats", page.repeats
+    yield (
+        "The knee: the highest rate that kept the objective",
+        page.knee.table if page.knee else None,
+    )
     yield "Steady state and drift", page.settled
     yield "Events", page.events
     yield "Offered against achieved", page.offered
@@ -61,38 +65,39 @@ def _tables(page: Page) -> Iterator[tuple[str, Table | None]]:
     yield "What is not alike", page.unlike
 
 
-def _table(held: Table) -> Iterator[str]:
+def table_lines(held: Table) -> Iterator[str]:
+    """A table of a page, with its caption below it."""
     yield _row([held.corner, *(_heading(held, i) for i in range(len(held.columns)))])
     yield _row(["---"] * (len(held.columns) + 1))
     for section in held.sections:
         if section.title:
             note = f" ({section.note})" if section.note else ""
-            yield _row([f"**{_plain(section.title)}**{_plain(note)}", *[""] * len(held.columns)])
+            yield _row([f"**{plain(section.title)}**{plain(note)}", *[""] * len(held.columns)])
         for row in section.rows:
-            sub = f" ({_plain(row.head.sub)})" if row.head.sub else ""
+            sub = f" ({plain(row.head.sub)})" if row.head.sub else ""
             word = f" [{row.head.word.replace('_', ' ')}]" if row.head.word else ""
             cells = [text for cell in row.cells for text in _cell(cell)]
-            yield _row([f"{_plain(row.head.text)}{word}{sub}", *cells])
-    yield from ("", _plain(held.caption), "")
+            yield _row([f"{plain(row.head.text)}{word}{sub}", *cells])
+    yield from ("", plain(held.caption), "")
 
 
 def _heading(held: Table, index: int) -> str:
     column = held.columns[index]
     parts = (column.group.split(",")[0], column.label, f"({column.unit})" if column.unit else "")
-    return _plain(" ".join(part for part in parts if part))
+    return plain(" ".join(part for part in parts if part))
 
 
 def _cell(cell: Cell) -> list[str]:
     word = _WORDS.get(cell.badge, cell.badge.replace("_", " ")) if cell.badge else ""
     text = " ".join(part for part in (word, cell.text) if part)
     note = f" ({cell.note})" if cell.note else ""
-    return [_plain(f"{text}{note}"), *[""] * (cell.span - 1)]
+    return [plain(f"{text}{note}"), *[""] * (cell.span - 1)]
 
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text from outside cannot become a table, a heading or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split()))

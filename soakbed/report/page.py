@@ -6,8 +6,10 @@ from outside (`stages.compare`): the page shows differences, it makes none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -30,6 +32,7 @@ from soakbed.report.differences import (
 )
 from soakbed.report.figures import Plot
 from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, title
+from soakbed.report.knee import Knees, knees
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import beside, curves, forests
 from soakbed.report.reading import load_claims, read_run
@@ -38,9 +41,25 @@ from soakbed.report.tables import Table, glance
 from soakbed.report.tables_detail import errors, hosts, instrument, offered, percentiles
 from soakbed.report.tables_marks import events, marked
 from soakbed.report.timelines import Clock, achieved, capacity, over_time
-from soakbed.report.words import CONSEQUENCES, DIFFERENCES, MARK_PATHS
+from soakbed.report.words import CONSEQUENCES, DIFFERENCES, MARK_PATHS, VERDICTS, Ink
 
-__all__ = ["Page", "compose", "render", "write_report"]
+__all__ = ["Inked", "Page", "compose", "printed", "render", "write_report"]
+
+
+class Inked(Protocol):
+    """What has a colour and a mark on a page: a contender, or a target of a campaign."""
+
+    @property
+    def key(self) -> str:
+        """Its name in HTML ids and classes."""
+
+    @property
+    def ink(self) -> Ink:
+        """Its colour."""
+
+    @property
+    def symbol(self) -> str:
+        """Its mark, by plotly's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,7 @@ class Page:
     forests: tuple[Plot, ...]
     differences: Table | None
     repeats: Table | None
+    knee: Knees | None
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
     events: Table | None
@@ -82,7 +102,7 @@ class Page:
     unlike: Table | None
     alike: Table | None
     repeat: tuple[Fact, ...]
-    metrics: tuple[Metric, ...]
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
 
 
 def write_report(
@@ -122,6 +142,7 @@ def compose(shown: Reported) -> Page:
         forests=tuple(forests(shown.comparison)),
         differences=differences(shown),
         repeats=repeats(shown),
+        knee=knees(shown),
         curves=tuple(curves(shown)),
         over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),
@@ -142,12 +163,18 @@ def compose(shown: Reported) -> Page:
         caveats=tuple(caveats(shown)),
         **dict(zip(("unlike", "alike"), manifest(shown), strict=True)),
         repeat=tuple(repeat(shown)),
-        metrics=METRICS,
     )
 
 
 def render(page: Page, *, script: str | None = None) -> str:
     """The page as HTML. `script` stands in for plotly's own where a test wants a short file."""
+    return printed("page.html.j2", page, page.contenders, script=script)
+
+
+def printed(
+    template: str, page: object, contenders: Sequence[Inked], *, script: str | None = None
+) -> str:
+    """A page by its template, with a colour and a mark for each of `contenders`."""
     environment = Environment(
         loader=PackageLoader("soakbed.report", "templates"),
         autoescape=True,
@@ -159,8 +186,7 @@ def render(page: Page, *, script: str | None = None) -> str:
     environment.filters["figure"] = lambda text: Markup(text.replace("<", "\\u003c"))
     library = Markup(get_plotlyjs() if script is None else script)
     # Page-wide words, so that macros need no argument for them.
-    environment.globals["by_key"] = {one.key: one for one in page.contenders}
+    environment.globals["by_key"] = {one.key: one for one in contenders}
     environment.globals["mark_paths"] = MARK_PATHS
-    environment.globals["words_of"] = {**CONSEQUENCES, **DIFFERENCES}
-    template = environment.get_template("page.html.j2")
-    return template.render(page=page, plotly=library) + "\n"
+    environment.globals["words_of"] = {**CONSEQUENCES, **DIFFERENCES, **VERDICTS}
+    return environment.get_template(template).render(page=page, plotly=library) + "\n"

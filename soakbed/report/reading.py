@@ -14,6 +14,7 @@ from soakbed.records.claims import Claims
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
 from soakbed.records.gaps import TargetCoverage
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
@@ -41,6 +42,7 @@ class MeasuredRun:
     hosts: tuple[HostSeries, ...] = ()
     events: tuple[Event, ...] = ()
     coverage: TargetCoverage | None = None  # None: judged before it was recorded
+    knee: Knee | None = None  # where the workload asked for it
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -95,10 +97,12 @@ def read_run(run_folder: Path) -> ReportedRun:
         if run.has(f"{name}/resources"):
             used = run.read(f"{name}/resources", Resources)
         hosts, events = used_and_happened(run_folder / name, duties)
-        coverage = None
+        coverage = knee = None
         if run.has(f"{name}/coverage"):
             coverage = run.read(f"{name}/coverage", TargetCoverage)
-        shown = (used, hosts, events, coverage)
+        if run.has(f"{name}/knee"):
+            knee = run.read(f"{name}/knee", Knee)
+        shown = (used, hosts, events, coverage, knee)
         measured.append(MeasuredRun(name, ready, numbers, verdict, held, *shown))
     return ReportedRun(
         run_id=run.run_id,

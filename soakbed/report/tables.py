@@ -64,6 +64,7 @@ class Head:
     key: str = ""  # of the contender whose colour it takes
     meaning: str = ""
     word: str = ""  # a verdict, shown as a badge
+    href: str = ""  # of another page, beside this one
 
 
 @dataclass(frozen=True, slots=True)

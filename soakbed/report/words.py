@@ -19,6 +19,7 @@ __all__ = [
     "SYMBOLS",
     "TARGET_WORDS",
     "Ink",
+    "VERDICTS",
     "TargetWords",
     "promise",
 ]
@@ -41,6 +42,17 @@ CONSEQUENCES = {
     "caveat": "caveat",
     "noted": "noted",
     "same": "the same",
+}
+
+
+# Of one target of one cell of a campaign.
+VERDICTS = {
+    "valid": "valid",
+    "invalid": "invalid",
+    "incomplete": "incomplete",
+    "not_measured": "not measured",
+    "failed": "failed",
+    "left": "not yet pressed",
 }
 
 

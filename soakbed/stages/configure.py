@@ -43,10 +43,11 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
-# A certificate must outlive warm-up, 72 hours, collection and a long weekend; one that would not
-# is renewed while nothing runs.
-CERTIFICATE_LIFETIME = dt.timedelta(days=14)
-CERTIFICATE_LEFT = dt.timedelta(days=7)
+# A certificate must outlive all targets of a run, one after the other, each with 72 hours and the
+# search for its knee: eleven days, then collection and a long weekend. One that would not is
+# renewed while nothing runs.
+CERTIFICATE_LIFETIME = dt.timedelta(days=28)
+CERTIFICATE_LEFT = dt.timedelta(days=14)
 
 # What runs already needs no time to become ready; an election (1 s) may be under way.
 VERIFY_WITHIN_S = 10
@@ -73,7 +74,8 @@ def preparation_of(places: Places, profile: str) -> dict[str, str]:
     digest = hashlib.sha256()
     for root in (places.playbooks, places.project / "loadgen", places.project / "requirements"):
         for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            inside = set(path.relative_to(root).parts)
+            if path.is_file() and not {"__pycache__", "campaigns"} & inside:
                 digest.update(str(path.relative_to(places.project)).encode() + path.read_bytes())
     return {"profile": profile, "files": digest.hexdigest()}
 

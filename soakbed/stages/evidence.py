@@ -18,6 +18,7 @@ from soakbed.records.clocks import SessionClocks
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
 from soakbed.records.gaps import TargetCoverage
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
@@ -54,6 +55,7 @@ class Evidence:
     preflight: Facts = field(default_factory=dict)
     calibration: RunCalibration = field(default_factory=RunCalibration)
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
+    knee: Knee | None = None  # where the workload asked for it
     clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
     events: tuple[Event, ...] | None = None  # None: nobody collected any
     coverage: TargetCoverage | None = None  # None: there are no tables
@@ -89,6 +91,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             before=_placement(run, f"{target}/placement/steady-before"),
             after=_placement(run, f"{target}/placement/steady-after"),
         ),
+        knee=run.read(f"{target}/knee", Knee) if run.has(f"{target}/knee") else None,
         clocks=SessionClocks.in_manifest(manifest, target),
         events=_events(folder),
         coverage=_coverage(folder),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from soakbed.records.calibration import MOST_OFFERED_SHARE
+from soakbed.records.ladder import TOP_OF_CAPACITY
 from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.run import ArtifactUse, NotMeasured
 from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
@@ -135,6 +136,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
             )
         )
     made += _of_ceiling(evidence)
+    made += _of_knee(evidence, generator_limited=generator_limited)
     for name, outcome in evidence.outcomes.items():
         ended = evidence.numbers.sessions[name].ended
         if outcome.locust_requests < ended:
@@ -165,6 +167,30 @@ def _of_flow_control(evidence: Evidence) -> list[Caveat]:
             "wait. They count as failed, are not tried again, and are in no latency.",
         )
     ]
+
+
+def _of_knee(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
+    """A knee that is not one says so, and what it means for the steady rate; and one that lies
+    where the closed loop says that nothing can be.
+    """
+    knee, share = evidence.knee, evidence.spec.workload.steady_rate.share_of_knee
+    if knee is None:
+        return []
+    made = []
+    if knee.word not in ("found", "none"):
+        told = f" The steady rate is {100 * share:g} % of that." if share is not None else ""
+        made.append(Caveat(subject="knee", sentence=f"{knee.sentence}{told}"))
+    held_per_s = knee.held_per_s or 0.0
+    if held_per_s > TOP_OF_CAPACITY * knee.capacity_per_s and not generator_limited:
+        made.append(
+            Caveat(
+                subject="capacity",
+                sentence=f"The open loop held {held_per_s:,.0f}/s, more than the closed loop's "
+                f"{knee.capacity_per_s:,.0f}/s over the same connections: something slowed the "
+                "closed loop, or the target was faster later. Read the capacity as “at least”.",
+            )
+        )
+    return made
 
 
 def _of_ceiling(evidence: Evidence) -> list[Caveat]:

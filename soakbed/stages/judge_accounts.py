@@ -85,7 +85,7 @@ def sessions_finished(evidence: Evidence) -> Finding:
     for session, phase in EXPECTED.items():
         outcome = evidence.outcomes.get(session)
         if session not in evidence.numbers.sessions or outcome is None:
-            problems.append(f"session {session} is missing")
+            problems.append(f"session {session} is missing{_for_want_of_a_knee(session, evidence)}")
         elif outcome.outcome != "finished":
             why = f": {outcome.reason}" if outcome.reason else ""
             problems.append(f"session {session} {outcome.outcome}{why}")
@@ -94,6 +94,14 @@ def sessions_finished(evidence: Evidence) -> Finding:
     if problems:
         return _SESSIONS.broken("; ".join(problems))
     return _SESSIONS.kept(f"sessions {' and '.join(EXPECTED)} finished")
+
+
+def _for_want_of_a_knee(session: str, evidence: Evidence) -> str:
+    """Why there was no rate to press at, where a steady rate was to be a share of the knee."""
+    knee, asked = evidence.knee, evidence.spec.workload.steady_rate
+    if session != "steady" or knee is None or knee.held_per_s or asked.share_of_knee is None:
+        return ""
+    return f": its rate was to be a share of the knee. {knee.sentence.rstrip('.')}"
 
 
 def workers_reported(evidence: Evidence) -> Finding:

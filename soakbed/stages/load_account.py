@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from loadgen.contract.parts import parts_of, read_part
 from loadgen.contract.plan import Plan
@@ -66,7 +66,7 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
     locust, told = _locust_counts(folder)
     seconds = [spool for spool in spools.values() if spool.windows]
     return LoadOutcome(
-        session=cast('Literal["fill", "capacity", "steady"]', plan.session),  # it is validated
+        session=plan.session,
         outcome=outcome,
         reason=reason,
         started_s=min(spool.first_s for spool in seconds),

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -15,7 +15,14 @@ from pydantic_core import ErrorDetails
 from soakbed.errors import Mistake, SpecError
 from soakbed.records.spec import TARGETS, RunSpec, TestbedSpec, WorkloadSpec
 
-__all__ = ["load_run_spec", "load_testbed_spec", "load_workload_spec"]
+__all__ = [
+    "load_run_spec",
+    "load_testbed_spec",
+    "load_workload_spec",
+    "mistake_of",
+    "parsed",
+    "read_spec",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,6 +41,7 @@ _REMEDIES = {
     "float_parsing": "write a number",
     "float_type": "write a number",
     "string_type": "write text, in quotes",
+    "too_short": "give at least {min_length}",
     "model_type": "write a mapping of keys and values here",
     "dict_type": "write a mapping of keys and values here",
 }
@@ -51,12 +59,15 @@ def _known_keys(kind: type[BaseModel], where: Sequence[object]) -> list[str]:
         field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
         if field is None:
             return []
-        model = field.annotation
+        # An optional part, `KneeSpec | None`, is the part.
+        parts = [one for one in get_args(field.annotation) if one is not type(None)]
+        model = parts[0] if len(parts) == 1 else field.annotation
     fields = getattr(model, "model_fields", {})
     return [field.alias or name for name, field in fields.items()]
 
 
-def _mistake(file: Path, kind: type[BaseModel], detail: ErrorDetails) -> Mistake:
+def mistake_of(file: Path, kind: type[BaseModel], detail: ErrorDetails) -> Mistake:
+    """One complaint of pydantic about `kind` as a user reads it, with the way out."""
     where = [step for step in detail["loc"] if not str(step).startswith("function-")]
     problem = detail["msg"].removeprefix("Value error, ")
     remedy = _REMEDIES.get(detail["type"], "").format(**detail.get("ctx", {}))
@@ -76,7 +87,7 @@ def _mistake(file: Path, kind: type[BaseModel], detail: ErrorDetails) -> Mistake
     )
 
 
-def _parse(file: Path) -> Mapping[str, Any] | Mistake:
+def parsed(file: Path) -> Mapping[str, Any] | Mistake:
     """The file's content as a mapping, or what is wrong with it."""
 
     def wrong(problem: str, remedy: str) -> Mistake:
@@ -100,22 +111,23 @@ def _parse(file: Path) -> Mapping[str, Any] | Mistake:
     return content
 
 
-def _read(file: Path, kind: type[Model], mistakes: list[Mistake]) -> Model | None:
-    content = _parse(file)
+def read_spec(file: Path, kind: type[Model], mistakes: list[Mistake]) -> Model | None:
+    """The file as a record; None where it is wrong, and `mistakes` says how."""
+    content = parsed(file)
     if isinstance(content, Mistake):
         mistakes.append(content)
         return None
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        mistakes.extend(_mistake(file, kind, detail) for detail in error.errors())
+        mistakes.extend(mistake_of(file, kind, detail) for detail in error.errors())
         return None
 
 
 def load_testbed_spec(file: Path) -> TestbedSpec:
     """Read one testbed file. Raises SpecError with every mistake in it."""
     mistakes: list[Mistake] = []
-    spec = _read(file, TestbedSpec, mistakes)
+    spec = read_spec(file, TestbedSpec, mistakes)
     if spec is None:
         raise SpecError(mistakes)
     return spec
@@ -124,7 +136,7 @@ def load_testbed_spec(file: Path) -> TestbedSpec:
 def load_workload_spec(file: Path) -> WorkloadSpec:
     """Read one workload file. Raises SpecError with every mistake in it."""
     mistakes: list[Mistake] = []
-    spec = _read(file, WorkloadSpec, mistakes)
+    spec = read_spec(file, WorkloadSpec, mistakes)
     if spec is None:
         raise SpecError(mistakes)
     return spec
@@ -153,8 +165,8 @@ def load_run_spec(
     on_unavailable). Raises SpecError with the mistakes of all files and words at once.
     """
     mistakes: list[Mistake] = []
-    testbed = _read(testbed_file, TestbedSpec, mistakes)
-    workload = _read(workload_file, WorkloadSpec, mistakes)
+    testbed = read_spec(testbed_file, TestbedSpec, mistakes)
+    workload = read_spec(workload_file, WorkloadSpec, mistakes)
     mistakes += _unknown_targets(targets)
     try:
         RunSpec.model_validate(
@@ -162,7 +174,7 @@ def load_run_spec(
         )
     except ValidationError as error:
         named = [d for d in error.errors() if d["loc"][0] in choices]
-        mistakes += [_mistake(Path("command line"), RunSpec, detail) for detail in named]
+        mistakes += [mistake_of(Path("command line"), RunSpec, detail) for detail in named]
     if mistakes or testbed is None or workload is None:
         raise SpecError(mistakes)
     unique = tuple(dict.fromkeys(targets))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records.gaps import Coverage, TargetCoverage
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, OperationNumbers
 from soakbed.records.run import NotMeasured, TargetReady
 from soakbed.records.summary import (
     GapSummary,
+    KneeSummary,
     MeasuredTarget,
     OperationSummary,
     Summary,
@@ -65,8 +67,13 @@ def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
             remedy=f"soakbed resume {run.run_id}",
         )
     numbers, verdict = run.read(f"{name}/numbers", Numbers), run.read(f"{name}/verdict", Verdict)
+    knee = run.read(f"{name}/knee", Knee) if run.has(f"{name}/knee") else None
     made = summary_of_target(
-        version=ready.version, substituted=ready.substituted, numbers=numbers, verdict=verdict
+        version=ready.version,
+        substituted=ready.substituted,
+        numbers=numbers,
+        verdict=verdict,
+        knee=knee,
     )
     if not run.has(f"{name}/coverage"):
         return made
@@ -82,7 +89,12 @@ def _coverage(held: Coverage) -> dict[str, object]:
 
 
 def summary_of_target(
-    *, version: str, substituted: bool, numbers: Numbers, verdict: Verdict
+    *,
+    version: str,
+    substituted: bool,
+    numbers: Numbers,
+    verdict: Verdict,
+    knee: Knee | None = None,
 ) -> MeasuredTarget:
     """One measured target in short. A phase that never ran counts zero; the verdict says why."""
     capacity = numbers.phase("capacity", "capacity")
@@ -102,6 +114,7 @@ def summary_of_target(
         total_operations=sum(session.ended for session in numbers.sessions.values()),
         capacity_is_at_least=verdict.generator_limited,
         caveats=tuple(caveat.sentence for caveat in verdict.caveats),
+        knee=KneeSummary.of(knee) if knee else None,
     )
 
 

@@ -24,6 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from soakbed.report import formats
 from soakbed.report.page import compose, render, write_report
+from tests.golden.made_campaign import page_of_campaign
 from tests.golden.make_run import make_run
 from tests.golden.many_runs import comparison_of, five_runs, two_runs
 from tests.golden.pretences import ETCD, REDIS, TIKV
@@ -67,10 +68,12 @@ VIEWS = (
     View("two", NARROW),
     View("five", WIDE),
     View("five", NARROW, dark=True),
+    View("campaign", WIDE),
+    View("campaign", NARROW, dark=True),
 )
 # axe takes 5 s for a page of several runs; structure depends on the page, contrast on the shade.
-LOOKED_AT = (View("one", WIDE), View("two", WIDE), View("two", WIDE, dark=True), VIEWS[-1])
-PLOTS = {"one": 9, "two": 16, "five": 14}
+LOOKED_AT = (View("one", WIDE), View("two", WIDE), View("two", WIDE, dark=True), *VIEWS[-3:-1])
+PLOTS = {"one": 9, "two": 16, "five": 14, "campaign": 9}
 
 
 def of_one(folder: Path) -> Path:
@@ -91,6 +94,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "one": of_one(tmp_path_factory.mktemp("one")),
         "two": of_several(two_runs, tmp_path_factory.mktemp("two")),
         "five": of_several(five_runs, tmp_path_factory.mktemp("five")),
+        "campaign": page_of_campaign(tmp_path_factory.mktemp("campaign")),
     }
 
 
@@ -193,7 +197,7 @@ def test_axe_finds_nothing_serious(browser, view):
 
 
 def test_every_table_can_be_read_aloud_and_every_plot_has_words(browser, view):
-    assert count(browser, "table") == count(browser, "table > caption") > 3
+    assert count(browser, "table") == count(browser, "table > caption") >= 3
     assert count(browser, "table th:not([scope])") == 0
     assert count(browser, "tbody tr:not(.section)") == count(browser, "tbody th[scope=row]")
     assert count(browser, "figure.plot .canvas:not([aria-label])") == 0
@@ -287,15 +291,18 @@ def test_a_switch_of_a_kind_hides_it_for_every_contender(wide):
     assert lines(wide, "curve-write") == before
 
 
+def rows_of(browser: webdriver.Chrome, plot: str) -> list[list[str]]:
+    script = """return [...document.querySelectorAll('#' + arguments[0] + '-data tr')].map(row =>
+        [...row.cells].map(cell => cell.textContent))"""
+    return browser.execute_script(script, plot)
+
+
 def test_every_plot_shows_its_own_data_as_a_table(wide):
     for button in wide.find_elements(By.CSS_SELECTOR, ".tabular"):
         wide.execute_script("arguments[0].click()", button)
     assert count(wide, "figure .data[hidden]") == 0
     assert count(wide, "figure .data table > caption") == PLOTS["two"]
-    rows = wide.execute_script(
-        """return [...document.querySelectorAll('#time-throughput-data tr')].map(row =>
-            [...row.cells].map(cell => cell.textContent))"""
-    )
+    rows = rows_of(wide, "time-throughput")
     assert rows[0][0] == "seconds since the steady phase began"
     assert "A · etcd 3.5.16 ok, ops/s" in rows[0]
     drawn = wide.execute_script(
@@ -350,6 +357,20 @@ def test_three_measured_targets_have_room_on_the_page(browser, tmp_path):
     assert count(browser, "#time-throughput .scatterlayer .trace path.js-line") == 6
     page = "const page = document.documentElement; return page.scrollWidth <= page.clientWidth"
     assert browser.execute_script(page)
+
+
+def test_an_effect_is_read_level_by_level_and_a_target_can_be_put_out(browser, pages):
+    opened(browser, pages["campaign"], width=WIDE)
+    plot = "effect-capacity_per_s-all-connections"
+    press(browser, f"#{plot} .tabular")
+    rows = rows_of(browser, plot)
+    assert rows[0] == ["connections", "etcd, ops/s", "Redis Cluster, ops/s"]
+    assert [row[0] for row in rows[1:]] == ["16", "64"]
+    values = [[float(cell.replace(",", "")) for cell in row[1:]] for row in rows[1:]]
+    assert [high / low for low, high in zip(*values, strict=True)] == pytest.approx([2, 2], rel=0.1)
+    press(browser, ".legend [data-key=etcd]")
+    press(browser, ".legend [data-role=cell]")
+    assert lines(browser, plot) == 1 and severe(browser) == []
 
 
 def test_colours_follow_when_the_reader_turns_to_dark(browser, pages):

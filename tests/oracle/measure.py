@@ -18,7 +18,13 @@ from tests.oracle.windows import merge_windows
 
 __all__ = ["measure"]
 
-_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
+_ORDER = ("fill", "capacity", "knee", "steady")  # then whatever else there is, by name
+
+
+def _place(session: str) -> tuple[int, str, int]:
+    word, _, number = session.partition("-")
+    known = _ORDER.index(word) if word in _ORDER else len(_ORDER)
+    return known, word, int(number or 0)
 
 
 class _Spool:
@@ -84,7 +90,7 @@ def measure(target_folder: Path) -> Numbers:
     Raises ArchiveError when a plan cannot be read.
     """
     plans = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
-    names = sorted(plans, key=lambda name: (*(name != known for known in _ORDER), name))
+    names = sorted(plans, key=_place)
     sessions: dict[str, SessionNumbers] = {}
     damaged: list[str] = []
     for name in names:

@@ -108,6 +108,11 @@ class TargetPhase:
         }
         self._spans: Spans = ()
 
+    def began_s(self) -> int:
+        """When its first window began, unix time. Raises ValueError when it has none."""
+        parts = self._parts("generator", ["start_s", "length_s"])
+        return min(int(_numbers(part, "start_s").min()) for part in parts)
+
     def without(self, spans: Spans) -> TargetPhase:
         """The same phase without every window that a span touches."""
         made = copy(self)

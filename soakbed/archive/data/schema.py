@@ -36,7 +36,7 @@ TYPES: Mapping[str, pa.DataType] = {
 _Columns = dict[str, tuple[str, str]]  # name -> (type, meaning)
 
 _WHOSE: _Columns = {
-    "session": ("word", "session of load: fill, capacity or steady"),
+    "session": ("word", "session of load: fill, capacity, knee-1 and on, steady"),
     "phase": ("word", "phase of the session"),
     "mode": ("word", "fill, closed or open loop"),
     "start_s": ("i64", "unix time at which the window begins, whole seconds"),

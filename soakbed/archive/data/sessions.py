@@ -20,7 +20,7 @@ from soakbed.records.collated import CollatedChunk, CollatedSession, Damage, Spo
 
 __all__ = ["SessionTables", "sessions_of", "without_strangers"]
 
-_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
+_ORDER = ("fill", "capacity", "knee", "steady")  # then whatever else there is, by name
 _TABLES = ("windows", "workers", "counters", "generator")
 
 
@@ -32,8 +32,15 @@ def sessions_of(target_folder: Path, data: Path) -> dict[str, SessionTables]:
 
 def _plans(target_folder: Path) -> list[tuple[str, Plan]]:
     paths = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
-    names = sorted(paths, key=lambda name: (*(name != known for known in _ORDER), name))
+    names = sorted(paths, key=_place)
     return [(name, _plan(paths[name])) for name in names]
+
+
+def _place(session: str) -> tuple[int, str, int]:
+    """In the order in which they are pressed: knee-2 before knee-10."""
+    word, _, number = session.partition("-")
+    known = _ORDER.index(word) if word in _ORDER else len(_ORDER)
+    return known, word, int(number) if number.isdigit() else 0
 
 
 def _plan(path: Path) -> Plan:

@@ -27,6 +27,7 @@
     trace.line.color = ink;
     if (trace.marker) { trace.marker.color = ink; trace.marker.line = { color: ink, width: 1.5 }; }
     if (trace.error_x) { trace.error_x.color = ink; }
+    if (trace.error_y) { trace.error_y.color = ink; }
     trace.visible = shown(trace);
     return trace;
   }
@@ -127,7 +128,7 @@
     return rows;
   }
   function crossed(data, title) {  // any other: a row per place on the x axis, a column per line
-    var lines = data.filter(function (trace) { return trace.meta.role !== "event"; });
+    var lines = data.filter(function (trace) { return trace.meta.role !== "event" && trace.meta.role !== "cell"; });
     var at = {};
     lines.forEach(function (trace, column) {
       trace.x.forEach(function (x, i) {
