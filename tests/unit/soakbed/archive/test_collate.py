@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -49,6 +50,14 @@ def test_each_worker_adds_up_alone(tmp_path):
     own = phase(folder).total("write", "response", worker=1)
     wanted = merged([window(seq) for seq in range(3)], "write", "response")
     assert own.buckets.tolist() == wanted.counts
+
+
+def test_sessions_come_in_the_order_in_which_they_are_pressed(tmp_path):
+    folder = target(tmp_path / "etcd", [window(0)])
+    for name in ("knee-10", "capacity", "knee-2", "fill"):
+        shutil.copytree(folder / "load" / "steady", folder / "load" / name)
+    names = TargetData(folder, collate(folder)).sessions()
+    assert names == ("fill", "capacity", "knee-2", "knee-10", "steady")
 
 
 def test_a_phase_can_be_read_without_its_first_seconds(tmp_path):
