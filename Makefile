@@ -11,7 +11,7 @@ WHAT      = --workload $(WORKLOAD) --targets "$(TARGETS)" --profile $(PROFILE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev provision calibrate bench teardown status resume report soak test \
+.PHONY: help setup setup-dev provision calibrate bench teardown status resume report soak attach stop test \
         check engine-bench fuzz docs lock
 
 help: ## Show this list
@@ -44,8 +44,14 @@ resume: ## Go on with an interrupted run: make resume RUN=<run_id> (default: the
 report: ## Judge again and write the page again, from the archive alone: make report RUN=<run_id>
 	@infra/controller/bootstrap.sh run && $(SOAKBED) report $(RUN)
 
-soak: ## The same flow for 72 hours (WORKLOAD defaults to soak-72h)
-	@infra/controller/bootstrap.sh run && $(SOAKBED) bench $(ON) --targets "$(TARGETS)" --profile $(PROFILE) --workload $(if $(filter-out file,$(origin WORKLOAD)),$(WORKLOAD),loadgen/workloads/soak-72h.yaml)
+soak: ## The same flow for 72 hours, whoever is away (WORKLOAD defaults to soak-72h; DETACH=1: in the background)
+	@infra/controller/bootstrap.sh run && $(SOAKBED) soak $(ON) --targets "$(TARGETS)" --profile $(PROFILE) --workload $(if $(filter-out file,$(origin WORKLOAD)),$(WORKLOAD),loadgen/workloads/soak-72h.yaml) $(if $(DETACH),--detach)
+
+attach: ## Look on live; Ctrl-C only detaches
+	@infra/controller/bootstrap.sh run && $(SOAKBED) attach
+
+stop: ## End the load in an orderly way: evidence kept, judged over what there is
+	@infra/controller/bootstrap.sh run && $(SOAKBED) stop
 
 ## Every day, for those who change soakbed
 test: ## All tests: unit, contract, integration, and end to end on a local testbed

@@ -17,7 +17,7 @@ from random import Random
 
 from loadgen.contract.plan import Keyspace, Popularity
 
-__all__ = ["CHUNK", "Digits", "ID_BYTES", "KEY_DIGITS", "Values", "code_chunks", "key_bytes"]
+__all__ = ["CHUNK", "Codes", "Digits", "ID_BYTES", "KEY_DIGITS", "Values", "key_bytes"]
 
 # Codes are drawn this many at a time: 20 us for uniform, 80 us for zipf, so that drawing never
 # shows as lag of the event loop (one pass of a busy loop is 300 us).
@@ -28,6 +28,8 @@ KEPT_DIGITS = 100_000
 
 # "k" + key number (12) + "w" + rank (4) + "s" + sequence (14) at the front of every value.
 ID_BYTES = 1 + KEY_DIGITS + 1 + 4 + 1 + 14
+# 72 h at 385,000 writes a second; the sequence has room for a thousand engines one after the other.
+IDS_PER_ENGINE = 10**11
 
 
 def key_bytes(prefix: str, number: int) -> bytes:
@@ -35,29 +37,41 @@ def key_bytes(prefix: str, number: int) -> bytes:
     return b"%b%012d" % (prefix.encode(), number)
 
 
-def code_chunks(
-    keyspace: Keyspace, read_share: float, *, seed: int, rank: int, stream: str
-) -> Iterator[list[int]]:
-    """Chunks of codes without end; the same seed, rank and stream give the same ones.
+class Codes:
+    """The codes of one worker in one phase: an endless stream of its own from each second on.
 
-    `stream` sets phases apart, so that the measured phase does not replay its own warm-up.
+    `stream` sets phases apart, so that the measured phase does not replay its own warm-up. The
+    same seed, rank, stream and second give the same codes, whatever was drawn before.
     """
-    random = Random(f"codes/{seed}/{rank}/{stream}")
-    draw = _drawer(keyspace.keys, keyspace.popularity, random)
-    uniform = random.random
-    while True:
-        yield [(key << 1) | (uniform() >= read_share) for key in draw()]
+
+    def __init__(
+        self, keyspace: Keyspace, read_share: float, *, seed: int, rank: int, stream: str
+    ) -> None:
+        self._draw = _drawer(keyspace.keys, keyspace.popularity)
+        self._read_share = read_share
+        self._name = f"codes/{seed}/{rank}/{stream}"
+
+    def chunks(self, second: int = 0) -> Iterator[list[int]]:
+        """Chunks of `CHUNK` codes without end, as they are from this second of the phase on."""
+        random = Random(f"{self._name}/{second}")
+        draw, uniform, read_share = self._draw, random.random, self._read_share
+        while True:
+            yield [(key << 1) | (uniform() >= read_share) for key in draw(random)]
 
 
-def _drawer(keys: int, popularity: Popularity, random: Random) -> Callable[[], list[int]]:
+def _drawer(keys: int, popularity: Popularity) -> Callable[[Random], list[int]]:
     """A function that draws one chunk of key numbers."""
-    uniform = random.random
     if popularity.kind == "zipf":
-        return partial(_draw_zipf, keys, _zipf_weights(keys, popularity.theta), random)
+        return partial(_draw_zipf, keys, _zipf_weights(keys, popularity.theta))
     if popularity.kind == "hot_set":
         hot = max(1, round(keys * popularity.hot_keys_share))
-        return partial(_draw_hot, keys, hot, popularity.hot_traffic_share, random)
-    return lambda: [int(uniform() * keys) for _ in range(CHUNK)]
+        return partial(_draw_hot, keys, hot, popularity.hot_traffic_share)
+    return partial(_draw_uniform, keys)
+
+
+def _draw_uniform(keys: int, random: Random) -> list[int]:
+    uniform = random.random
+    return [int(uniform() * keys) for _ in range(CHUNK)]
 
 
 def _zipf_weights(keys: int, theta: float) -> array[float]:
@@ -116,7 +130,8 @@ class Values:
 
     __slots__ = ("digits", "filler", "marker", "next_number", "value_bytes")
 
-    def __init__(self, prefix: str, value_bytes: int, *, rank: int) -> None:
+    def __init__(self, prefix: str, value_bytes: int, *, rank: int, attempt: int = 0) -> None:
+        """`attempt`: which engine of its rank this is; each has numbers of its own."""
         self.value_bytes = value_bytes
         self.filler = _filler(prefix, value_bytes - ID_BYTES)
         self.digits = Digits()
@@ -125,7 +140,7 @@ class Values:
         self.digits[-1] = bytes(ID_BYTES)
         # A value is "k" + digits + marker + number + filler; the encoders write it in one piece.
         self.marker = b"w%04ds" % rank
-        self.next_number = count(1).__next__
+        self.next_number = count(attempt % 1000 * IDS_PER_ENGINE + 1).__next__
 
     def identity(self, key: int) -> bytes:
         """The front of the next value for `key`; the whole value is this plus `filler`."""

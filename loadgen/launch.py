@@ -2,7 +2,8 @@
 
 `python -m loadgen.launch master FOLDER` and `python -m loadgen.launch worker FOLDER:RANK` become
 the Locust process itself; FOLDER holds plan.json and session.json. Locust's RPC has neither
-encryption nor authentication, so it never leaves loopback (design.md D10).
+encryption nor authentication, so it never leaves loopback (design.md D10): on further load hosts
+the master's port is the near end of an SSH tunnel.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from loadgen.engines import engine_of, start_engine
 from loadgen.session import SessionFolder
 
-__all__ = ["LOOPBACK", "ahead_of_others", "main", "master_arguments", "worker_arguments"]
+__all__ = ["LOOPBACK", "ahead_of_others", "go_on", "main", "master_arguments", "worker_arguments"]
 
 LOOPBACK = "127.0.0.1"
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -23,9 +25,9 @@ USAGE = "usage: python -m loadgen.launch master FOLDER | worker FOLDER:RANK"
 
 
 def master_arguments(session: SessionFolder) -> list[str]:
-    """Locust's command line for the master of this host."""
+    """Locust's command line for the one master, which the workers of all load hosts report to."""
     share = session.share()
-    workers = str(len(share.ranks))
+    workers = str(session.plan().workers)
     page = ["--headless"]
     if share.web_port:
         page = ["--autostart", "--web-host", LOOPBACK, "--web-port", str(share.web_port)]
@@ -78,6 +80,17 @@ def ahead_of_others() -> None:
             return
 
 
+def go_on(session: SessionFolder, rank: int) -> None:
+    """Start the engine of a session that has begun and has none, before Locust is loaded.
+
+    The worker that we become finds it running. Locust takes seconds to start, and more without a
+    master; whoever comes in the place of another has no time for that.
+    """
+    lock = session.lock(rank)
+    if lock.exists() and engine_of(lock) is None:
+        start_engine(session, rank)
+
+
 def main(arguments: list[str]) -> NoReturn:
     """Become Locust, or say what was expected and exit 2."""
     match arguments:
@@ -89,6 +102,8 @@ def main(arguments: list[str]) -> NoReturn:
             session = SessionFolder(Path(folder))
             options = worker_arguments(session, int(rank))
             ahead_of_others()
+            session.locust.mkdir(exist_ok=True)
+            go_on(session, int(rank))
         case _:
             print(USAGE, file=sys.stderr)
             raise SystemExit(2)

@@ -27,13 +27,14 @@ log = logging.getLogger(__name__)
 
 
 class MasterSide:
-    """The master process of one load host."""
+    """The one master of a session, whose workers may be on any number of load hosts."""
 
     def __init__(self, environment: Environment, session: SessionFolder) -> None:
         self.environment = environment
         self.stats = environment.stats
-        self.ranks = frozenset(session.share().ranks)
-        self.deadline_s = plan_seconds(session.plan()) + GRACE_S
+        plan = session.plan()
+        self.ranks = frozenset(range(plan.workers))
+        self.deadline_s = plan_seconds(plan) + GRACE_S
         self.totals = MasterTotals()
         self._leaving = False
 

@@ -7,8 +7,8 @@ another look.
 from __future__ import annotations
 
 import zmq.green as zmq
-from locust import runners, stats
-from locust.exception import RPCSendError
+from locust import __version__, runners, stats
+from locust.exception import RPCError, RPCSendError
 from locust.rpc import Message, zmqrpc
 
 from loadgen.contract.plan import Plan
@@ -25,6 +25,11 @@ CSV_HISTORY_ROWS = 20_000
 # Messages kept for a master that is away; each report replaces the one before, so few suffice.
 KEPT_MESSAGES = 20
 LINGER_MS = 2_000
+# Each try of a worker whose master is away opens a channel in the tunnel and writes a line into a
+# journal: ten a second, as ZeroMQ has it, would be millions over 72 hours.
+RECONNECT_MOST_MS = 2_000
+# How long a worker waits for a master before it goes on without.
+REGISTER_TIMEOUT_S = 5.0
 
 
 def plan_seconds(plan: Plan) -> int:
@@ -37,7 +42,9 @@ def tune_rpc() -> None:
     runners.HEARTBEAT_LIVENESS = NEVER_S
     runners.MASTER_HEARTBEAT_TIMEOUT = NEVER_S
     runners.WORKER_REPORT_INTERVAL = REPORT_INTERVAL_S
+    runners.WorkerRunner.connect_to_master = _register_and_go_on
     zmqrpc.Client = PatientClient
+    zmqrpc.Server = ForgivingServer
 
 
 def tune_output(plan: Plan) -> None:
@@ -61,6 +68,7 @@ class PatientClient(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped h
         self.socket.setsockopt(zmq.IDENTITY, identity.encode())
         self.socket.setsockopt(zmq.SNDHWM, KEPT_MESSAGES)
         self.socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MOST_MS)
         self.socket.connect(f"tcp://{host}:{port}")
 
     def send(self, msg: Message) -> None:
@@ -71,6 +79,34 @@ class PatientClient(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped h
             return
         except zmq.ZMQError as error:
             raise RPCSendError("ZMQ sent failure") from error
+
+
+class ForgivingServer(zmqrpc.Server):  # type: ignore[misc]
+    """The master's end, to which a worker may come back while its old line seems to live.
+
+    A tunnel that was cut leaves its far end open until TCP notices, which takes minutes; for
+    so long ZeroMQ would take the worker for an impostor of itself and drop all that it says.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        zmqrpc.BaseSocket.__init__(self, zmq.ROUTER, self.ipv4_only(host, port))
+        self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        try:
+            self.socket.bind(f"tcp://{host}:{port or '*'}")
+        except zmq.ZMQError as error:
+            raise RPCError(f"Socket bind failure: {error}") from error
+        bound_to: bytes = self.socket.getsockopt(zmq.LAST_ENDPOINT)
+        self.port = int(bound_to.rpartition(b":")[2].rstrip(b"\0"))
+
+
+def _register_and_go_on(runner: runners.WorkerRunner) -> None:
+    """Register with the master; without an answer go on all the same, and say it again later.
+
+    Locust keeps a worker here for five minutes and then ends it. But the engine goes by the plan,
+    and a master or a tunnel that is late, or away for good, must not keep it from pressing.
+    """
+    runner.client.send(Message("client_ready", __version__, runner.client_id))
+    runner.connected = runner.connection_event.wait(timeout=REGISTER_TIMEOUT_S)
 
 
 def _percentile_fields(

@@ -6,6 +6,7 @@ engine measures, Locust spreads, steers and shows (design.md D4).
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import gevent
@@ -43,8 +44,15 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 
 def set_up(environment: Environment, runner: Runner, **_: object) -> None:
-    """Make this process a master or a worker of the session."""
-    options = environment.parsed_options
+    """Make this process a master or a worker of the session.
+
+    Goes by this process's own command line: a worker that joins a session under way may have been
+    sent its master's options by now, and Locust puts them in the place of its own.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--soakbed-session")
+    parser.add_argument("--soakbed-rank", type=int)
+    options, _others = parser.parse_known_args()
     session = SessionFolder(Path(options.soakbed_session))
     tune_output(session.plan())
     if isinstance(runner, MasterRunner):

@@ -11,16 +11,20 @@ import struct
 import sys
 from pathlib import Path
 
+from loadgen.contract.parts import parts_of, read_part
+from loadgen.contract.sealed import SEALED
 from loadgen.contract.spool import SpoolDamaged, read_spool_from
 from loadgen.session import SessionFolder
 
-__all__ = ["look", "outcome_of"]
+__all__ = ["look", "outcome_of", "outcomes_of"]
 
 _HEAD = struct.Struct("<II")  # as in contract.spool: payload bytes, CRC
 
 
 def outcome_of(spool: Path) -> str:
     """How the engine of this spool said it ended; "" when it has not, or there is no spool."""
+    if spool.suffix == SEALED:
+        return _sealed_outcome(spool)
     if not spool.exists():
         return ""
     last, offset, size = 0, 0, spool.stat().st_size
@@ -37,13 +41,30 @@ def outcome_of(spool: Path) -> str:
     return str(record["outcome"]) if record.get("kind") == "end" else ""
 
 
+def _sealed_outcome(path: Path) -> str:
+    try:
+        records = [record for record in read_part(path) if record["kind"] == "end"]
+    except SpoolDamaged:
+        return ""
+    return str(records[-1]["outcome"]) if records else ""
+
+
 def look(folder: Path) -> dict[str, object]:
     """The plan and each rank's outcome; empty when there is no whole session here."""
     session = SessionFolder(folder)
     if not session.plan_file.exists():
         return {}
-    outcomes = {str(rank): outcome_of(session.spool(rank)) for rank in session.share().ranks}
-    return {"plan": json.loads(session.plan_file.read_text()), "outcomes": outcomes}
+    return {"plan": json.loads(session.plan_file.read_text()), "outcomes": outcomes_of(session)}
+
+
+def outcomes_of(session: SessionFolder) -> dict[str, str]:
+    """Rank (as text) -> how its session ended, "" while it has not; of this host's ranks."""
+    found: dict[str, str] = {}
+    for rank in session.share().ranks:
+        # The end is the last record of all, and stands in the newest file.
+        parts = parts_of(session.path, rank)
+        found[str(rank)] = outcome_of(parts[-1]) if parts else ""
+    return found
 
 
 if __name__ == "__main__":

@@ -75,8 +75,15 @@ class Recorder:
     """
 
     def __init__(
-        self, sink: Callable[[Window], None], *, worker: int, length_s: int, clock: Clock
+        self,
+        sink: Callable[[Window], None],
+        *,
+        worker: int,
+        length_s: int,
+        clock: Clock,
+        seq: int = 0,
     ) -> None:
+        """`seq`: number of the first window."""
         self.done: tuple[list[Done], list[Done]] = ([], [])  # reads, writes
         self.sent = [0, 0]
         self.due = [0, 0]
@@ -89,7 +96,7 @@ class Recorder:
         self._worker = worker
         self._length_s = length_s
         self._clock = clock
-        self._seq = 0
+        self._seq = seq
         self._phase = ""
         self._mode = ""
         self._open = False

@@ -8,19 +8,21 @@ cost is one of buckets, not of requests. Pure data: nothing here knows Locust.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loadgen.contract.histogram import bucket_high_us, bucket_low_us
-from loadgen.contract.spool import read_spool_from
 
-__all__ = ["MasterTotals", "Tally", "WorkerTotals", "follow_spool"]
+__all__ = ["MasterTotals", "Tally", "WorkerTotals", "write_small"]
 
 # Locust draws the requests per second of the last 12 s and keeps one count per second for ever;
 # over 72 h that is 27 MB per entry (measured with Locust 2.47). We keep one minute.
 KEPT_SECONDS = 60
+
+SAVED_SCHEMA = 1
 
 
 @dataclass(slots=True)
@@ -62,6 +64,14 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         """Plain data for the wire (msgpack keeps whole-number keys)."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+        """Read plain data back, from JSON too, which knows no whole numbers as keys."""
+        values = dict(data)
+        for name in ("buckets", "requests_per_s", "failures_per_s"):
+            values[name] = {int(key): count for key, count in values[name].items()}
+        return cls(**values)
 
     def since(self, before: Tally | None) -> Tally:
         """What came on top of `before`; extremes and times stay those of the whole."""
@@ -121,15 +131,35 @@ class WorkerTotals:
         return sum(tally.requests for tally in self.tallies.values())
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Add one frame of the spool, a window or the session's end."""
+        """Add one frame of the spool."""
         if record["kind"] == "end":
             self.outcome = record["outcome"]
+        if record["kind"] != "window":
             return
         self.windows += 1
         for operation, seen in record["operations"].items():
             key = (record["phase"], operation)
             tally = self.tallies.setdefault(key, Tally(*key))
             tally.take(seen, start_s=record["start_s"], length_s=record["length_s"])
+
+    def save(self, path: Path, after_hour: int) -> None:
+        """Leave the totals of all windows up to the end of an hour, as `parts` numbers them."""
+        write_small(path, {"schema": SAVED_SCHEMA, "after_hour": after_hour} | self.to_json())
+
+    @classmethod
+    def restored(cls, path: Path, rank: int) -> tuple[WorkerTotals, int]:
+        """What an earlier worker saved, and up to which hour; nothing and -1 where it did not."""
+        made = cls(rank)
+        try:
+            saved = json.loads(path.read_text())
+            tallies = [Tally.from_json(data) for data in saved["tallies"]]
+            if saved["schema"] != SAVED_SCHEMA:
+                return made, -1
+            made.windows, after_hour = int(saved["windows"]), int(saved["after_hour"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return cls(rank), -1  # as if it had read nothing: the spools hold it all
+        made.tallies = {(one.phase, one.operation): one for one in tallies}
+        return made, after_hour
 
     def to_json(self) -> dict[str, Any]:
         """The report to the master: whole totals, so that any later one replaces it."""
@@ -175,10 +205,18 @@ class MasterTotals:
         return all(self.outcomes.get(rank) for rank in ranks)
 
 
-def follow_spool(path: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """Frames added to the spool since `offset`; nothing while the file is not there yet."""
-    if path.exists():
-        yield from read_spool_from(path, offset)
+def write_small(path: Path, data: Mapping[str, Any]) -> str:
+    """A small file for others to read, whole or as it was; why it was not written, "" if it was.
+
+    A full disk costs the file, and no more.
+    """
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.write_text(json.dumps(data) + "\n")
+        fresh.replace(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _spread(count: int, start_s: int, length_s: int) -> dict[int, int]:

@@ -13,7 +13,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from soakbed import cli_archive, cli_artifacts, cli_campaign, cli_compare, commands
+from soakbed import (
+    cli_archive,
+    cli_artifacts,
+    cli_campaign,
+    cli_compare,
+    cli_soak,
+    commands,
+)
 from soakbed.commands import Session
 from soakbed.environment import PROJECT, archive_of_runs, places_of
 from soakbed.errors import SoakbedError
@@ -36,6 +43,7 @@ app = typer.Typer(
         "**Examples**\n\n"
         "- `soakbed provision` makes four local hosts and prepares them\n"
         "- `soakbed bench --targets etcd` presses one target and writes its page\n"
+        "- `soakbed soak --detach` does the same for days; `attach`, `status`, `stop` come back\n"
         "- `soakbed resume` goes on after an interruption\n"
         "- `soakbed teardown` unmakes the hosts; `results/` stays"
     ),
@@ -163,13 +171,9 @@ def bench(
     commands.bench(_session(testbed), spec)
 
 
-@app.command()
-def resume(run: Annotated[str, typer.Argument(help="A run id.")] = "current") -> None:
-    """Go on with an interrupted run, at its first missing record.
-
-    Example: `soakbed resume 20260102T030405Z-quick-local-4x`
-    """
-    commands.resume(run, archive_of_runs(), places_of, Console(), ["soakbed", *sys.argv[1:]])
+# Beside `bench`, in the order of a soak's life.
+for beside in (cli_soak.soak, cli_soak.status, cli_soak.attach, cli_soak.stop, cli_soak.resume):
+    app.command()(beside)
 
 
 @app.command()
@@ -216,8 +220,8 @@ def report(
 
 
 # Beside `report` in the list of commands: what else is made from the archive.
-for beside in (cli_compare.compare, cli_compare.trend, cli_archive.query, cli_archive.collate):
-    app.command()(beside)
+for made in (cli_compare.compare, cli_compare.trend, cli_archive.query, cli_archive.collate):
+    app.command()(made)
 
 
 @app.command()
@@ -227,18 +231,6 @@ def teardown(testbed: TestbedOption = TESTBED) -> None:
     Example: `soakbed teardown`
     """
     commands.teardown(_session(testbed))
-
-
-@app.command()
-def status(
-    testbed: TestbedOption = TESTBED,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
-) -> None:
-    """Say which hosts are up, which run is unfinished, and which have finished.
-
-    Example: `soakbed status --json`
-    """
-    commands.status(_session(testbed), as_json=as_json)
 
 
 def _fail(error: SoakbedError) -> NoReturn:

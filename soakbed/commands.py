@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from rich.console import Console
 
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
-from soakbed.adapters.local_machine import remains_of
 from soakbed.adapters.ssh import Ssh
 from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import loadgen_build
@@ -23,6 +22,7 @@ from soakbed.archive.lock import held_alone
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import ArchiveError, Interrupted, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, prepare
+from soakbed.pressing import Pressing
 from soakbed.progress import Display, time_table
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
@@ -42,13 +42,13 @@ __all__ = [
     "bench",
     "calibrate",
     "collect_again",
+    "conclude",
     "configure",
     "judge",
     "provision",
     "report",
-    "resume",
+    "run_through",
     "setup",
-    "status",
     "teardown",
 ]
 
@@ -88,11 +88,15 @@ class Session:
         whole = f" of {bytes_text(of)}" if of else ""
         self.display(f"{name}: {bytes_text(done)}{whole}")
 
+    @property
+    def locks(self) -> Path:
+        """Where the testbed's lock lies, for all clones on this machine."""
+        return _LOCKS if os.access(_LOCKS, os.W_OK) else self.places.state.parent
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the testbed; show progress; print where the time went, also after a failure."""
-        locks = _LOCKS if os.access(_LOCKS, os.W_OK) else self.places.state.parent
-        with held_alone(locks, self.spec.name):
+        with held_alone(self.locks, self.spec.name):
             self.places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 with self.display.shown():
@@ -210,10 +214,11 @@ def bench(session: Session, spec: RunSpec) -> None:
         session.console.print(f"run {run.run_id}", highlight=False)
     else:
         session.console.print(f"run {run.run_id}, resumed", highlight=False)
-    _bench(session, spec, run)
+    run_through(session, spec, run)
 
 
-def _bench(session: Session, spec: RunSpec, run: RunFolder) -> None:
+def run_through(session: Session, spec: RunSpec, run: RunFolder) -> None:
+    """The testbed held, the run from its first missing record to the page, and what came of it."""
     session.watch.note = run.note_time
     with session.alone():
         kept = session.places.state / "stages.jsonl"
@@ -221,10 +226,11 @@ def _bench(session: Session, spec: RunSpec, run: RunFolder) -> None:
         earlier = tuple(StageTime.model_validate_json(line) for line in lines)
         press = Bench(spec, run, session.places, session.tools, session.watch, earlier)
         summary = press(session.command)
-    _conclude(session.console, run, summary, strict=True)
+    conclude(session.console, run, summary, strict=True)
 
 
-def _conclude(console: Console, run: RunFolder, summary: Summary, *, strict: bool) -> None:
+def conclude(console: Console, run: RunFolder, summary: Summary, *, strict: bool) -> None:
+    """Say what came of a finished run. `strict`: raise InvalidRun when a verdict is invalid."""
     console.print(summary_text(summary))
     console.print(f"page: {run.path / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
     broken = [
@@ -239,23 +245,6 @@ def _conclude(console: Console, run: RunFolder, summary: Summary, *, strict: boo
         )
 
 
-def resume(
-    run_id: str,
-    results: Path,
-    places_of: Callable[[str], Places],
-    console: Console,
-    command: Sequence[str],
-) -> None:
-    """Go on with an unfinished run."""
-    if run_id == "current" and not (results / "current").exists():
-        raise ArchiveError("no run was left unfinished", remedy="start one with: soakbed bench")
-    run = RunFolder.open(results, run_id)
-    spec = run.spec()
-    session = Session.begin(spec.testbed, places_of(spec.testbed.name), console, command=command)
-    console.print(f"run {run.run_id}, resumed", highlight=False)
-    _bench(session, spec, run)
-
-
 def collect_again(session: Session) -> None:
     """Evidence from live hosts into the unfinished run, for the target that is up."""
     run = RunFolder.open(session.places.results, "current")
@@ -267,8 +256,8 @@ def collect_again(session: Session) -> None:
         )
     with session.alone():
         testbed = run.read("testbed", Testbed)
-        pressed = Bench(spec, run, session.places, session.tools, session.watch)
         with Ssh(testbed) as shell:
+            pressed = Pressing(spec, run, session.places, session.tools, session.watch, shell)
             pressed.collect(up[0], testbed, shell)
 
 
@@ -278,7 +267,7 @@ def judge(run_id: str, results: Path, console: Console) -> None:
     display = Display(console)
     with display.shown():
         summary = judge_and_report(run, stage=Stopwatch(display).stage)
-    _conclude(console, run, summary, strict=True)
+    conclude(console, run, summary, strict=True)
 
 
 def report(
@@ -302,7 +291,7 @@ def report(
             summary = summaries[0]
             text = compare_and_report(runs, form=form, output=output, stage=stage)
     if form == "html" and output is None:
-        _conclude(console, runs[0], summary, strict=False)
+        conclude(console, runs[0], summary, strict=False)
     elif output is None:
         print(text, end="")
     else:
@@ -318,28 +307,3 @@ def teardown(session: Session) -> None:
         )
     found = f"there were {before.counts()}" if before else "it was gone already"
     session.console.print(f"testbed {session.spec.name}: nothing is left; {found}", highlight=False)
-
-
-def status(session: Session, *, as_json: bool) -> None:
-    """Hosts, the unfinished run, and the finished ones."""
-    results = session.places.results
-    finished = sorted(path.parent.name for path in results.glob("2*/summary.json"))
-    current = results / "current"
-    told = {
-        "testbed": session.spec.name,
-        "provider": session.spec.provider,
-        "up": remains_of(session.spec.name).lines() if session.spec.provider == "local" else [],
-        "unfinished": current.resolve().name if current.exists() else None,
-        "finished": finished,
-    }
-    if as_json:
-        print(json.dumps(told, indent=1))
-        return
-    console = session.console
-    up = told["up"]
-    console.print(f"testbed {session.spec.name}: {'up' if up else 'not up'}", highlight=False)
-    for line in up or ():
-        console.print(f"  {line}", markup=False, highlight=False)
-    if told["unfinished"]:
-        console.print(f"unfinished: {told['unfinished']}  (soakbed resume)", highlight=False)
-    console.print(f"finished: {', '.join(finished) or 'none yet'}", highlight=False)

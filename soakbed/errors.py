@@ -8,6 +8,7 @@ SoakbedError
 ├── LoadError            the load generators misbehaved           exit 5
 ├── ArchiveError         a run folder is missing or damaged       exit 6
 ├── InvalidRun           finished, but a run was judged invalid   exit 7
+├── DetachedEnded        a soak ended before its first look       exit as it did
 └── Interrupted          Ctrl-C; what is done is kept             exit 130
 """
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 __all__ = [
     "ArchiveError",
     "ConfigureError",
+    "DetachedEnded",
     "Interrupted",
     "InvalidRun",
     "LoadError",
@@ -113,3 +115,11 @@ class Interrupted(SoakbedError):
     """The user stopped the command; every finished record is kept."""
 
     exit_code = 130
+
+
+class DetachedEnded(SoakbedError):
+    """A soak in the background ended before it was seen to press; `exit_code` is its own."""
+
+    def __init__(self, problem: str, *, remedy: str, exit_code: int) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.exit_code = exit_code

@@ -8,84 +8,42 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from soakbed.adapters.ansible import Ansible
-from soakbed.adapters.artifacts import Artifacts
 from soakbed.adapters.host_image import ensure_image
-from soakbed.adapters.ssh import Ssh
-from soakbed.adapters.terraform import Terraform
-from soakbed.adapters.wheels import engine_of, load_host_variables, loadgen_build
-from soakbed.archive.manifest import manifest, with_engine
+from soakbed.adapters.local_machine import living_hosts
+from soakbed.adapters.patient import PatientShell
+from soakbed.adapters.ssh import Shell, Ssh
+from soakbed.adapters.wheels import load_host_variables, loadgen_build
+from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
-from soakbed.errors import ConfigureError, LoadError, Unavailable
+from soakbed.errors import Unavailable
+from soakbed.pressing import Pressing, Progress, Stopwatch, Tools
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.places import Places
-from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime, TargetReady
-from soakbed.records.spec import TARGETS, RunSpec, TargetName, TestbedSpec
+from soakbed.records.run import StageTime
+from soakbed.records.spec import TARGETS, RunSpec, TestbedSpec
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.reporting import judge_and_report
-from soakbed.stages.calibrate import KEPT, known_calibration, machines_of, warning_of
-from soakbed.stages.client_check import broken_promise
-from soakbed.stages.collect import collect, host_facts
+from soakbed.stages.calibrate import KEPT, known_calibration, machines_of
 from soakbed.stages.configure import (
-    configure_target,
     preparation_of,
     prepare_hosts,
-    verify_target,
-    wipe_target,
+    with_counted_cores,
 )
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
-from soakbed.stages.load import drive, plan_session, session_is_there, sessions_of
-from soakbed.stages.placement import placement_kept
 from soakbed.stages.provision import provision
-from soakbed.stages.samples import sampled, samples_name
+from soakbed.stages.watch_notes import WATCH
 
-__all__ = ["Bench", "Stopwatch", "Tools", "fetch", "prepare"]
+__all__ = ["Bench", "Progress", "Stopwatch", "Tools", "fetch", "prepare"]
 
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The foreign programs that the stages drive, and where to tell how it goes."""
-
-    terraform: Terraform
-    ansible: Ansible
-    artifacts: Artifacts
-    progress: Progress
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Times the stages of one command; `note` keeps each time where the run can find it."""
-
-    progress: Progress
-    note: Callable[[StageTime], None] = lambda _taken: None
-    times: list[StageTime] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Callable[[int], None]]:
-        """Time one stage; call what it yields with the number of changes, if that is known."""
-        changes: list[int] = []
-        started_s, started = time.time(), time.monotonic()
-        self.progress(f"[{name}]")
-        yield changes.append
-        taken = StageTime(
-            stage=name,
-            started_s=round(started_s, 3),
-            seconds=round(time.monotonic() - started, 3),
-            changed=sum(changes) if changes else None,
-        )
-        self.times.append(taken)
-        self.note(taken)
+# A host that does not answer for so long while no load is on is no matter of waiting.
+_PATIENCE_S = 1800.0
 
 
 def fetch(
@@ -144,7 +102,7 @@ def prepare(
     if came_up.changed:
         mark.unlink(missing_ok=True)
     if only_what_is_missing and mark.exists() and json.loads(mark.read_text()) == wanted:
-        return came_up.testbed
+        return with_counted_cores(came_up.testbed, places)
     with watch.stage("prepare hosts") as changed:
         prepared = prepare_hosts(
             came_up.testbed,
@@ -157,7 +115,7 @@ def prepare(
         changed(prepared.changed)
         write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
         write_whole(mark, json.dumps(wanted) + "\n")
-    return came_up.testbed
+    return with_counted_cores(came_up.testbed, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +132,31 @@ class Bench:
     def __call__(self, command: Sequence[str]) -> Summary:
         """The run from its first missing record to the page."""
         self._keep_manifest(command)
+        testbed = self._hosts()
+        with Ssh(testbed) as hosts:
+            shell = (
+                PatientShell(hosts, self.tools.progress, _PATIENCE_S)
+                if self.run.is_soak()
+                else hosts
+            )
+            self._keep_manifest(command, self._calibration(testbed, shell))
+            press = Pressing(self.spec, self.run, self.places, self.tools, self.watch, hosts)
+            for target in self.spec.targets:
+                press(target, testbed, shell)
+        self._keep_manifest(command)
+        summary = judge_and_report(self.run, stage=self.watch.stage)
+        self._keep_manifest(command)
+        self.run.finish()
+        return summary
+
+    def _hosts(self) -> Testbed:
+        """The hosts, prepared; while a soak's load is on they are left alone, even silent ones.
+
+        To make a host again whose network alone is gone would throw the load away.
+        """
+        if self.run.is_soak() and self._load_is_on():
+            self.tools.progress("the load is on: the hosts are taken as they are")
+            return self.run.read("testbed", Testbed)
         testbed = prepare(
             self.spec.testbed,
             self.spec.profile,
@@ -184,17 +167,22 @@ class Bench:
         )
         self.run.keep("testbed", Testbed, lambda: testbed)
         self._keep_preparation(testbed)
-        with Ssh(testbed) as shell:
-            self._keep_manifest(command, self._calibration(testbed, shell))
-            for target in self.spec.targets:
-                self._press(target, testbed, shell)
-        self._keep_manifest(command)
-        summary = judge_and_report(self.run, stage=self.watch.stage)
-        self._keep_manifest(command)
-        self.run.finish()
-        return summary
+        return testbed
 
-    def _calibration(self, testbed: Testbed, shell: Ssh) -> RunCalibration:
+    def _load_is_on(self) -> bool:
+        """Whether a session was begun and not accounted for, on hosts in which something runs."""
+        begun = [
+            path.parent
+            for target in self.spec.targets
+            for path in self.run.folder(target, "load").glob(f"*/{WATCH}")
+        ]
+        if all(folder.with_suffix(".json").exists() for folder in begun):
+            return False
+        if self.spec.testbed.provider != "local":
+            return True
+        return set(self.spec.testbed.hosts) <= living_hosts(self.spec.testbed.name)
+
+    def _calibration(self, testbed: Testbed, shell: Shell) -> RunCalibration:
         """The load hosts' ceiling as it is known now, or as the run began with."""
         held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
         if held.calibration is not None:
@@ -223,154 +211,8 @@ class Bench:
         made["earlier_commits"] = [
             commit for commit in commits if commit not in (None, made["commit"])
         ]
-        made["engines"] = before.get("engines", {})
+        made |= {key: before.get(key, {}) for key in ("engines", "clock_offsets")}
         self.run.write("manifest", made)
-
-    def _note_engine(self, target: str) -> None:
-        """Which engine presses a target; more than one where a resumed run brought another."""
-        held = self.run.read("manifest", dict[str, Any])
-        engines = with_engine(held.get("engines", {}), target, engine_of(self.places))
-        self.run.write("manifest", {**held, "engines": engines})
-
-    def _press(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
-        """One target from configuration to wiped hosts."""
-        if self.run.has(f"{target}/wiped"):
-            return
-        ready = self._ready(target, testbed, shell)
-        if isinstance(ready, NotMeasured):
-            return
-        if not self.run.has(f"{target}/collected"):
-            self._keep_facts(testbed, shell, target, "before")
-            capacity_per_s = 0.0
-            name = samples_name(self.run.run_id, target)
-            with sampled(name, self.spec, testbed, shell=shell, progress=self.tools.progress):
-                for session in sessions_of(self.spec, testbed):
-                    outcome = self._load(ready, testbed, shell, session, capacity_per_s)
-                    capacity_per_s = outcome.capacity_per_s
-            self.collect(target, testbed, shell)
-        with self.watch.stage(f"{target}: stop and wipe"):
-            wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
-            self.run.write(f"{target}/wiped", {"schema": 1, "at_s": time.time()})
-
-    def _ready(self, target: TargetName, testbed: Testbed, shell: Ssh) -> TargetReady:
-        """The target up and answering; configured again after an interruption, unless loaded."""
-        name = f"{target}/ready"
-        if self.run.has(name):
-            ready = self.run.ready(target)
-            if isinstance(ready, NotMeasured) or self._measuring(target, testbed, shell):
-                return ready
-        with self.watch.stage(f"{target}: configure") as changed:
-            try:
-                made: TargetReady
-                made = up = configure_target(
-                    testbed,
-                    target,
-                    self.spec,
-                    ansible=self.tools.ansible,
-                    artifacts=self.tools.artifacts,
-                    places=self.places,
-                    log=self.run.folder("ansible") / f"{target}.jsonl",
-                    progress=self.tools.progress,
-                )
-                changed(up.changed_tasks)
-            except Unavailable as error:
-                if self.spec.on_unavailable == "fail":
-                    raise
-                made = NotMeasured(target=target, reason=error.problem, remedy=error.remedy)
-                self.tools.progress(f"{target}: not measured: {error.problem}")
-        self.run.write(name, made)
-        return made
-
-    def _measuring(self, target: str, testbed: Testbed, shell: Ssh) -> bool:
-        """Whether load is on, or done: then hands off the members."""
-        for session in sessions_of(self.spec, testbed):
-            if not self.run.has(f"{target}/load/{session}"):
-                name = f"{self.run.run_id}-{target}-{session}"
-                return session_is_there(name, testbed, shell=shell)
-        return True
-
-    def _load(
-        self,
-        ready: ReadyTarget,
-        testbed: Testbed,
-        shell: Ssh,
-        session: str,
-        capacity_per_s: float,
-    ) -> LoadOutcome:
-        """One session of load; its record is kept only when all of its evidence is fetched."""
-        record = f"{ready.target}/load/{session}"
-        folder = self.run.folder(ready.target, "load", session)
-        if self.run.has(record):
-            return self.run.read(record, LoadOutcome)
-        with self.watch.stage(f"{ready.target}: {session}"):
-            plan = plan_session(
-                self.spec,
-                ready,
-                run_id=self.run.run_id,
-                session=session,
-                capacity_per_s=capacity_per_s,
-                testbed=testbed,
-            )
-            held = RunCalibration.in_manifest(self.run.read("manifest", dict[str, Any]))
-            work, tell = self.spec.workload, self.tools.progress
-            if warning := warning_of(held, ready.target, work, plan.phases[-1].rate_per_s):
-                tell(warning)
-            self._note_engine(ready.target)
-            with placement_kept(self.run, ready, session, testbed, shell=shell, progress=tell):
-                outcome = drive(plan, testbed, shell=shell, folder=folder, progress=tell)
-            if session == "fill" and outcome.outcome != "finished":
-                raise LoadError(
-                    f"{ready.target}: the key space was not filled: {outcome.reason}",
-                    remedy="mend what the reason says, then run the same command again",
-                )
-            self.run.write(record, outcome)
-        return outcome
-
-    def collect(self, target: TargetName, testbed: Testbed, shell: Ssh) -> None:
-        """Journals, configurations and facts from the live hosts into the run folder."""
-        with self.watch.stage(f"{target}: collect"):
-            alarms = self._alarms(target, testbed, shell)
-            self._keep_facts(testbed, shell, target, "after", alarms=alarms)
-            found = collect(
-                testbed,
-                target,
-                shell=shell,
-                folder=self.run.folder(target),
-                since_s=(self.run.path / "spec.json").stat().st_mtime,
-            )
-            self.run.write(f"{target}/collected", found)
-
-    def _alarms(self, target: TargetName, testbed: Testbed, shell: Ssh) -> list[str]:
-        """Whether the target still keeps its promise after the load: quorum, slots, no alarm."""
-        try:
-            verify_target(
-                testbed,
-                target,
-                self.spec,
-                ansible=self.tools.ansible,
-                artifacts=self.tools.artifacts,
-                places=self.places,
-                log=self.run.folder("ansible") / f"{target}.jsonl",
-                progress=self.tools.progress,
-            )
-        except ConfigureError as error:
-            return [error.problem.splitlines()[0]]  # the rest is in the log
-        return broken_promise(self.run.ready(target), testbed, shell=shell)
-
-    def _keep_facts(
-        self,
-        testbed: Testbed,
-        shell: Ssh,
-        target: str,
-        when: str,
-        *,
-        alarms: list[str] | None = None,
-    ) -> None:
-        if when == "before" and any(self.run.folder(target, "load").glob("*.json")):
-            return  # resumed: what the hosts were like before the load is already written
-        for host, facts in host_facts(testbed, shell=shell).items():
-            told = {"alarms": alarms} if alarms is not None else {}
-            self.run.write(f"{target}/hosts/{host}/facts-{when}", {**facts, **told})
 
     def _keep_preparation(self, testbed: Testbed) -> None:
         """The inventory, the log of the preparation, and what the hosts measured in it."""

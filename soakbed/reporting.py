@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Literal
 
+from soakbed.archive.data.collate import collate_each
 from soakbed.archive.run_folder import RunFolder, write_whole
+from soakbed.records.collated import Collated
 from soakbed.records.comparison import Comparison
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
@@ -47,16 +49,25 @@ def judge_again(run: RunFolder, *, stage: Stage) -> Summary:
     with stage("judge"):
         hosts = run.read("testbed", Testbed).hosts
         duties = {name: host.duty for name, host in hosts.items()}
-        for target in run.spec().targets:
-            if not run.has(f"{target}/collected"):
-                continue
-            numbers = measure(run.path / target, duties=duties)
-            run.write(f"{target}/numbers", numbers)
-            run.write(f"{target}/resources", resources_of(run.path, target, numbers))
-            run.write(f"{target}/verdict", judge(evidence_of(run.path, target, numbers)))
+        pressed = [one for one in run.spec().targets if run.has(f"{one}/collected")]
+        # A target is judged here while processes collate the next.
+        each = collate_each([run.path / one for one in pressed], duties=duties)
+        with closing(each):
+            for folder, collated in each:
+                _judge(run, folder.name, collated)
         summary = assemble_summary(run.path)
         run.write("summary", summary)
     return summary
+
+
+def _judge(run: RunFolder, target: str, collated: Collated) -> None:
+    numbers = measure(run.path / target, collated=collated)
+    run.write(f"{target}/numbers", numbers)
+    run.write(f"{target}/resources", resources_of(run.path, target, numbers))
+    evidence = evidence_of(run.path, target, numbers)
+    if evidence.coverage is not None:
+        run.write(f"{target}/coverage", evidence.coverage)
+    run.write(f"{target}/verdict", judge(evidence))
 
 
 def compare_and_report(

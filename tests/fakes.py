@@ -12,14 +12,23 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from loadgen.contract.plan import Phase, Plan
 from loadgen.contract.spool import SpoolWriter
-from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
+from loadgen.contract.window import (
+    GeneratorState,
+    OperationWindow,
+    SessionBegin,
+    SessionEnd,
+    Window,
+)
+from loadgen.engine.past import past_of
+from loadgen.engines import Lock
 from loadgen.look import look
+from loadgen.session import SessionFolder
 
 
 class FakeEngine:
@@ -30,10 +39,12 @@ class FakeEngine:
 
     def __init__(self, plan: Plan, rank: int, spool: Path, *, pace_s: float = 0.05) -> None:
         self.plan, self.rank, self.pace_s = plan, rank, pace_s
+        # As the engine: in the place of another it goes on, here with the windows that lack.
+        self.past = past_of(spool, spool.with_suffix(".clock"), rank=rank, attempts=0)
         self.spool = SpoolWriter(spool)
         self.random = random.Random(plan.seed + rank)
         self.sums = {"sent": 0, "ok": 0, "failed": 0, "unknown": 0}
-        self.seq = 0
+        self.seq = self.past.seq
         self.asked_to_stop = False
 
     def window(self, phase: Phase, start_s: int) -> Window:
@@ -68,11 +79,17 @@ class FakeEngine:
 
     def run(self) -> None:
         """All phases, then the end; a SIGTERM ends it early but properly."""
+        if self.past.outcome:
+            return
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "asked_to_stop", True))
-        start_s = int(time.time())
+        if self.past.attempt:
+            begin = SessionBegin(self.rank, self.past.attempt, time.time(), self.seq, "engine_died")
+            self.spool.append(begin.to_json())
+        start_s, seq = int(time.time()), 0
         for phase in self.plan.phases:
             for _ in range(0, phase.duration_s, self.plan.window_s):
-                if not self.asked_to_stop:
+                seq += 1
+                if not self.asked_to_stop and seq > self.past.seq:
                     self.spool.append(self.window(phase, start_s).to_json())
                     start_s += self.plan.window_s
                     time.sleep(self.pace_s)
@@ -94,7 +111,13 @@ class FakeLoadHost:
         self.active: set[str] = set()
         self.started: list[str] = []
         self.stopped: list[str] = []
-        self.raises: list[BaseException] = []  # one per look, before it
+        self.raises: list[BaseException | None] = []  # one per look, before it
+        self.line_breaks: list[BaseException] = []  # one per part of a file that is asked for
+        self.stop_raises: list[BaseException] = []  # one per unit that is to stop, before it
+        self.removed: list[str] = []
+        self.on_start: Callable[[Sequence[str]], None] = lambda _units: None
+        self.shown: dict[str, Any] = {"phase": "capacity", "start_s": 1}
+        self.boots: list[str] = []  # one per look; the last stays
         self.checked: list[list[str]] = []
         self.promise = ""  # what the check of TiKV says is wrong
 
@@ -109,13 +132,20 @@ class FakeLoadHost:
             case ["systemctl", "start", *units]:
                 self.start(units)
             case ["systemctl", "stop", *units]:
+                if self.stop_raises:
+                    raise self.stop_raises.pop(0)
                 self.stopped += [unit for unit in units if unit in self.active]
                 self.active -= set(units)
             case ["sh", "-c", _, "glance", folder, _, *units]:
                 return Result(0, self.glance(self.local(folder), units), "")
+            case ["find", folder, *_]:
+                return Result(0, self.listed(self.local(folder)), "")
+            case ["sh", "-c", _, "stop" | "end", folder]:
+                pass
             case ["rm", "-rf", folder]:
+                self.removed.append(folder)
                 shutil.rmtree(self.local(folder), ignore_errors=True)
-            case ["chown", *_]:
+            case ["chown", *_] | ["rm", "-f", _] | ["systemctl", "reset-failed", *_]:
                 pass
             case ["date", "+%s"]:
                 return Result(0, f"{int(time.time())}\n", "")
@@ -131,6 +161,7 @@ class FakeLoadHost:
     def start(self, units: Sequence[str]) -> None:
         self.started += units
         self.active |= set(units)
+        self.on_start(units)
         if self.leaves == "nothing":
             return
         folder = self.root / units[0].partition("@")[2].removesuffix(".service")
@@ -142,15 +173,18 @@ class FakeLoadHost:
                 spool.write_bytes(spool.read_bytes()[:-20])
 
     def glance(self, folder: Path, units: Sequence[str]) -> str:
-        if self.raises:
-            raise self.raises.pop(0)
+        if self.raises and (error := self.raises.pop(0)):
+            raise error
         self.looks -= 1
         if self.looks < 0:
             self.active.clear()
-        shown = {"phase": "capacity", "start_s": 1, "per_s": 5.0, "not_ok_per_s": 0.0}
+        shown = {**self.shown, "per_s": 5.0, "not_ok_per_s": 0.0}
         lines = (
             [json.dumps({**shown, "response_p99_us": 1500})] if any(folder.glob("*.spool")) else []
         )
+        if self.boots:
+            boot = self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
+            lines.append(json.dumps({"disk_free_bytes": 10**9, "boot": boot}))
         states = {unit: "active" if unit in self.active else "inactive" for unit in units}
         blocks = [f"Id={unit}\nActiveState={state}\n" for unit, state in states.items()]
         return "".join(line + "\n" for line in lines) + "\n".join(blocks)
@@ -163,8 +197,26 @@ class FakeLoadHost:
     def get_tree(self, host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
         shutil.copytree(self.local(folder), into, dirs_exist_ok=True)
 
+    def read_part(self, host, path: str, offset: int, most_bytes: int) -> bytes:
+        from soakbed.adapters.ssh import CommandFailed
+
+        if self.line_breaks:
+            raise self.line_breaks.pop(0)
+        try:
+            with self.local(path).open("rb") as file:
+                file.seek(offset)
+                return file.read(most_bytes)
+        except FileNotFoundError as error:
+            raise CommandFailed(str(error), remedy="look") from error
+
+    def listed(self, folder: Path) -> str:
+        return "".join(
+            f"{'d' if path.is_dir() else 'f'}\t{path.stat().st_size}\t{path.name}\n"
+            for path in sorted(folder.glob("*"))
+        )
+
     def local(self, folder: str) -> Path:
-        return self.root / Path(folder).name
+        return self.root / folder.rpartition("/sessions/")[2]
 
 
 class FakeHosts:
@@ -195,6 +247,9 @@ class FakeHosts:
         for name, content in self.trees.items():
             (into / name).write_bytes(content)
 
+    def read_part(self, host, path: str, offset: int, most_bytes: int) -> bytes:
+        return self.trees[Path(path).name][offset : offset + most_bytes]
+
 
 class FakeAnsible:
     """Plays nothing: keeps what it was asked, and hands back what it was given by playbook."""
@@ -223,9 +278,13 @@ class FakeArtifacts:
 
 
 if __name__ == "__main__":
+    the_rank = int(sys.argv[sys.argv.index("--rank") + 1])
+    the_spool = Path(sys.argv[sys.argv.index("--spool") + 1])
+    lock = Lock(SessionFolder(the_spool.parent).lock(the_rank))
+    lock.take(lock.attempts)
     FakeEngine(
         Plan.read(Path(sys.argv[1])),
-        int(sys.argv[sys.argv.index("--rank") + 1]),
-        Path(sys.argv[sys.argv.index("--spool") + 1]),
+        the_rank,
+        the_spool,
         pace_s=float(os.environ.get("FAKE_ENGINE_PACE_S", "0.05")),
     ).run()

@@ -4,10 +4,10 @@
 neighbouring seconds are alike (an autoregressive process), cycles like those of a compaction make
 it slow for a while, and it drifts a little. Nothing here was measured, and the names say so.
 
-A spool of 72 hours has 259,200 windows, each with seven histograms; drawing and packing them would
-take an hour. So windows are taken from a bank of ready-packed templates by the level of the course,
-and only what differs (who, when, how the engine fared) is written anew. A reader cannot tell: the
-pieces make one valid frame of the format of `loadgen.contract.spool`.
+A worker leaves 259,200 windows in 72 hours, each with seven histograms; drawing and packing them
+would take an hour. So windows are taken from a bank of templates by the level of the course, and
+only what differs (who, when, how the engine fared) is written anew. A reader cannot tell: as on a
+load host finished hours are sealed, and the last one is a spool whose pieces make valid frames.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from numpy.typing import NDArray
 
 from loadgen.contract.histogram import Histogram
 from loadgen.contract.packed_window import pack
+from loadgen.contract.parts import parts_of
 from loadgen.contract.plan import Plan
-from loadgen.contract.spool import SpoolWriter
+from loadgen.contract.sealed import SEALED
+from loadgen.contract.spool import HOUR_S, SpoolWriter
 from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
 from soakbed.records.run import LoadOutcome
 from soakbed.records.spec import RunSpec
 from tests.golden.make_run import BEGAN_S, SHORT, make_run, plans_of, spec_of
 from tests.golden.pretences import ETCD, REDIS, TIKV, Pretence
+from tests.synthetic_hours import CodedBank, sealed_hour
 
 __all__ = ["Campaign", "make_campaign"]
 
 LEVELS = 40  # of the course: neighbours are 4 % apart
 LEVEL_STEP = 0.04
-VARIANTS = 6  # templates of one level: the chance of sampling
 SUMS = ("sent", "ok", "failed", "unknown")
 
 Starmap = Callable[..., Iterable[dict[str, int]]]
@@ -57,6 +59,8 @@ class Campaign:
     seed: int = 1
     bound_share: float = 2e-5  # of windows in which something else had the engine's core
     cycle_s: int = 660  # from one compaction to the next
+    variants: int = 6  # templates of one level: the chance of sampling
+    sealed: bool = True  # False: one spool for all, as engines left them before
 
     @property
     def steady_s(self) -> int:
@@ -112,8 +116,9 @@ def _steady(
         plans_of(pretence, spec, rate_per_s)[1], window_s=campaign.window_s, seed=campaign.seed
     )
     session = folder / plan.session
-    for old in session.glob("*.spool"):
-        old.unlink()
+    for rank in range(plan.workers):
+        for old in parts_of(session, rank):
+            old.unlink()
     plan.write(session / "plan.json")
     jobs = [(session, plan, pretence, campaign, rank, began_s) for rank in range(plan.workers)]
     ends = list(starmap(_spool, jobs))
@@ -159,6 +164,7 @@ def course(campaign: Campaign, target: str, windows: int) -> NDArray[np.int64]:
 class _Template:
     """A window without who and when, as deflated pieces that any frame can be made of."""
 
+    window: Window
     middle: bytes  # JSON from `late` to the end of `operations`
     middle_deflated: bytes
     counts: bytes
@@ -173,6 +179,7 @@ class _Template:
         middle = text[text.index(b'"late":') : text.index(b'"generator":')]
         sums = [sum(getattr(one, name) for one in window.operations.values()) for name in SUMS]
         return cls(
+            window,
             middle,
             _deflated(middle, last=False),
             counts,
@@ -210,14 +217,30 @@ def _stored(content: bytes) -> bytes:
     return struct.pack("<BHH", 0, len(content), len(content) ^ 0xFFFF) + content
 
 
-def _bank(pretence: Pretence, campaign: Campaign, plan: Plan) -> list[list[_Template]]:
-    """Templates by level and variant; every worker draws from the same."""
-    random = np.random.default_rng([campaign.seed, len(pretence.name)])
-    per_window = plan.phases[-1].rate_per_s * campaign.window_s / plan.workers
-    return [
-        [_Template.of(_drawn(pretence, plan, per_window, level, random)) for _ in range(VARIANTS)]
-        for level in range(LEVELS)
-    ]
+class _Bank:
+    """Templates by level and variant, numbered; every worker draws from the same."""
+
+    def __init__(self, pretence: Pretence, campaign: Campaign, plan: Plan) -> None:
+        random = np.random.default_rng([campaign.seed, len(pretence.name)])
+        per_window = plan.phases[-1].rate_per_s * campaign.window_s / plan.workers
+        self.templates = [
+            _Template.of(_drawn(pretence, plan, per_window, level, random))
+            for level in range(LEVELS)
+            for _ in range(campaign.variants)
+        ]
+        self.sums = np.array([one.sums for one in self.templates])
+        self.coded = CodedBank([one.window for one in self.templates]) if campaign.sealed else None
+
+
+_kept: dict[str, _Bank] = {}  # the last one: workers of a target follow each other
+
+
+def _bank(pretence: Pretence, campaign: Campaign, plan: Plan) -> _Bank:
+    key = repr((pretence, campaign, plan))
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = _Bank(pretence, campaign, plan)
+    return _kept[key]
 
 
 def _drawn(
@@ -259,28 +282,22 @@ def _histogram(values_us: NDArray[np.float64]) -> Histogram:
 def _spool(
     folder: Path, plan: Plan, pretence: Pretence, campaign: Campaign, rank: int, began_s: int
 ) -> dict[str, int]:
-    """One worker's spool of the session; what its end frame says."""
+    """One worker's files of the session; what its end frame says."""
     bank = _bank(pretence, campaign, plan)
     path = folder / f"worker-{rank}.spool"
-    totals = np.zeros(len(SUMS), dtype=np.int64)
-    seq, start_s = 0, began_s
-    with path.open("wb", buffering=1 << 20) as file:
-        for phase in plan.phases:
-            windows = phase.duration_s // plan.window_s
-            random = np.random.default_rng([campaign.seed, rank, seq])
-            levels = course(campaign, pretence.name, windows).tolist()
-            variants = random.integers(0, VARIANTS, windows).tolist()
-            states = _states(pretence, campaign, windows, random)
-            head = (
-                f'{{"kind":"window","schema":1,"worker":{rank},"seq":%d,"phase":"{phase.name}",'
-                f'"mode":"{phase.mode}","start_s":%d,"length_s":{plan.window_s},"complete":true,'
-            )
-            for level, variant, state in zip(levels, variants, states, strict=True):
-                template = bank[level][variant]
-                file.write(template.frame((head % (seq, start_s)).encode(), state))
-                totals += template.sums
-                seq, start_s = seq + 1, start_s + plan.window_s
-    sums = {name: int(total) for name, total in zip(SUMS, totals, strict=True)}
+    worker = _Worker(pretence, campaign, plan, rank, began_s)
+    last_hour = int(worker.start_s[-1]) // HOUR_S
+    hours = worker.start_s // HOUR_S if campaign.sealed else np.full(len(worker.start_s), last_hour)
+    for hour in np.unique(hours).tolist():
+        first, last = np.searchsorted(hours, [hour, hour + 1]).tolist()
+        if hour < last_hour and bank.coded is not None:
+            sealed = worker.sealed(bank.coded, first, last)
+            path.with_suffix(f".{hour}{SEALED}").write_bytes(sealed)
+        else:
+            with path.open("wb", buffering=1 << 20) as file:
+                file.writelines(worker.frames(bank, first, last))
+    totals = bank.sums[worker.numbers].sum(axis=0).tolist()
+    sums = dict(zip(SUMS, totals, strict=True))
     writer = SpoolWriter(path)
     end = SessionEnd(worker=rank, outcome="finished", reason="", **sums, notes={"tls": "TLSv1.3"})
     writer.append(end.to_json())
@@ -288,19 +305,78 @@ def _spool(
     return sums
 
 
+class _Worker:
+    """All windows of one worker: which template each is, and what it has of its own."""
+
+    def __init__(
+        self, pretence: Pretence, campaign: Campaign, plan: Plan, rank: int, began_s: int
+    ) -> None:
+        self._plan, self._rank, self._redirects = plan, rank, pretence.redirects
+        lengths = [phase.duration_s // plan.window_s for phase in plan.phases]
+        edges = np.append(0, np.cumsum(lengths)).tolist()
+        self.phase = np.repeat(np.arange(len(lengths)), lengths)
+        self.start_s = began_s + np.arange(edges[-1]) * plan.window_s
+        numbers, states = [], []
+        for seq, windows in zip(edges, lengths, strict=False):
+            random = np.random.default_rng([campaign.seed, rank, seq])
+            levels = course(campaign, pretence.name, windows)
+            variants = random.integers(0, campaign.variants, windows)
+            numbers.append(levels * campaign.variants + variants)
+            states.append(_states(pretence, campaign, windows, random))
+        self.numbers = np.concatenate(numbers)
+        self._states = {name: np.concatenate([one[name] for one in states]) for name in states[0]}
+
+    def sealed(self, bank: CodedBank, first: int, last: int) -> bytes:
+        """A sealed hour of the windows from `first` to `last`."""
+        many = last - first
+        columns = {
+            "worker": [self._rank] * many,
+            "seq": list(range(first, last)),
+            "start_s": self.start_s[first:last].tolist(),
+            "length_s": [self._plan.window_s] * many,
+            "complete": [True] * many,
+            "phase": self.phase[first:last].tolist(),
+        }
+        state = {name: held[first:last].tolist() for name, held in self._states.items()}
+        state |= {"in_flight_max": [48] * many, "reconnects": [0] * many, "ask": [0] * many}
+        state |= {"moved": [self._redirects] * many, "nic_share": [None] * many}
+        columns |= {f"generator.{name}": held for name, held in state.items()}
+        phases = [(phase.name, phase.mode) for phase in self._plan.phases]
+        return sealed_hour(bank, self.numbers[first:last], phases, columns)
+
+    def frames(self, bank: _Bank, first: int, last: int) -> Iterator[bytes]:
+        """Frames of a spool of the same."""
+        heads = [
+            f'{{"kind":"window","schema":1,"worker":{self._rank},"seq":%d,"phase":"{phase.name}",'
+            f'"mode":"{phase.mode}","start_s":%d,"length_s":{self._plan.window_s},"complete":true,'
+            for phase in self._plan.phases
+        ]
+        state = (
+            '"generator":{"cpu_share":%s,"loop_lag_max_us":%d,"overdue_max":%d,'
+            f'"in_flight_max":48,"reconnects":0,"moved":{self._redirects},"ask":0,'
+            '"wait_share":%s,"nic_share":null}}'
+        )
+        names = ("cpu_share", "loop_lag_max_us", "overdue_max", "wait_share")
+        rows = zip(*(self._states[name][first:last].tolist() for name in names), strict=True)
+        for seq, row in enumerate(rows, first):
+            template = bank.templates[self.numbers[seq]]
+            head = heads[self.phase[seq]] % (seq, self.start_s[seq])
+            yield template.frame(head.encode(), (state % row).encode())
+
+
 def _states(
     pretence: Pretence, campaign: Campaign, windows: int, random: np.random.Generator
-) -> list[bytes]:
-    """How the engine fared in each window, as the end of the window's JSON."""
+) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    """How the engine fared in each window, as far as it differs."""
     cpu = np.round(pretence.cpu_share + random.uniform(-0.02, 0.02, windows), 3)
     wait = np.round(random.exponential(0.004, windows), 4)
     taken = random.random(windows) < campaign.bound_share
     wait[taken] = np.round(random.uniform(0.15, 0.4, int(taken.sum())), 4)
     lag_us = random.integers(300, 2500, windows)
     overdue = random.integers(0, 40, windows)
-    text = (
-        '"generator":{"cpu_share":%s,"loop_lag_max_us":%d,"overdue_max":%d,"in_flight_max":48,'
-        f'"reconnects":0,"moved":{pretence.redirects},"ask":0,"wait_share":%s,"nic_share":null}}}}'
-    )
-    columns = zip(cpu.tolist(), lag_us.tolist(), overdue.tolist(), wait.tolist(), strict=True)
-    return [(text % row).encode() for row in columns]
+    return {
+        "cpu_share": cpu,
+        "loop_lag_max_us": lag_us,
+        "overdue_max": overdue,
+        "wait_share": wait,
+    }

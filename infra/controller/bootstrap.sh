@@ -26,6 +26,7 @@ needed=(
 )
 [ "$kind" = dev ] && needed+=(
   "redis-tools /usr/bin/redis-benchmark"       # the yardstick of make engine-bench
+  "nftables /usr/sbin/nft"                     # parts a master from its workers in a test
   "chromium /usr/bin/chromium"                 # opens the page in a test
   "chromium-driver /usr/bin/chromedriver"
 )

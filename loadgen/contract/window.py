@@ -12,7 +12,15 @@ from typing import Any
 
 from loadgen.contract.histogram import Histogram
 
-__all__ = ["CAUSES", "HISTOGRAMS", "GeneratorState", "OperationWindow", "SessionEnd", "Window"]
+__all__ = [
+    "CAUSES",
+    "HISTOGRAMS",
+    "GeneratorState",
+    "OperationWindow",
+    "SessionBegin",
+    "SessionEnd",
+    "Window",
+]
 
 SCHEMA = 1
 
@@ -173,8 +181,37 @@ class Window:
 
 
 @dataclass(slots=True)
+class SessionBegin:
+    """An engine begins: the first frame of a spool, and again wherever one took another's place.
+
+    `attempt` counts the engines of a rank from 0, `seq` is the number of its first window; `kind`
+    is "begin". `reason` is "start", or why this engine came: "engine_died", "host_booted".
+    """
+
+    worker: int
+    attempt: int
+    at_s: float  # unix time
+    seq: int
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as spooled."""
+        values = {name: getattr(self, name) for name in SessionBegin.__slots__}
+        return {"kind": "begin", "schema": SCHEMA, **values}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SessionBegin:
+        """Read plain data back. Raises ValueError on another schema."""
+        if data.get("schema") != SCHEMA or data.get("kind") != "begin":
+            raise ValueError(f"not a session begin of schema {SCHEMA}: {str(data)[:80]}")
+        return cls(**{name: data[name] for name in SessionBegin.__slots__})
+
+
+@dataclass(slots=True)
 class SessionEnd:
     """The last frame of a spool: the engine's own totals, so that a reader can check the sum.
+
+    They are of the windows since its begin, which are not all where engines died before it.
 
     `outcome` is "finished", "stopped" (asked to) or "failed" with `reason`; `kind` is "end".
     `notes` holds what the engine found out, e.g. TLS version and cipher.

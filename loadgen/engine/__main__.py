@@ -11,14 +11,25 @@ from pathlib import Path
 
 from loadgen.contract.plan import Plan
 from loadgen.contract.spool import SpoolWriter
-from loadgen.engine.outcome import SessionFailed
+from loadgen.contract.window import Window
+from loadgen.engine.outcome import NotNow
+from loadgen.engine.past import Past, PhaseClock, past_of
 from loadgen.engine.plan_check import problems_of
 from loadgen.engine.session import Session
 from loadgen.engine.spooling import Relay, Spool
+from loadgen.engines import EngineRuns, Lock
+from loadgen.session import SessionFolder
 
 __all__ = ["main"]
 
-EXIT_DONE, EXIT_BAD_PLAN, EXIT_FAILED = 0, 2, 5
+EXIT_DONE, EXIT_BAD_PLAN, EXIT_FAILED, EXIT_ENGINE_RUNS, EXIT_NOT_NOW, EXIT_LEFT = (
+    0,
+    2,
+    5,
+    6,
+    75,
+    76,
+)
 
 EXAMPLES = """\
 examples:
@@ -31,8 +42,13 @@ examples:
   the second of two workers (the plan says "workers": 2 and a start_at_s):
     python -m loadgen.engine plan.json --rank 1 --spool worker-1.spool
 
-SIGTERM or SIGINT stops it: no more requests, the last replies, the last window, the end frame.
-exit codes: 0 finished or stopped, 2 the plan is wrong, 5 the session failed (reason in the spool)
+SIGTERM or SIGINT stops it, and so does a file `stop` beside the spool: no more requests, the last
+replies, the last window, the end frame. Beside a session.json, on a load host, a signal ends the
+engine but not the session, which has no end frame then. One that was killed is started again by
+the same command: it goes on with its spool at the second of the plan that it is then.
+exit codes: 0 finished or stopped, 2 the plan is wrong, 5 the session failed (reason in the spool),
+6 another engine presses as this rank, 75 the session has begun, but the target cannot be reached
+to go on; try again, 76 the session was left by a signal
 """
 
 
@@ -53,29 +69,68 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(plan: Plan, rank: int, spool_path: Path, *, windows: bool) -> int:
-    relay = Relay(sys.stdout) if windows else None
+    folder = SessionFolder(spool_path.parent)
     try:
-        writer = SpoolWriter(spool_path)
-    except OSError as error:
+        lock = Lock(folder.lock(rank))
+        past = past_of(spool_path, folder.clock(rank), rank=rank, attempts=lock.attempts)
+        lock.take(past.attempt)
+    except EngineRuns as error:
+        print(f"--rank: {error}; stop it, or leave it to its work", file=sys.stderr)
+        return EXIT_ENGINE_RUNS
+    except (OSError, ValueError) as error:
         print(f"--spool: {error}", file=sys.stderr)
         return EXIT_BAD_PLAN
-    spool = Spool(writer, also=relay.put if relay else None)
-    _precise_sleep()
+    if past.outcome:
+        print(f"{spool_path}: this session has ended, {past.outcome}", file=sys.stderr)
+        return EXIT_FAILED if past.outcome == "failed" else EXIT_DONE
+    return _press(plan, rank, spool_path, past, windows=windows)
+
+
+def _press(plan: Plan, rank: int, spool_path: Path, past: Past, *, windows: bool) -> int:
+    folder = SessionFolder(spool_path.parent)
+    relay = Relay(sys.stdout) if windows else None
+
+    def also(window: Window) -> None:
+        if relay:
+            relay.put(window)
+        if folder.stop_asked.exists():
+            session.stop()
+
     try:
-        session = Session(plan, rank=rank, spool=spool)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: session.stop())
+        spool = Spool(SpoolWriter(spool_path), also=also)
+    except OSError as error:
+        print(f"--spool: {error}", file=sys.stderr)
+        return EXIT_NOT_NOW if past.attempt else EXIT_BAD_PLAN
+    _precise_sleep()
+    clock = PhaseClock(folder.clock(rank), past.began_s)
+    session = Session(plan, rank=rank, spool=spool, clock=clock, past=past)
+
+    # Of a session on a load host a signal is no end: its host goes down, or its unit.
+    def told_to_go(*_: object) -> None:
+        if folder.share_file.exists() and not folder.stop_asked.exists():
+            session.leave()
+        else:
+            session.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told_to_go)
+    if folder.stop_asked.exists():
+        session.stop()
+    try:
         end = session.run()
-    except (SessionFailed, OSError) as error:
-        print(f"the session could not begin: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    except NotNow as error:
+        print(f"the session goes on later: {error}", file=sys.stderr)
+        return EXIT_NOT_NOW
     finally:
-        spool.close()
+        unwritten = spool.close()
         if relay:
             relay.close()
+    if end is None:
+        print("the session was left, and can be gone on with", file=sys.stderr)
+        return EXIT_LEFT
     print(json.dumps(end.to_json()), file=sys.stderr)
-    if spool.error is not None:
-        print(f"the spool cannot be written: {spool.error}", file=sys.stderr)
+    if unwritten:
+        print(f"the spool cannot be written, it lacks {unwritten}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_FAILED if end.outcome == "failed" else EXIT_DONE
 

@@ -26,7 +26,7 @@ class EtcdTarget:
         self.hub = hub
         self.depth = plan.pipeline
         self.lanes = [Lane("etcd")]
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank)
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, attempt=hub.attempt)
         self.message = message_maker(plan.keyspace.prefix, self.values)
         self.probe = framed(bytes_field(1, key_bytes(plan.keyspace.prefix, 0)) + _SERIALIZABLE)
         self.reply_limit = plan.value_bytes + REPLY_SLACK_BYTES

@@ -77,6 +77,7 @@ class Hub:
         self.recorder = recorder
         self.context: ssl.SSLContext | None = None
         self.timeout_ns = timeout_ns
+        self.attempt = 0  # which engine of its rank this is
         self.freed: list[Connection] = []
         self.connections: dict[int, Connection] = {}
         # What to call when a descriptor is readable and nothing else: the connections that talk.
@@ -135,6 +136,10 @@ class Hub:
     def all_up(self) -> bool:
         """Whether every connection can be used."""
         return all(one.state == UP for lane in self.target.lanes for one in lane.connections)
+
+    def any_up(self) -> bool:
+        """Whether some connection can be used."""
+        return any(one.state == UP for lane in self.target.lanes for one in lane.connections)
 
     def serve(self, wait_until_ns: int) -> int:
         """Wait, but no longer than until then, and read what there is. Returns the wake-up.

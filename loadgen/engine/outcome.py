@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["FAILED", "UNKNOWN", "Lost", "SessionFailed", "TargetProtocolError"]
+__all__ = ["FAILED", "UNKNOWN", "Lost", "NotNow", "SessionFailed", "TargetProtocolError"]
 
 FAILED = "failed"  # surely not applied
 UNKNOWN = "unknown"  # may have been applied
@@ -19,6 +19,10 @@ class Lost(NamedTuple):
 
 class TargetProtocolError(ValueError):
     """Bytes from the target that are not its protocol; the connection cannot go on."""
+
+
+class NotNow(Exception):
+    """A session that has begun cannot be gone on with at this moment; try again a little later."""
 
 
 class SessionFailed(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import chain
 
 from loadgen.engine.connection import Connection, Lane
 from loadgen.engine.hub import NEVER, SWEEP_NS, Hub
@@ -153,15 +152,13 @@ class OpenSource(Source):
     sent at once, and its response time counts from when it was due.
     """
 
-    def __init__(
-        self, hub: Hub, dues_ns: Iterator[int], chunks: Iterator[list[int]], *, limit: int
-    ) -> None:
+    def __init__(self, hub: Hub, schedule: Iterator[tuple[int, int]], *, limit: int) -> None:
+        """`schedule`: due time (monotonic ns) and code of each operation."""
         super().__init__(hub)
-        self._next_due = dues_ns.__next__
-        self._next_code = chain.from_iterable(chunks).__next__
+        self._next = schedule.__next__
         self._limit = limit
         self._waiting = 0
-        self._next_due_ns = next(dues_ns)
+        self._next_due_ns, self._next_code = next(schedule)
 
     def next_due_ns(self) -> int:
         """The next due time that has not been reached."""
@@ -181,10 +178,9 @@ class OpenSource(Source):
 
         Else it waits; above the limit it is dropped, and counted.
         """
-        due_ns, next_due, next_code = self._next_due_ns, self._next_due, self._next_code
+        due_ns, code, after_it = self._next_due_ns, self._next_code, self._next
         recorder, lane_of = self.hub.recorder, self.hub.target.lane_of
         while due_ns <= now_ns:
-            code = next_code()
             recorder.due[code & 1] += 1
             lane = lane_of(code)
             free = lane.free
@@ -195,8 +191,8 @@ class OpenSource(Source):
                     self._wait(lane, code, due_ns)
             else:
                 self._wait(lane, code, due_ns)
-            due_ns = next_due()
-        self._next_due_ns = due_ns
+            due_ns, code = after_it()
+        self._next_due_ns, self._next_code = due_ns, code
 
     def _wait(self, lane: Lane, code: int, due_ns: int) -> None:
         if self._waiting < self._limit:

@@ -51,7 +51,7 @@ class RedisTarget:
     def __init__(self, hub: Hub, plan: Plan, *, rank: int, connections: int) -> None:
         self.hub = hub
         self.plan = plan
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank)
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, attempt=hub.attempt)
         self.encode = encoder(plan.keyspace.prefix, self.values)
         self.holds = value_check(self.values)
         self.credentials = _credentials(plan.auth)

@@ -6,20 +6,22 @@ import gc
 import time
 from collections.abc import Callable
 
-from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.window import SessionEnd
+from loadgen.contract.plan import Plan
+from loadgen.contract.window import SessionBegin, SessionEnd
 from loadgen.engine.connection import UP
 from loadgen.engine.etcd_target import EtcdTarget
 from loadgen.engine.hub import SWEEP_NS, Hub, TargetDriver
-from loadgen.engine.outcome import SessionFailed
+from loadgen.engine.outcome import NotNow, SessionFailed
+from loadgen.engine.past import Past, PhaseClock
 from loadgen.engine.phases import ClosedSource, FillSource, Loop, OpenSource, Source, give_back
 from loadgen.engine.redis_target import RedisTarget
+from loadgen.engine.schedule import codes_of, schedule_of
 from loadgen.engine.spooling import Spool
 from loadgen.engine.tikv_target import TikvTarget
+from loadgen.engine.timetable import Entry, Timetable
 from loadgen.engine.tls import client_context
-from loadgen.keyspace import code_chunks
 from loadgen.own_load import OwnLoad
-from loadgen.pacing import due_offsets_ns, share_of
+from loadgen.pacing import share_of
 from loadgen.recorder import Clock, Recorder
 
 __all__ = ["Session"]
@@ -29,6 +31,10 @@ NS_PER_S = 1_000_000_000
 # All connections must be up within this; a member that is down at the start is not a load to
 # measure but a testbed to repair.
 CONNECT_LIMIT_NS = 15 * NS_PER_S
+
+# An engine that goes on in another's place waits less for a member that is down, and presses what
+# there is, as the other did.
+REJOIN_LIMIT_NS = 4 * NS_PER_S
 
 # A refused certificate or password stays refused; this many refusals are enough to believe it.
 REFUSALS_BELIEVED = 2
@@ -43,23 +49,47 @@ _DRIVERS: dict[str, Callable[..., TargetDriver]] = {
 
 
 class Session:
-    """Runs `plan` as worker `rank`. `stop` may be called from a signal handler."""
+    """Runs `plan` as worker `rank`. `stop` may be called from a signal handler.
 
-    def __init__(self, plan: Plan, *, rank: int, spool: Spool) -> None:
+    `past`: what engines before this one left; `clock` notes when phases begin.
+    """
+
+    def __init__(
+        self, plan: Plan, *, rank: int, spool: Spool, clock: PhaseClock, past: Past
+    ) -> None:
         self.plan = plan
         self.rank = rank
         self._spool = spool
+        self._past = past
+        self._noted = clock
+        self._timetable = Timetable(plan, past)
         self._clock = Clock()
-        self._recorder = Recorder(spool.put, worker=rank, length_s=plan.window_s, clock=self._clock)
+        self._recorder = Recorder(
+            spool.put, worker=rank, length_s=plan.window_s, clock=self._clock, seq=past.seq
+        )
         self._hub = Hub(self._recorder, timeout_ns=plan.timeout_ms * 1_000_000)
+        self._hub.attempt = past.attempt
+        self._begun = False
+        self._leaving = False
         self._loop = Loop(self._hub)
 
     def stop(self) -> None:
         """Stop sending, take the last replies, write the last window, end as "stopped"."""
+        self._leaving = False
         self._loop.stopping = True
 
-    def run(self) -> SessionEnd:
-        """The whole session. Never raises SessionFailed: it becomes the outcome."""
+    def leave(self) -> None:
+        """The same without an end of the session: the host goes down, another engine goes on."""
+        self._leaving = True
+        self._loop.stopping = True
+
+    def run(self) -> SessionEnd | None:
+        """The whole session, or what is left of it; None: it was left, and has no end yet.
+
+        SessionFailed becomes the outcome.
+
+        Raises NotNow when the target cannot be pressed at this moment of a session that has begun.
+        """
         outcome, reason = "finished", ""
         try:
             self._run_phases()
@@ -70,6 +100,9 @@ class Session:
         finally:
             self._hub.close()
             self._recorder.own_load.close()
+        self._begin()
+        if self._leaving:
+            return None
         totals = self._recorder.totals
         end = SessionEnd(
             worker=self.rank,
@@ -79,10 +112,17 @@ class Session:
             ok=totals.ok,
             failed=totals.failed,
             unknown=totals.unknown,
-            notes=self._hub.notes,
+            notes=self._hub.notes | self._spool.told(),
         )
         self._spool.put(end)
         return end
+
+    def _begin(self) -> None:
+        """The first record of this engine."""
+        if not self._begun:
+            self._begun = True
+            past, now_s = self._past, round(time.time(), 3)
+            self._spool.put(SessionBegin(self.rank, past.attempt, now_s, past.seq, past.reason))
 
     def _prepare(self) -> None:
         """Certificates, password, map of members; all connections dialled."""
@@ -101,31 +141,58 @@ class Session:
         self._recorder.own_load = OwnLoad.towards(plan.endpoints)
         hub.notes["nic"] = self._recorder.own_load.told()
 
+    def _ready(self) -> None:
+        """Be connected, as far as can be asked for."""
+        if not self._past.attempt:
+            self._begin()
+        try:
+            self._prepare()
+            self._bring_up()
+        except SessionFailed as failure:
+            if self._past.attempt:
+                raise NotNow(str(failure)) from failure
+            raise
+        self._begin()
+
     def _run_phases(self) -> None:
-        self._prepare()
-        self._bring_up()
+        now_s = int(time.time())
+        if self._loop.stopping or self._timetable.over(now_s):
+            return
+        self._ready()
         # Everything made so far lives to the end; the collector need not look at it again, and
         # from here on it runs only between windows (`_collected`), never inside a pass.
         gc.collect()
         gc.freeze()
         gc.disable()
-        start_ns = max(time.monotonic_ns(), self._clock.monotonic_ns(self._start_unix_ns()))
-        for number, phase in enumerate(self.plan.phases):
-            start_ns = self._clock.next_boundary_ns(start_ns, self.plan.window_s)
-            self._idle_until(start_ns)
+        late_s = time.time() - self.plan.start_at_s
+        if self.plan.start_at_s and late_s > 0 and not self._past.attempt:
+            # What the others press meanwhile lacks this worker's share; the judge says so.
+            self._hub.notes["late_start_s"] = f"{late_s:.3f}"
+        for number in range(len(self.plan.phases)):
+            entry = self._timetable.entry(number, self._next_boundary_s())
+            if entry is None:
+                continue
+            self._note(entry)
+            self._idle_until(self._clock.monotonic_ns(entry.entered_s * NS_PER_S))
             if self._loop.stopping:
                 return
-            self._run_phase(number, phase, start_ns)
+            self._run_phase(entry)
             gc.collect()
-            start_ns = time.monotonic_ns()
 
-    def _start_unix_ns(self) -> int:
-        return int(self.plan.start_at_s * NS_PER_S)
+    def _next_boundary_s(self) -> int:
+        boundary_ns = self._clock.next_boundary_ns(time.monotonic_ns(), self.plan.window_s)
+        return round(self._clock.unix_ns(boundary_ns) / NS_PER_S)
 
-    def _run_phase(self, number: int, phase: Phase, start_ns: int) -> None:
-        recorder = self._recorder
-        recorder.begin(phase.name, phase.mode, start_ns)
-        source = self._source(number, phase, start_ns)
+    def _note(self, entry: Entry) -> None:
+        """When the phase began, for an engine that may come in this one's place."""
+        self._noted.began_s.setdefault(entry.phase.name, entry.start_s)
+        self._spool.also_do(self._noted.write)
+
+    def _run_phase(self, entry: Entry) -> None:
+        recorder, phase = self._recorder, entry.phase
+        start_ns = self._clock.monotonic_ns(entry.start_s * NS_PER_S)
+        recorder.begin(phase.name, phase.mode, start_ns + entry.from_s * NS_PER_S)
+        source = self._source(entry, start_ns)
         self._loop.run(source, start_ns + phase.duration_s * NS_PER_S)
         limit_ns = self._hub.timeout_ns
         if self._loop.stopping:
@@ -135,35 +202,29 @@ class Session:
         source.end()
         if recorder.touched():
             recorder.rotate()
-        if self._spool.error is not None:
-            raise SessionFailed(f"the spool cannot be written: {self._spool.error}")
         if isinstance(source, FillSource) and source.unwritten() and not self._loop.stopping:
             raise SessionFailed(
                 f"phase {phase.name}: {source.unwritten()} of {source.to_write} keys not written "
                 f"within {phase.duration_s} s; raise duration_s or see the causes in the windows"
             )
 
-    def _source(self, number: int, phase: Phase, start_ns: int) -> Source:
-        plan, rank = self.plan, self.rank
-        if phase.mode == "fill":
+    def _source(self, entry: Entry, start_ns: int) -> Source:
+        plan, rank, number = self.plan, self.rank, entry.number
+        if entry.phase.mode == "fill":
             return FillSource(self._hub, plan.keyspace.keys, rank=rank, workers=plan.workers)
-        stream = f"{plan.session}/{number}"
-        chunks = code_chunks(
-            plan.keyspace, plan.read_share, seed=plan.seed, rank=rank, stream=stream
-        )
-        if phase.mode == "closed":
-            return ClosedSource(self._hub, chunks)
-        offsets = due_offsets_ns(
-            phase.rate_per_s, phase.arrivals, seed=plan.seed, rank=rank, workers=plan.workers
-        )
-        return OpenSource(
-            self._hub, (start_ns + at for at in offsets), chunks, limit=plan.overdue_limit
-        )
+        if entry.phase.mode == "closed":
+            return ClosedSource(self._hub, codes_of(plan, number, rank=rank).chunks(entry.from_s))
+        schedule = schedule_of(plan, number, rank=rank, start_ns=start_ns, from_s=entry.from_s)
+        return OpenSource(self._hub, schedule, limit=plan.overdue_limit)
 
     def _bring_up(self) -> None:
-        """Run the loop until every connection is up. Raises SessionFailed naming who refused."""
+        """Run the loop until every connection is up. Raises SessionFailed naming who refused.
+
+        In the place of another engine some have to do.
+        """
         hub = self._hub
-        deadline_ns = time.monotonic_ns() + CONNECT_LIMIT_NS
+        limit_ns = REJOIN_LIMIT_NS if self._past.attempt else CONNECT_LIMIT_NS
+        deadline_ns = time.monotonic_ns() + limit_ns
         while not hub.all_up():
             now_ns = time.monotonic_ns()
             believed = any(
@@ -171,6 +232,8 @@ class Session:
                 for (_, cause), count in hub.refusals.items()
             )
             if believed or now_ns >= deadline_ns:
+                if self._past.attempt and hub.any_up():
+                    break
                 raise SessionFailed(f"not all connections came up: {self._refusals()}")
             if self._loop.stopping:
                 return

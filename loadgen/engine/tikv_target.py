@@ -41,7 +41,7 @@ class TikvTarget:
     def __init__(self, hub: Hub, plan: Plan, *, rank: int, connections: int) -> None:
         self.hub = hub
         self.depth, self.batch = plan.pipeline, plan.batch
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank)
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, attempt=hub.attempt)
         self.reply_limit = plan.batch * (plan.value_bytes + PAIR_SLACK_BYTES) + REPLY_SLACK_BYTES
         self.topology = Topology(
             hub, plan.endpoints, self.values, plan.keyspace.prefix, plan.keyspace.keys, rank

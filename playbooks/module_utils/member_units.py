@@ -25,7 +25,7 @@ def show(units: list[str]) -> dict[str, dict]:
     states = {}
     for block in text.strip().split("\n\n"):
         row = dict(line.split("=", 1) for line in block.splitlines())
-        pid = int(row["MainPID"])
+        pid = int(row.get("MainPID", 0))  # a timer has no process
         environment = environment_of(pid)
         states[row["Id"]] = {
             "loaded": row["LoadState"] == "loaded",
@@ -34,7 +34,7 @@ def show(units: list[str]) -> dict[str, dict]:
             "failed": row["ActiveState"] == "failed",
             "enabled": row["UnitFileState"] == "enabled",
             "pid": pid,
-            "restarts": int(row["NRestarts"] or 0),
+            "restarts": int(row.get("NRestarts") or 0),
             "config": environment.get("SOAKBED_CONFIG", ""),
             "nofile": nofile_of(pid),
         }

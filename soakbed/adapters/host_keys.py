@@ -1,7 +1,8 @@
 """SSH keys of a testbed: one that opens its hosts, and one for each host to prove itself with.
 
-The controller makes both, so known_hosts is complete before a host first boots, and no connection
-ever trusts a key on first sight.
+Where several hosts bear load, one more opens the tunnel to the Locust master, and nothing else.
+The controller makes them all, so known_hosts is complete before a host first boots, and no
+connection ever trusts a key on first sight.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-__all__ = ["ensure_host_keys"]
+__all__ = ["ensure_host_keys", "ensure_tunnel_key"]
 
 
 def ensure_host_keys(folder: Path, addresses: Mapping[str, str], *, testbed: str) -> None:
@@ -35,6 +36,17 @@ def ensure_host_keys(folder: Path, addresses: Mapping[str, str], *, testbed: str
         public = _ensure_key(folder / "hosts" / f"{name}_ed25519", comment=f"{testbed} {name}")
         known += f"{address} {public}\n"
     _write(folder / "known_hosts", known, mode=0o644)
+
+
+def ensure_tunnel_key(folder: Path, *, testbed: str) -> Path:
+    """The private key of the tunnels between the load hosts, made if there is none; .pub beside it.
+
+    What it may do is up to the host that lets it in: role load_host lets it forward to one port.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "tunnel_ed25519"
+    _ensure_key(path, comment=f"{testbed} soakbed-tunnel")
+    return path
 
 
 def _ensure_key(path: Path, *, comment: str) -> str:

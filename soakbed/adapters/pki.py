@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from soakbed.errors import ConfigureError
 
-__all__ = ["ADMIN", "CLIENT", "Pki", "ensure_pki"]
+__all__ = ["ADMIN", "CLIENT", "Pki", "ensure_pki", "expiry"]
 
 # etcd takes the certificate's CN as the user's name (RBAC), so these two are user names.
 ADMIN = "root"
@@ -96,6 +96,12 @@ def ensure_pki(
     ends = [_load(folder / f"{name}.crt") for name in ("ca", *wanted, ADMIN, CLIENT)]
     expires = min(certificate.not_valid_after_utc for certificate in ends if certificate)
     return Pki(folder, tuple(issued), expires)
+
+
+def expiry(folder: Path) -> dt.datetime | None:
+    """When the first certificate of a folder ends; None: it holds none."""
+    found = [_load(path) for path in sorted(folder.glob("*.crt"))]
+    return min((one.not_valid_after_utc for one in found if one), default=None)
 
 
 def _authority(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import shlex
 import tarfile
 import time
@@ -25,14 +26,18 @@ from paramiko.ssh_exception import SSHException
 from soakbed.errors import LoadError
 from soakbed.records.testbed import Host, Testbed
 
-__all__ = ["CommandFailed", "HostUnreachable", "Result", "Shell", "Ssh"]
+__all__ = ["Answer", "CommandFailed", "HostUnreachable", "Result", "Shell", "Ssh"]
 
 CONNECT_TIMEOUT_S = 10
 KEEPALIVE_S = 15
 # One new connection per call mends a restart or a dropped line; waiting longer is the caller's.
 ATTEMPTS = 2
 _CHUNK_BYTES = 256 * 1024
+_ANSWER_TIMEOUT_S = 10.0
 _GLANCE_S = 0.2  # how often a silent command's other stream and its time limit are looked at
+
+_PART_TIMEOUT_S = 120
+_DD = ("iflag=skip_bytes,count_bytes,fullblock", "status=none")
 
 Made = TypeVar("Made")
 
@@ -54,6 +59,28 @@ class Result:
     err: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a host said to one question, and when, by this machine's monotonic clock, in ns."""
+
+    said: str
+    asked_ns: int
+    came_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The same before its bytes are taken for text."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    def text(self) -> Result:
+        out, err = (said.decode(errors="replace") for said in (self.out, self.err))
+        return Result(self.code, out, err)
+
+
 class Shell(Protocol):
     """What the stages need of a host."""
 
@@ -65,11 +92,24 @@ class Shell(Protocol):
         Raises CommandFailed on a non-zero end when `check`, and when time is up.
         """
 
+    def ask(self, host: Host, command: Sequence[str], *, times: int) -> list[Answer]:
+        """Start one command that answers each line with a line, and ask it so many times.
+
+        The first answer, which waits for the command to start, is not among them. Raises
+        HostUnreachable, and CommandFailed when an answer does not come in a few seconds.
+        """
+
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
         """Write small files into a folder, each whole or not at all."""
 
     def get_tree(self, host: Host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
         """Copy a folder of the host into a local one."""
+
+    def read_part(self, host: Host, path: str, offset: int, most_bytes: int) -> bytes:
+        """Bytes of a file from `offset` on, fewer than `most_bytes` at its end.
+
+        Raises CommandFailed when there is no such file.
+        """
 
 
 class Ssh:
@@ -111,7 +151,7 @@ class Ssh:
                     f"{host.name}: {_shown(line)} did not end in {timeout_s:.0f} s",
                     remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
                 )
-            return done
+            return done.text()
 
         result = self._with(host, attempt)
         if check and result.code:
@@ -121,6 +161,25 @@ class Ssh:
                 remedy=f"run it by hand on {host.name} ({host.address}) to see why",
             )
         return result
+
+    def ask(self, host: Host, command: Sequence[str], *, times: int) -> list[Answer]:
+        """Ask a command on a host so many times: a line each way, over the one open connection."""
+        line = shlex.join(command)
+
+        def attempt(connection: Connection) -> list[Answer]:
+            with contextlib.closing(connection.create_session()) as channel:
+                channel.settimeout(_ANSWER_TIMEOUT_S)
+                channel.exec_command(line)
+                _one_answer(channel)
+                return [_one_answer(channel) for _ in range(times)]
+
+        try:
+            return self._with(host, attempt)
+        except _Silent as error:
+            raise CommandFailed(
+                f"{host.name}: {_shown(line)} did not answer: {error}",
+                remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
+            ) from error
 
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
         """Write small files into a folder, in the order given, each whole or not at all."""
@@ -155,6 +214,32 @@ class Ssh:
                 )
 
         self._with(host, attempt)
+
+    def read_part(self, host: Host, path: str, offset: int, most_bytes: int) -> bytes:
+        """Bytes of a file from `offset` on: a copy that broke off is taken up by it.
+
+        Raises CommandFailed when there is no such file.
+        """
+        # dd alone of the usual tools begins anywhere without reading what is before.
+        line = shlex.join(
+            ["dd", f"if={path}", f"skip={offset}", f"count={most_bytes}", "bs=256K", *_DD]
+        )
+
+        def attempt(connection: Connection) -> _Ended:
+            with contextlib.closing(connection.create_session()) as channel:
+                channel.exec_command(line)
+                done = _read_to_end(channel, _PART_TIMEOUT_S)
+            if done is None:
+                raise EOFError(f"{path} did not come in {_PART_TIMEOUT_S} s")
+            return done
+
+        ended = self._with(host, attempt)
+        if ended.code:
+            raise CommandFailed(
+                f"{host.name}: {path} cannot be read: {ended.err.decode(errors='replace').strip()}",
+                remedy=f"look at the file on {host.name} ({host.address})",
+            )
+        return ended.out
 
     def _with(self, host: Host, attempt: Callable[[Connection], Made]) -> Made:
         for left in reversed(range(ATTEMPTS)):
@@ -201,10 +286,31 @@ class Ssh:
             connection.client.close()
 
 
+class _Silent(Exception):
+    """A command that should have answered did not, while the connection stands."""
+
+
+def _one_answer(channel: Channel) -> Answer:
+    said = b""
+    asked_ns = time.monotonic_ns()
+    try:
+        channel.sendall(b"\n")
+        while not said.endswith(b"\n"):
+            if not (chunk := channel.recv(_CHUNK_BYTES)):
+                raise _Silent("it ended")
+            said += chunk
+    except TimeoutError as error:
+        raise _Silent(f"nothing in {_ANSWER_TIMEOUT_S} s") from error
+    return Answer(said.decode(errors="replace").strip(), asked_ns, time.monotonic_ns())
+
+
 _OVERRIDES: Mapping[str, Any] = {"load_ssh_configs": False}
 
+# A line that broke is told of as HostUnreachable; without this paramiko prints it, too.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-def _read_to_end(channel: Channel, timeout_s: float) -> Result | None:
+
+def _read_to_end(channel: Channel, timeout_s: float) -> _Ended | None:
     """What a command writes until it ends; None when time is up. EOFError when the line broke."""
     out, err = bytearray(), bytearray()
     ends_s = time.monotonic() + timeout_s
@@ -222,7 +328,7 @@ def _read_to_end(channel: Channel, timeout_s: float) -> Result | None:
     code = channel.recv_exit_status()
     if code < 0:
         raise EOFError("the connection broke before the command's end was known")
-    return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
+    return _Ended(code, bytes(out), bytes(err))
 
 
 def _shown(line: str) -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from soakbed.errors import ArchiveError
 from soakbed.records.facts import Facts
-from soakbed.records.run import StageTime, TargetReady
+from soakbed.records.run import StageTime, StopAsked, TargetReady
 from soakbed.records.spec import RunSpec
 
 __all__ = ["RunFolder", "facts_in", "write_whole"]
@@ -62,6 +63,11 @@ def _plain(record: object) -> Any:  # noqa: ANN401  (whatever json.dumps takes)
     if isinstance(record, BaseModel):
         return record.model_dump(mode="json", by_alias=True)
     return record
+
+
+def _text(record: object) -> str:
+    """A record as it is written; the pages of a soak are a tenth of a minute of json.dumps."""
+    return to_json(_plain(record), indent=1, inf_nan_mode="constants").decode() + "\n"
 
 
 class RunFolder:
@@ -144,15 +150,32 @@ class RunFolder:
 
     def write(self, name: str, record: BaseModel | Mapping[str, Any]) -> None:
         """Write record `name` whole."""
-        write_whole(self._file(name), json.dumps(_plain(record), indent=1) + "\n")
+        write_whole(self._file(name), _text(record))
 
     def keep(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
         """Record `name` if it is there, else make it and write it: how a run resumes."""
         if self.has(name):
             return self.read(name, kind)
         made = make()
-        write_whole(self._file(name), json.dumps(_plain(made), indent=1) + "\n")
+        write_whole(self._file(name), _text(made))
         return made
+
+    def is_soak(self) -> bool:
+        """Whether its hosts are waited for however long they are away."""
+        return self.has("soak")
+
+    def ask_to_stop(self, why: str, *, keeps_hosts: bool = False) -> None:
+        """Have the load end in an orderly way, now or whenever somebody resumes the run."""
+        if not self.stop_asked():
+            self.write("stop", StopAsked(asked_s=time.time(), why=why, keeps_hosts=keeps_hosts))
+
+    def stop_asked(self) -> bool:
+        """Whether the load is to end now."""
+        return self.has("stop")
+
+    def stop(self) -> StopAsked | None:
+        """Who asked for the end, and why; None when nobody did."""
+        return self.read("stop", StopAsked) if self.stop_asked() else None
 
     def folder(self, *parts: str) -> Path:
         """A sub-folder for evidence that a stage fetches, made if missing."""

@@ -8,7 +8,15 @@ from pydantic import Field
 
 from soakbed.records.frozen import Frozen
 
-__all__ = ["Collated", "CollatedChunk", "CollatedSession", "Damage", "DamageKind", "SpoolEnd"]
+__all__ = [
+    "Collated",
+    "CollatedChunk",
+    "CollatedSession",
+    "Damage",
+    "DamageKind",
+    "SpoolBegin",
+    "SpoolEnd",
+]
 
 DamageKind = Literal[
     "missing_spool",  # a planned worker left no file
@@ -17,6 +25,7 @@ DamageKind = Literal[
     "checksum",  # bytes of a frame were changed; it is left out
     "content",  # a frame cannot be read although its checksum is right; it is left out
     "schema",  # a frame of another schema; it is left out
+    "sealed_hour",  # an hour in columns that was cut, changed or is of another schema; it is lost
     "duplicate_window",  # a window that was there before; it is left out
     "missing_windows",  # numbers of windows are missing: lost, or left out for one of the above
     "time_step",  # a window begins before the one before it ended, or long after
@@ -49,6 +58,16 @@ class SpoolEnd(Frozen):
     failed: int = 0
     unknown: int = 0
     notes: dict[str, str] = {}
+    engines: int = 1  # one after the other, each in the place of one that died
+
+
+class SpoolBegin(Frozen):
+    """An engine's start, as it wrote it: attempt 0 first, and one more where it died or stopped."""
+
+    worker: int
+    attempt: int
+    at_s: float
+    reason: str = ""
 
 
 class CollatedChunk(Frozen):
@@ -65,6 +84,7 @@ class CollatedChunk(Frozen):
     files: tuple[str, ...]  # below data/
     damages: tuple[Damage, ...] = ()
     ends: tuple[SpoolEnd, ...] = ()  # of last frames in this chunk; their counts of windows are 0
+    begins: tuple[SpoolBegin, ...] = ()
     left_out: dict[int, tuple[int, ...]] = {}  # worker -> windows that an earlier chunk has
 
 
@@ -74,6 +94,7 @@ class CollatedSession(Frozen):
     session: str
     phases: tuple[tuple[str, str], ...]
     workers: tuple[SpoolEnd, ...]
+    begins: tuple[SpoolBegin, ...] = ()
     chunks: tuple[CollatedChunk, ...]
 
 

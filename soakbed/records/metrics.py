@@ -110,6 +110,20 @@ METRICS: tuple[Metric, ...] = (
         "“at least” where the load generator, not the target, was the limit.",
     ),
     _rate(
+        "knee_per_s",
+        "Knee",
+        "higher",
+        "Open loop: the highest rate tried at which the objective (P99, operations not ok, "
+        "achieved of offered) held. Reads “at least” where no higher rate broke by the target's "
+        "fault.",
+    ),
+    _rate(
+        "knee_below_per_s",
+        "Knee lies below",
+        "higher",
+        "Open loop: the lowest rate tried at which the objective did not hold, twice.",
+    ),
+    _rate(
         "offered_per_s",
         "Offered",
         "neither",
@@ -270,6 +284,14 @@ METRICS: tuple[Metric, ...] = (
         better="higher",
         meaning="Open loop: ok operations over what the schedule asked for, in the steady phase; "
         "Poisson arrivals make single seconds scatter around 1.",
+    ),
+    Metric(
+        key="not_ok_share",
+        label="Not ok",
+        unit="share",
+        better="zero",
+        meaning="Open loop, one step of the ladder: operations that failed, ended unknown or were "
+        "dropped, of all that ended or were dropped.",
     ),
     _used(
         "cpu_cores",

@@ -17,6 +17,7 @@ __all__ = [
     "Interval",
     "Latency",
     "LatencyPoint",
+    "LeftOut",
     "LimitBroken",
     "MarkedSeconds",
     "MissingShare",
@@ -140,6 +141,27 @@ class MissingShare(Frozen):
     share: float
 
 
+class LeftOut(Frozen):
+    """Windows that no figure of a phase holds, because of what happened in them (records.policy).
+
+    `counts`: operation -> due, sent, ok, failed, unknown, dropped in them, so that accounts still
+    add up. `spans`: (from, to) in seconds since the phase began.
+    """
+
+    seconds: int = 0
+    counts: dict[str, dict[str, int]] = {}
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def total(self, name: str) -> int:
+        """Sum of one count over the operations."""
+        return sum(held.get(name, 0) for held in self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        """Operations that ended in these windows."""
+        return sum(self.total(name) for name in ("ok", "failed", "unknown"))
+
+
 class Point(Frozen):
     """One step of a phase's rates over time, all workers merged."""
 
@@ -164,7 +186,11 @@ class LatencyPoint(Frozen):
 
 
 class PhaseNumbers(Frozen):
-    """One phase of one session. `seconds` is the time over which rates are taken."""
+    """One phase of one session. `seconds` is the time over which rates are taken.
+
+    Operations, their latencies and rates are without what `left_out` tells of; `series`,
+    `latency_series`, `generator` and `missing` are of the whole phase.
+    """
 
     phase: str
     mode: str  # fill, closed or open
@@ -179,6 +205,8 @@ class PhaseNumbers(Frozen):
     series: tuple[Point, ...]
     latency_series: tuple[LatencyPoint, ...]
     missing: tuple[MissingShare, ...] = ()
+    left_out: LeftOut = LeftOut()
+    uncovered_s: float = 0.0  # between its windows, of no worker; not in `seconds`
 
     @property
     def ended(self) -> int:
@@ -203,6 +231,7 @@ class WorkerEnd(Frozen):
     windows: int
     windows_lost: int  # gaps in the sequence numbers
     notes: dict[str, str] = {}
+    engines: int = 1  # one after the other, each in the place of one that died
 
 
 class SessionNumbers(Frozen):
@@ -216,12 +245,12 @@ class SessionNumbers(Frozen):
 
     @property
     def ended(self) -> int:
-        """Operations that ended in any phase."""
-        return sum(phase.ended for phase in self.phases.values())
+        """Operations that ended in any phase, those of windows that were left out too."""
+        return sum(phase.ended + phase.left_out.ended for phase in self.phases.values())
 
     def total(self, name: str) -> int:
-        """Sum of one count ("sent", "ok", ...) over all phases and operations, from windows."""
-        return sum(phase.total(name) for phase in self.phases.values())
+        """Sum of one count ("sent", "ok", ...) over all phases and operations, from all windows."""
+        return sum(phase.total(name) + phase.left_out.total(name) for phase in self.phases.values())
 
 
 class Numbers(Frozen):

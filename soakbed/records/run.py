@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from soakbed.records.frozen import Frozen
+from soakbed.records.knee import Step
 
-__all__ = ["ArtifactUse", "LoadOutcome", "NotMeasured", "ReadyTarget", "StageTime", "TargetReady"]
+__all__ = [
+    "ArtifactUse",
+    "LoadOutcome",
+    "NotMeasured",
+    "ReadyTarget",
+    "SessionWord",
+    "StageTime",
+    "StopAsked",
+    "TargetReady",
+]
+
+_SESSION = re.compile(r"fill|capacity|steady|knee-[1-9][0-9]{0,3}")
+
+
+def _is_a_session(word: str) -> str:
+    if not _SESSION.fullmatch(word):
+        raise ValueError(f"{word!r} is no session; known are fill, capacity, knee-1 ..., steady")
+    return word
+
+
+# fill: where there are several workers; knee-1 and on: as many as finding the knee takes.
+SessionWord = Annotated[str, AfterValidator(_is_a_session)]
 
 
 class ArtifactUse(Frozen):
@@ -63,10 +86,11 @@ class LoadOutcome(Frozen):
     """One finished session of load; `load/<session>.json`. Sums are over all workers and phases.
 
     `workers_missing`: ranks whose spool has no end frame (their share is missing, never hidden).
+    `steps`: what each step of a ladder did, where the session was one and finished.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    session: Literal["fill", "capacity", "steady"]  # fill: where there are several workers
+    session: SessionWord
     outcome: Literal["finished", "stopped", "failed"]
     reason: str = ""
     started_s: float
@@ -81,6 +105,7 @@ class LoadOutcome(Frozen):
     locust_requests: int = 0  # what Locust's own statistics counted, for the cross-check
     locust_failures: int = 0
     notes: dict[str, str] = {}
+    steps: tuple[Step, ...] = ()
 
 
 class StageTime(Frozen):
@@ -91,3 +116,15 @@ class StageTime(Frozen):
     seconds: float
     changed: int | None = None
     resumed: bool = False
+
+
+class StopAsked(Frozen):
+    """Somebody asked for the end of the load; `stop.json` of a run.
+
+    `keeps_hosts`: the target stays on its hosts as it is, for whoever wants to look at it.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    asked_s: float
+    why: str
+    keeps_hosts: bool = False

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from soakbed.records.frozen import Frozen
+from soakbed.records.ladder import KneeSpec, SteadySpec
 from soakbed.records.testbed import Duty
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
 TargetName = Literal["etcd", "redis_cluster", "tikv"]
 TARGETS: tuple[TargetName, ...] = ("etcd", "redis_cluster", "tikv")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+_OF_A_STEP = ("step_s", "settle_s")
 
 
 class HostSpec(Frozen):
@@ -138,7 +147,11 @@ class Phases(Frozen):
 
 
 class WorkloadSpec(Frozen):
-    """What is sent, and how fast: a file in `loadgen/workloads/`."""
+    """What is sent, and how fast: a file in `loadgen/workloads/`.
+
+    `steady` says where the steady rate comes from; `steady_share_of_capacity` is the older key for
+    one of its answers, and what counts where `steady` is not there.
+    """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     name: PlainName
@@ -155,8 +168,47 @@ class WorkloadSpec(Frozen):
     seed: Annotated[int, Field(ge=0)] = 1
     arrivals: Literal["constant", "poisson"] = "poisson"
     steady_share_of_capacity: Annotated[float, Field(gt=0, le=1)] = 0.5
+    steady: SteadySpec | None = None
+    knee: KneeSpec | None = None
     phases: Phases = Phases()
+    # Planned housekeeping of a target while it is pressed; auto: where the steady phase is long.
+    housekeeping: Literal["auto", "on", "off"] = "auto"
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many operations can be under way at once, over all workers."""
+        return self.connections * self.pipeline * self.batch
+
+    @property
+    def steady_rate(self) -> SteadySpec:
+        """Where the steady rate comes from, whichever key says it."""
+        return self.steady or SteadySpec(share_of_capacity=self.steady_share_of_capacity)
+
+    @model_serializer(mode="wrap")
+    def _what_was_asked(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without keys that say nothing: an older soakbed reads what asks for nothing newer."""
+        made: dict[str, Any] = plain(self)
+        unsaid = [name for name in ("steady", "knee") if getattr(self, name) is None]
+        for name in [*unsaid, *(["steady_share_of_capacity"] if self.steady else [])]:
+            made.pop(name, None)
+        return made
+
+    @model_validator(mode="after")
+    def _one_way_to_the_steady_rate(self) -> WorkloadSpec:
+        if self.steady is None:
+            return self
+        if "steady_share_of_capacity" in self.model_fields_set:
+            raise ValueError(
+                f"steady_share_of_capacity={self.steady_share_of_capacity:g} beside steady; "
+                "leave one of them out"
+            )
+        if self.steady.share_of_knee is not None and self.knee is None:
+            raise ValueError(
+                f"steady.share_of_knee={self.steady.share_of_knee:g}, and no knee is looked for; "
+                "add knee: {slo: {p99_ms: 50}}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_stream_makes_its_own_batches(self) -> WorkloadSpec:
@@ -169,8 +221,11 @@ class WorkloadSpec(Frozen):
 
     @model_validator(mode="after")
     def _phases_hold_whole_windows(self) -> WorkloadSpec:
-        for name in ("capacity_s", "steady_s"):
-            asked = getattr(self.phases, name)
+        measured = {name: getattr(self.phases, name) for name in ("capacity_s", "steady_s")}
+        if self.knee is not None:
+            ladder = self.knee.ladder
+            measured |= {f"knee.ladder.{name}": getattr(ladder, name) for name in _OF_A_STEP}
+        for name, asked in measured.items():
             if asked % self.window_s:
                 raise ValueError(
                     f"{name}={asked} is not a whole number of {self.window_s} s windows; "

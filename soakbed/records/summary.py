@@ -10,9 +10,12 @@ from typing import Literal
 from pydantic import Field
 
 from soakbed.records.frozen import Frozen
+from soakbed.records.knee import Knee, KneeWord
 from soakbed.records.verdict import VerdictWord
 
 __all__ = [
+    "GapSummary",
+    "KneeSummary",
     "MeasuredTarget",
     "OperationSummary",
     "Summary",
@@ -37,6 +40,41 @@ class OperationSummary(Frozen):
     causes: dict[str, int] = {}
 
 
+class GapSummary(Frozen):
+    """A stretch of the steady phase, unix time, of which some workers left no window."""
+
+    from_s: int
+    until_s: int
+    workers: tuple[int, ...]
+    cause: str
+    told: str
+
+
+class KneeSummary(Frozen):
+    """Where the knee lies; see records.knee. `p99_ms`, `error_share`, `achieved_share`: the
+    objective that it was held against.
+    """
+
+    word: KneeWord
+    knee_per_s: float | None
+    knee_below_per_s: float | None
+    sentence: str
+    p99_ms: float
+    error_share: float
+    achieved_share: float
+
+    @classmethod
+    def of(cls, knee: Knee) -> KneeSummary:
+        """In short."""
+        return cls(
+            word=knee.word,
+            knee_per_s=knee.held_per_s,
+            knee_below_per_s=knee.broke_per_s,
+            sentence=knee.sentence,
+            **knee.asked.slo.model_dump(),
+        )
+
+
 class MeasuredTarget(Frozen):
     """A target that was pressed. `count` is of the measured phases (capacity and steady)."""
 
@@ -56,6 +94,10 @@ class MeasuredTarget(Frozen):
     capacity_mode: Literal["closed"] = "closed"
     latency_mode: Literal["open"] = "open"
     caveats: tuple[str, ...] = ()
+    knee: KneeSummary | None = None  # where the workload asked for it
+    # Of the steady phase: planned worker-seconds that are in the archive, and the rest by cause.
+    coverage_percent: float | None = None
+    gaps: tuple[GapSummary, ...] = ()
 
 
 class UnmeasuredTarget(Frozen):

@@ -5,6 +5,7 @@ Written once by `stages.provision` from Terraform's one output; read by everythi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -26,6 +27,7 @@ class Host(Frozen):
     port: int = 22
     key_file: str
     cpus: tuple[int, ...] = ()  # which CPUs of the shared machine it may use; () = its own machine
+    cores: int = 0  # that it counted itself, once it was prepared; 0 = nobody asked
     data_dir: str = "/data"  # where database files go; a bind mount on local hosts
     image: str = ""  # hash of the image recipe, local hosts only
 
@@ -45,3 +47,11 @@ class Testbed(Frozen):
         return sorted(
             (host for host in self.hosts.values() if host.duty == duty), key=lambda h: h.name
         )
+
+    def with_cores(self, cores: Mapping[str, int]) -> Testbed:
+        """The same testbed, with the cores that each host counted; hosts not named stay as told."""
+        counted = {
+            name: host.model_copy(update={"cores": cores.get(name, host.cores)})
+            for name, host in self.hosts.items()
+        }
+        return self.model_copy(update={"hosts": counted})

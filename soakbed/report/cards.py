@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from soakbed.records.verdict import Finding, Verdict
 from soakbed.report.contenders import Absent, Contender, Reported
+from soakbed.report.coverage import coverage_in_words
 from soakbed.report.identity import Fact
 from soakbed.report.words import promise
 
@@ -30,6 +31,7 @@ class Card:
     word: str
     reasons: tuple[Reason, ...]
     findings: tuple[Finding, ...]
+    coverage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ def cards(reported: Reported) -> list[Card]:
         else:
             verdict = entry.one.verdict
             reasons = tuple(_reasons(verdict))
-            made.append(Card(entry.key, entry.label, verdict.verdict, reasons, verdict.findings))
+            held = entry.one.coverage
+            told = coverage_in_words(held.of("steady", "steady") if held else None)
+            judged = (verdict.verdict, reasons, verdict.findings)
+            made.append(Card(entry.key, entry.label, *judged, told))
     return made
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from soakbed.report.contenders import Contender
 
-__all__ = ["Line", "Plot", "band", "figure", "log_axis", "value_axis", "vertical"]
+__all__ = ["Line", "Plot", "band", "figure", "horizontal", "log_axis", "value_axis", "vertical"]
 
 # Where contenders differ by more than this, a linear axis would press one of them flat.
 _LOG_ABOVE = 8.0
@@ -132,6 +132,22 @@ def vertical(name: str, x: float, *, dash: str = "solid") -> Shape:
         "x1": x,
         "y0": 0.0,
         "y1": 1.0,
+        "layer": "below",
+        "line": {"width": 1, "dash": dash},
+    }
+
+
+def horizontal(name: str, y: float, *, dash: str = "solid") -> Shape:
+    """One height of the y axis, from edge to edge."""
+    return {
+        "type": "line",
+        "name": name,
+        "xref": "paper",
+        "yref": "y",
+        "x0": 0.0,
+        "x1": 1.0,
+        "y0": y,
+        "y1": y,
         "layer": "below",
         "line": {"width": 1, "dash": dash},
     }

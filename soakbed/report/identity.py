@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soakbed.records.calibration import RunCalibration
+from soakbed.records.clocks import SessionClocks
 from soakbed.records.facts import leaves
 from soakbed.report import formats
 from soakbed.report.contenders import Reported
@@ -127,11 +128,38 @@ def identity(run: ReportedRun) -> list[Fact]:
             "Workload",
             workload.name,
             f"capacity {phases.capacity_s} s closed; steady {phases.steady_s} s open at "
-            f"{formats.share(workload.steady_share_of_capacity)} of capacity, "
+            f"{workload.steady_rate.words}, "
             f"{workload.arrivals} arrivals",
         ),
         _ceiling(run.calibration),
+        _clocks(run),
     ]
+
+
+def _clocks(run: ReportedRun) -> Fact:
+    """How far apart the load hosts' clocks were at most, over all sessions, and the bound of it."""
+    name = "Load hosts' clocks"
+    if len(run.testbed.of_duty("load")) < 2:
+        return Fact(name, "one", "one load host: every second is of one clock")
+    compared = [
+        comparison
+        for target in run.manifest.get("clock_offsets") or {}
+        for around in SessionClocks.in_manifest(run.manifest, target).values()
+        for comparison in around.moments().values()
+        if comparison is not None
+    ]
+    pairs = [pair for comparison in compared for pair in comparison.pairs()]
+    unread = sorted({host for comparison in compared for host in comparison.unknown})
+    unknown = f"; at times not read: {', '.join(unread)}" if unread else ""
+    if not pairs:
+        return Fact(name, _UNKNOWN, unknown.removeprefix("; "))
+    worst = max(pairs, key=lambda pair: pair.most_us)
+    return Fact(
+        name,
+        f"{formats.ms(worst.apart_us)} ms apart at most, known to ±{formats.ms(worst.bound_us)} ms",
+        f"{' and '.join(worst.hosts)}; read {len(compared)} times, before and after each session"
+        f"{unknown}",
+    )
 
 
 def _ceiling(held: RunCalibration) -> Fact:

@@ -51,6 +51,10 @@ def _tables(page: Page) -> Iterator[tuple[str, Table | None]]:
     yield "At a glance", page.glance
     yield "Differences", page.differences
     yield "Repeats", page.repeats
+    yield (
+        "The knee: the highest rate that kept the objective",
+        page.knee.table if page.knee else None,
+    )
     yield "Steady state and drift", page.settled
     yield "Events", page.events
     yield "Offered against achieved", page.offered

@@ -70,6 +70,10 @@ def _rows(entry: Contender) -> Iterator[_Row]:
     if capacity:
         where = {"session": "capacity", "phase": capacity.phase, "mode": capacity.mode}
         yield where | _figure("capacity_per_s", "all", capacity.throughput_per_s)
+    if entry.one.summary.knee:
+        for key in ("knee_per_s", "knee_below_per_s"):
+            if (value := getattr(entry.one.summary.knee, key)) is not None:
+                yield {"mode": "open", "phase": "knee"} | _figure(key, "all", value)
     for session in entry.one.numbers.sessions.values():
         for phase in session.phases.values():
             where = {"session": session.session, "phase": phase.phase, "mode": phase.mode}

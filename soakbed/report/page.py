@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,6 +21,7 @@ from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import METRICS, Metric
 from soakbed.report.cards import Card, Note, Promise, cards, caveats, promises
 from soakbed.report.contenders import Contender, Reported, reported
+from soakbed.report.coverage import gaps_table
 from soakbed.report.differences import (
     differences,
     in_short,
@@ -31,6 +32,7 @@ from soakbed.report.differences import (
 )
 from soakbed.report.figures import Plot
 from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, title
+from soakbed.report.knee import Knees, knees
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import beside, curves, forests
 from soakbed.report.reading import load_claims, read_run
@@ -78,9 +80,11 @@ class Page:
     forests: tuple[Plot, ...]
     differences: Table | None
     repeats: Table | None
+    knee: Knees | None
     curves: tuple[Plot, ...]
     over_time: tuple[Plot, ...]
     events: Table | None
+    gaps: Table | None
     settled: Table | None
     settled_words: str
     achieved: Plot
@@ -98,7 +102,7 @@ class Page:
     unlike: Table | None
     alike: Table | None
     repeat: tuple[Fact, ...]
-    metrics: tuple[Metric, ...]
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
 
 
 def write_report(
@@ -138,9 +142,11 @@ def compose(shown: Reported) -> Page:
         forests=tuple(forests(shown.comparison)),
         differences=differences(shown),
         repeats=repeats(shown),
+        knee=knees(shown),
         curves=tuple(curves(shown)),
         over_time=(*over_time(shown, clock), capacity(shown)),
         events=events(shown),
+        gaps=gaps_table(shown),
         settled=settled(shown),
         settled_words=settled_words(shown.comparison),
         achieved=achieved(shown, clock),
@@ -157,7 +163,6 @@ def compose(shown: Reported) -> Page:
         caveats=tuple(caveats(shown)),
         **dict(zip(("unlike", "alike"), manifest(shown), strict=True)),
         repeat=tuple(repeat(shown)),
-        metrics=METRICS,
     )
 
 

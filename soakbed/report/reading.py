@@ -13,6 +13,8 @@ from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
@@ -39,6 +41,8 @@ class MeasuredRun:
     used: Resources
     hosts: tuple[HostSeries, ...] = ()
     events: tuple[Event, ...] = ()
+    coverage: TargetCoverage | None = None  # None: judged before it was recorded
+    knee: Knee | None = None  # where the workload asked for it
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -93,7 +97,13 @@ def read_run(run_folder: Path) -> ReportedRun:
         if run.has(f"{name}/resources"):
             used = run.read(f"{name}/resources", Resources)
         hosts, events = used_and_happened(run_folder / name, duties)
-        measured.append(MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events))
+        coverage = knee = None
+        if run.has(f"{name}/coverage"):
+            coverage = run.read(f"{name}/coverage", TargetCoverage)
+        if run.has(f"{name}/knee"):
+            knee = run.read(f"{name}/knee", Knee)
+        shown = (used, hosts, events, coverage, knee)
+        measured.append(MeasuredRun(name, ready, numbers, verdict, held, *shown))
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),

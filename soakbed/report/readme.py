@@ -1,4 +1,4 @@
-"""The metrics and the tables in `results/README.md`, written from the same data as the code's.
+"""Metrics, tables and the event policy in `results/README.md`, written from the code's own data.
 
 `make docs` renews it; a test compares.
 """
@@ -11,13 +11,16 @@ from pathlib import Path
 from soakbed.archive.data.documentation import tables_section
 from soakbed.errors import ArchiveError
 from soakbed.records.metrics import METRICS
+from soakbed.records.policy import CONSEQUENCES, POLICY, Row
 
-__all__ = ["BEGIN", "END", "main", "metrics_section", "renewed"]
+__all__ = ["BEGIN", "END", "main", "metrics_section", "policy_section", "renewed"]
 
 BEGIN = "<!-- metrics: written by `make docs`, do not edit -->"
 END = "<!-- end of metrics -->"
 TABLES_BEGIN = "<!-- tables: written by `make docs`, do not edit -->"
 TABLES_END = "<!-- end of tables -->"
+POLICY_BEGIN = "<!-- event policy: written by `make docs`, do not edit -->"
+POLICY_END = "<!-- end of event policy -->"
 
 
 def metrics_section() -> str:
@@ -34,9 +37,38 @@ def metrics_section() -> str:
     return "\n".join(rows)
 
 
+def policy_section() -> str:
+    """What follows from every kind of event, as two Markdown tables."""
+    rows = ["| consequence | severity | what it does |", "|---|---|---|"]
+    rows += [
+        f"| {name.replace('_', ' ')} | {severity} | {meaning} |"
+        for name, (severity, meaning) in CONSEQUENCES.items()
+    ]
+    rows += [
+        "",
+        "| kind | read in | consequence | meaning | why | what to do |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| `{one.kind}` | {', '.join(one.sources)} "
+        f"| {one.consequence.replace('_', ' ')}{_around(one)} "
+        f"| {one.meaning} | {one.why} | {one.remedy} |"
+        for one in POLICY
+    ]
+    return "\n".join(rows)
+
+
+def _around(row: Row) -> str:
+    before_s, after_s = row.around_s
+    if not before_s and not after_s:
+        return ""
+    return f", from {before_s:g} s before to {after_s:g} s after"
+
+
 def renewed(text: str) -> str:
     """`text` with its lists written anew. Raises ArchiveError without the marks around them."""
     text = _with(text, BEGIN, END, metrics_section())
+    text = _with(text, POLICY_BEGIN, POLICY_END, policy_section())
     return _with(text, TABLES_BEGIN, TABLES_END, tables_section())
 
 

@@ -84,8 +84,7 @@ def _events(target_folder: Path, held: Mapping[str, HostSamples]) -> tuple[Event
     collated = known(target_folder)
     if collated is None:
         return tuple(host_events(target_folder, held).events)
-    rows = TargetData(target_folder, collated).table("events").to_pylist()
-    return tuple(Event(**row) for row in rows)
+    return TargetData(target_folder, collated).events()
 
 
 def _series(held: Mapping[str, HostSamples], duties: Mapping[str, str]) -> Iterator[HostSeries]:

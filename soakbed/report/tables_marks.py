@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from loadgen.contract.limits import LIMITS
+from soakbed.records.events import Event
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import MarkedSeconds, PhaseNumbers
+from soakbed.records.policy import CONSEQUENCES, consequence_of, row_of
 from soakbed.report import formats
 from soakbed.report.contenders import Contender, Reported
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
@@ -141,12 +143,12 @@ def events(reported: Reported) -> Table | None:
     for entry in reported.contenders:
         rows = tuple(
             Row(
-                Head(_since(event.at_s, entry.began_s), key=entry.key),
+                Head(_since(event.at_s, entry.began_s), key=entry.key, meaning=_meaning(event)),
                 (
                     Cell(formats.duration(event.until_s - event.at_s)),
                     Cell(event.host),
                     Cell(event.kind.replace("_", " ")),
-                    Cell(event.severity),
+                    Cell(consequence_of(event).replace("_", " ")),
                     Cell(event.text, word="prose"),
                 ),
             )
@@ -160,14 +162,22 @@ def events(reported: Reported) -> Table | None:
         return None
     return Table(
         name="events",
-        caption="Flags in the plots. The time is that since the steady phase began; severity says "
-        "what of the run an event spoils: nothing (note), its window, its phase, or the run.",
+        caption="Flags in the plots. The time is that since the steady phase began. What followed: "
+        + "; ".join(f"{name.replace('_', ' ')}: {told}" for name, (_, told) in CONSEQUENCES.items())
+        + ". Why, and what to do, by kind: results/README.md, the event policy.",
         corner="When",
         columns=tuple(
-            Column(label) for label in ("lasted", "host", "what", "severity", "in words")
+            Column(label) for label in ("lasted", "host", "what", "what followed", "in words")
         ),
         sections=tuple(sections),
     )
+
+
+def _meaning(event: Event) -> str:
+    try:
+        return row_of(event.kind).meaning
+    except KeyError:  # of another soakbed
+        return ""
 
 
 def _since(at_s: float, began_s: float) -> str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from loadgen.contract.limits import MOST_WAIT_SHARE
 from soakbed.records.calibration import MOST_OFFERED_SHARE, Calibration
-from soakbed.records.summary import MeasuredTarget, OperationSummary, Summary
+from soakbed.records.summary import MeasuredTarget, OperationSummary, Summary, UnmeasuredTarget
 from soakbed.report import formats
 from soakbed.report.words import TARGET_WORDS
 
@@ -48,6 +48,8 @@ def summary_text(summary: Summary) -> RenderableType:
             reasons.append(f"{label}: {reason}\n")
     for row in zip(_ROWS, *columns, strict=True):
         table.add_row(*row)
+    if any(isinstance(one, MeasuredTarget) and one.knee for one in summary.targets.values()):
+        table.add_row("knee/s", *(_knee(one) for one in summary.targets.values()))
     return Group(table, reasons)
 
 
@@ -88,6 +90,16 @@ def calibration_text(held: Calibration) -> RenderableType:
 
 def _word(word: str) -> Text:
     return Text(word.replace("_", " "), style=_STYLES[word])
+
+
+def _knee(held: MeasuredTarget | UnmeasuredTarget) -> str:
+    """The highest rate that kept the objective, and how the search ended where not as asked."""
+    if not isinstance(held, MeasuredTarget) or held.knee is None:
+        return ""
+    if held.knee.knee_per_s is None:
+        return "none"
+    least = {"found": "", "at_least": "≥ "}.get(held.knee.word, "? ")
+    return least + formats.rate(held.knee.knee_per_s)
 
 
 def _figures(held: MeasuredTarget) -> list[Text]:

@@ -13,6 +13,7 @@ from typing import Any
 from soakbed.records.events import Event
 from soakbed.records.numbers import LatencyPoint, PhaseNumbers, Point
 from soakbed.report.contenders import Contender, Reported
+from soakbed.report.coverage import gap_bands, gaps_in_plots
 from soakbed.report.figures import Line, Plot, Shape, band, figure, value_axis, vertical
 from soakbed.report.tables_marks import stretches
 from soakbed.report.words import OPERATIONS
@@ -37,7 +38,7 @@ class Clock:
     def of(cls, reported: Reported) -> Clock:
         """From the earliest warm-up to the end of the longest steady phase."""
         held = [one.one.steady for one in reported.contenders if one.one.steady]
-        to_s = max((phase.seconds for phase in held), default=1.0)
+        to_s = max((_lasted_s(phase) for phase in held), default=1.0)
         from_s = min((_warmup_s(one) for one in reported.contenders), default=0.0)
         for unit, unit_s, least_s in (("hours", 3600.0, 3 * 3600), ("minutes", 60.0, 15 * 60)):
             if to_s >= least_s:
@@ -54,6 +55,11 @@ class Clock:
     def at(self, seconds: float) -> float:
         """A moment on the axis."""
         return round(seconds / self.unit_s, 6)
+
+
+def _lasted_s(phase: PhaseNumbers) -> float:
+    """From its first window to its last, with what its rates leave out."""
+    return phase.seconds + phase.left_out.seconds + phase.uncovered_s
 
 
 def _warmup_s(entry: Contender) -> float:
@@ -148,7 +154,7 @@ def _plot(
         if one.one.steady
         for shape in _marks(one, one.one.steady, clock.unit_s)
     ]
-    told = " Flags: events, listed below." if events else ""
+    told = gaps_in_plots(shown) + (" Flags: events, listed below." if events else "")
     return Plot(
         name=name,
         title=title,
@@ -176,6 +182,7 @@ def ground(shown: Sequence[Contender], clock: Clock) -> dict[str, Any]:
         notes.append({"x": clock.at(clock.from_s / 2), "text": "warm-up"})
         notes.append({"x": 0.0, "text": "steady", "xanchor": "left", "xshift": 4})
     for one in shown:
+        shapes += gap_bands(one, clock.unit_s)
         for event in _events(one, clock):
             from_s, to_s = event.at_s - one.began_s, event.until_s - one.began_s
             if to_s > from_s:

@@ -1,7 +1,7 @@
 """A phase of an archived target as equal stretches of time: what statistics draw from.
 
 Whole stretches only: one that a worker began late, ended early or was absent from would read low,
-and is left out.
+and is left out. So is one that holds a second which the event policy leaves out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS
-from soakbed.archive.data.collate import collate
+from soakbed.archive.data.collate import collate, known
 from soakbed.archive.data.reading import TargetData, TargetPhase
+from soakbed.records.policy import left_out
 from soakbed.stats.percentiles import HIGH_US
 
 __all__ = ["KINDS", "Packed", "PhaseBlocks", "phase_blocks"]
@@ -68,10 +69,14 @@ class PhaseBlocks:
 def phase_blocks(target_folder: Path, session: str, phase: str, *, block_s: int) -> PhaseBlocks:
     """The whole blocks of one phase of `results/<run_id>/<target>`, all workers added.
 
-    Empty where the phase never ran or no block of it is whole. What is damaged is left out; the
-    verdict says so.
+    From the tables that are there, so of the same windows as the numbers that were judged. Empty
+    where the phase never ran or no block of it is whole. What is damaged is left out; the verdict
+    says so.
     """
-    held = TargetData(target_folder, collate(target_folder)).phase(session, phase)
+    data = TargetData(target_folder, known(target_folder) or collate(target_folder))
+    held = data.phase(session, phase)
+    if held is not None and held.mode == "open":
+        held = held.without(left_out(data.events()))
     if held is None:
         nothing = np.zeros(0, dtype=np.int64)
         return PhaseBlocks(block_s, nothing, nothing.astype(np.float64), {})
@@ -116,7 +121,7 @@ def _add_at(sums: Rows, places: Rows, at: Rows, values: Rows) -> None:
 
 
 def _counts(held: TargetPhase, operation: str, kind: str, block_s: int, places: Rows) -> Packed:
-    blocks = held.blocks(operation, kind, block_s)
+    at, found = held.counts(operation, kind, block_s)
     counts = np.zeros((len(places), BUCKETS), dtype=np.int64)
-    _add_at(counts, places, blocks.starts_s // block_s, blocks.counts)
+    _add_at(counts, places, at, found)
     return Packed.of(counts)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Keyspace, Phase, Plan
-from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from soakbed.adapters.ssh import HostUnreachable, Shell
 from soakbed.errors import LoadError
@@ -312,7 +312,7 @@ def _plan(
         batch=workload.batch if target == "tikv" else 1,
         batched_stream=workload.batched_stream and target == "tikv",
         timeout_ms=workload.timeout_ms,
-        workers=workers_of(testbed, at_most=workload.connections),
+        workers=workers_of(testbed, connections=workload.connections),
         seed=workload.seed,
     )
 
@@ -334,7 +334,7 @@ def _ceiling(
     hosts: dict[str, HostCeiling] = {}
     began_s, tls = 0.0, ""
     for name, ranks in ranks_by_host(testbed, plan.workers).items():
-        frames = [one for rank in ranks for one in read_spool(folder / f"worker-{rank}.spool")]
+        frames = [one for rank in ranks for one in read_parts(folder, rank)]
         notes = [one["notes"] for one in frames if one["kind"] == "end"]
         tls = " ".join(notes[0].get(key, "") for key in ("tls_version", "tls_cipher"))
         windows = [Window.from_json(one) for one in frames if one["kind"] == "window"]

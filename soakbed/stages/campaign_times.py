@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from soakbed.records.campaign import TimeBasis
 from soakbed.records.numbers import Numbers
 from soakbed.records.run import StageTime
 from soakbed.records.spec import RunSpec, TestbedSpec, WorkloadSpec
+from soakbed.stages.knee_steps import usual_knee_s
 
 __all__ = ["Overheads", "overheads_of", "planned_s"]
 
@@ -23,6 +25,8 @@ _ASSUMED_FILL_PER_S = {"etcd": 1_000.0, "redis_cluster": 8_000.0, "tikv": 2_000.
 # What a run has once: looking at hosts and artifacts, judging, the page; and a new preparation.
 _ASSUMED_RUN_S = 6.0
 _ASSUMED_PREPARE_S = 40.0
+# Start and end of each session of a ladder, on the local testbed with two cores.
+_ASSUMED_SESSION_S = 12.0
 _NEWEST = 20  # runs that are looked at: what was changed since counts less
 _OF_A_RUN = ("fetch", "provision", "judge", "report")
 
@@ -57,9 +61,10 @@ class Overheads:
 
 
 def planned_s(workload: WorkloadSpec) -> int:
-    """Seconds of load for one target, the fill left out."""
+    """Seconds of load for one target, the fill left out; of a knee, as long as it usually takes."""
     lasts = workload.phases
-    return lasts.warmup_s + lasts.capacity_s + lasts.settle_s + lasts.steady_s
+    knee_s = math.ceil(usual_knee_s(workload, start_s=_ASSUMED_SESSION_S))
+    return lasts.warmup_s + lasts.capacity_s + lasts.settle_s + lasts.steady_s + knee_s
 
 
 def overheads_of(results: Path, testbed: TestbedSpec, targets: Sequence[str]) -> Overheads:

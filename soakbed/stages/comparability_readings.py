@@ -13,6 +13,7 @@ from typing import Any
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.facts import Facts, leaves
 from soakbed.records.guarantees import guarantees
+from soakbed.records.spec import WorkloadSpec
 from soakbed.records.testbed import Host
 from soakbed.stages.contenders import Pressed
 
@@ -54,16 +55,25 @@ def _workload(one: Pressed) -> Readings:
     batched = one.target == "tikv"  # the others have no such calls
     plain = (
         *("keys", "value_bytes", "read_share", "connections", "pipeline", "timeout_ms"),
-        *("arrivals", "steady_share_of_capacity", "window_s", "seed", "name"),
+        *("arrivals", "window_s", "seed", "name"),
     )
     return {
         **{f"workload.{name}": getattr(work, name) for name in plain},
+        "workload.steady": _steady(work),
+        "workload.knee": work.knee.words if work.knee else "not looked for",
         "workload.popularity": told[popularity.kind],
         "workload.batch": work.batch if batched else 1,
         "workload.batched_stream": work.batched_stream if batched else False,
         **{f"phases.{name}": value for name, value in work.phases.model_dump().items()},
         "steady.offered_per_s": one.steady.offered_per_s if one.steady else None,
     }
+
+
+def _steady(work: WorkloadSpec) -> str:
+    """Where the steady rate comes from; a knee is one of an objective."""
+    asked = work.steady_rate
+    of_what = f" ({work.knee.slo.words})" if work.knee and asked.share_of_knee else ""
+    return f"{asked.words}{of_what}"
 
 
 def _deployed(one: Pressed) -> Readings:

@@ -106,12 +106,12 @@ _WORKLOAD = (
         touches="steady",
     ),
     Rule(
-        "workload.steady_share_of_capacity",
-        "steady rate, as a share of capacity",
+        "workload.steady",
+        "steady rate",
         "spec.json",
         "not_comparable",
         "not_comparable",
-        "Latency at another share of capacity is another figure.",
+        "Latency at another share of capacity, or of the knee, is another figure.",
         touches="steady",
     ),
     Rule(
@@ -163,6 +163,7 @@ _WORKLOAD = (
     *(
         Rule(f"workload.{key}", label, "spec.json", "noted", "noted", why)
         for key, label, why in (
+            ("knee", "how the knee is looked for", "The steady rate is compared itself."),
             ("window_s", "length of a window", "Windows add up to the same figures."),
             ("seed", "seed", "Other keys in the same proportions."),
             ("name", "name of the workload", "Its values are compared one by one."),

@@ -17,6 +17,7 @@ from soakbed.adapters.ansible import Ansible, PlayOutcome
 from soakbed.adapters.artifact_bundles import Bundle
 from soakbed.adapters.artifact_named import UNKNOWN
 from soakbed.adapters.artifacts import Artifacts, machine_arch
+from soakbed.adapters.host_keys import ensure_tunnel_key
 from soakbed.adapters.pki import ensure_pki
 from soakbed.adapters.secrets import ensure_passwords
 from soakbed.adapters.wheels import load_host_variables
@@ -26,6 +27,7 @@ from soakbed.records.places import Places
 from soakbed.records.run import ReadyTarget
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.housekeeping import defrag_every_s
 from soakbed.stages.inventory import write_inventory
 from soakbed.stages.load_plan import PREFIX
 
@@ -36,14 +38,16 @@ __all__ = [
     "prepare_hosts",
     "verify_target",
     "wipe_target",
+    "with_counted_cores",
 ]
 
 Progress = Callable[[str], None]
 
-# A certificate must outlive warm-up, 72 hours, collection and a long weekend; one that would not
-# is renewed while nothing runs.
-CERTIFICATE_LIFETIME = dt.timedelta(days=14)
-CERTIFICATE_LEFT = dt.timedelta(days=7)
+# A certificate must outlive all targets of a run, one after the other, each with 72 hours and the
+# search for its knee: eleven days, then collection and a long weekend. One that would not is
+# renewed while nothing runs.
+CERTIFICATE_LIFETIME = dt.timedelta(days=28)
+CERTIFICATE_LEFT = dt.timedelta(days=14)
 
 # What runs already needs no time to become ready; an election (1 s) may be under way.
 VERIFY_WITHIN_S = 10
@@ -91,8 +95,7 @@ def prepare_hosts(
     `load_host`: variables of role load_host, None to make what they name. Raises ConfigureError
     naming host and task.
     """
-    if load_host is None:
-        load_host = load_host_variables(places, progress=progress)
+    made = load_host_variables(places, progress=progress) if load_host is None else load_host
     pki = ensure_pki(
         places.state / "pki",
         {host.name: host.address for host in testbed.hosts.values()},
@@ -102,7 +105,8 @@ def prepare_hosts(
     outcome = ansible.play(
         "site.yml",
         _inventory(testbed, places),
-        {"profile": profile, "pki_source": str(pki.folder), **load_host},
+        {"profile": profile, "pki_source": str(pki.folder), **made}
+        | _tunnel_variables(testbed, places),
         log=log,
         on_event=progress,
     )
@@ -116,6 +120,14 @@ def prepare_hosts(
     )
     _hosts_file(places).write_text(ready.model_dump_json(indent=1) + "\n")
     return ready
+
+
+def with_counted_cores(testbed: Testbed, places: Places) -> Testbed:
+    """The testbed with the cores that its prepared load hosts counted: each may press."""
+    facts = _hosts(places).facts
+    counted = {host.name: facts.get(host.name, {}) for host in testbed.of_duty("load")}
+    cores = {name: int(found["cores"]) for name, found in counted.items() if "cores" in found}
+    return testbed.with_cores(cores)
 
 
 def configure_target(  # noqa: PLR0913  (all but three are the tools it works with)
@@ -202,6 +214,18 @@ def _inventory(testbed: Testbed, places: Places) -> Path:
     return write_inventory(testbed, places.state / "inventory.yml")
 
 
+def _tunnel_variables(testbed: Testbed, places: Places) -> dict[str, Any]:
+    """What several load hosts need to know: where the master runs, and the key that leads there.
+
+    A single load host needs nothing, and no key is made.
+    """
+    master, *further = testbed.of_duty("load")
+    if not further:
+        return {"load_host_master": master.name}
+    key = ensure_tunnel_key(places.state / "ssh", testbed=testbed.name)
+    return {"load_host_master": master.name, "load_host_tunnel_key": str(key)}
+
+
 def _hosts_file(places: Places) -> Path:
     return places.state / "hosts.json"
 
@@ -235,6 +259,8 @@ def _target_variables(target: str, spec: RunSpec, bundle: Bundle, places: Places
         f"{target}_bundle": str(bundle.file),
         f"{target}_bundle_stamp": bundle.stamp,
     }
+    if target == "etcd":
+        variables["etcd_defrag_every_s"] = defrag_every_s(spec)
     if target == "tikv":
         variables |= {
             "pd_bundle": str(bundle.file),

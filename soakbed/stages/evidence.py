@@ -10,14 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from soakbed.archive.data.collate import known
+from soakbed.archive.data.reading import TargetData
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.records.calibration import RunCalibration
+from soakbed.records.clocks import SessionClocks
+from soakbed.records.events import Event
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers
 from soakbed.records.placement import Placement, PlacementChange
 from soakbed.records.run import LoadOutcome, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.gaps import coverage_of
 
 __all__ = ["Evidence", "HostFacts", "evidence_of"]
 
@@ -48,6 +55,10 @@ class Evidence:
     preflight: Facts = field(default_factory=dict)
     calibration: RunCalibration = field(default_factory=RunCalibration)
     placement: PlacementChange = field(default_factory=PlacementChange)  # around session "steady"
+    knee: Knee | None = None  # where the workload asked for it
+    clocks: Mapping[str, SessionClocks] = field(default_factory=dict)  # of the load hosts
+    events: tuple[Event, ...] | None = None  # None: nobody collected any
+    coverage: TargetCoverage | None = None  # None: there are no tables
 
 
 def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
@@ -60,6 +71,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
     sessions = [
         path.stem for path in sorted(folder.glob("load/*.json")) if path.stem in numbers.sessions
     ]
+    manifest = facts_in(run_folder / "manifest.json")
     return Evidence(
         spec=run.spec(),
         testbed=run.read("testbed", Testbed),
@@ -74,12 +86,26 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
             if path.is_dir()
         },
         preflight=facts_in(run_folder / "preflight.json"),
-        calibration=RunCalibration.in_manifest(facts_in(run_folder / "manifest.json")),
+        calibration=RunCalibration.in_manifest(manifest),
         placement=PlacementChange(
             before=_placement(run, f"{target}/placement/steady-before"),
             after=_placement(run, f"{target}/placement/steady-after"),
         ),
+        knee=run.read(f"{target}/knee", Knee) if run.has(f"{target}/knee") else None,
+        clocks=SessionClocks.in_manifest(manifest, target),
+        events=_events(folder),
+        coverage=_coverage(folder),
     )
+
+
+def _events(target_folder: Path) -> tuple[Event, ...] | None:
+    collated = known(target_folder)
+    return TargetData(target_folder, collated).events() if collated else None
+
+
+def _coverage(target_folder: Path) -> TargetCoverage | None:
+    collated = known(target_folder)
+    return coverage_of(target_folder, collated) if collated else None
 
 
 def _placement(run: RunFolder, name: str) -> Placement | None:

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from soakbed.records.calibration import MOST_OFFERED_SHARE
+from soakbed.records.ladder import TOP_OF_CAPACITY
 from soakbed.records.numbers import PhaseNumbers
 from soakbed.records.run import ArtifactUse, NotMeasured
 from soakbed.records.verdict import Caveat, Finding, Rule, Verdict, VerdictWord
 from soakbed.stages import judge_accounts as accounts
+from soakbed.stages import judge_events as events
 from soakbed.stages import judge_hosts as hosts
 from soakbed.stages import judge_load as load
 from soakbed.stages.evidence import Evidence, evidence_of
+from soakbed.stages.judge_clocks import CLOCK_RULES, load_clocks
+from soakbed.stages.judge_coverage import COVERAGE_RULES, coverage
 from soakbed.stages.judge_placement import of_placement
 from soakbed.stages.measure import measure
 from soakbed.stages.summarise import assemble_summary
@@ -55,6 +59,10 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.alarms,
     hosts.throttling,
     hosts.facts_drift,
+    load_clocks,
+    events.nothing_grave,
+    events.windows_left_out,
+    coverage,
 )
 RULES: tuple[Rule, ...] = (
     *accounts.WHOLE_RULES,
@@ -62,6 +70,9 @@ RULES: tuple[Rule, ...] = (
     *load.LOAD_RULES,
     accounts.VALUES_RULE,
     *hosts.HOST_RULES,
+    *CLOCK_RULES,
+    *events.EVENT_RULES,
+    *COVERAGE_RULES,
 )
 
 
@@ -69,7 +80,9 @@ def judge(evidence: Evidence) -> Verdict:
     """Ask every rule. Any that finds the run invalid makes it so; else any hole, incomplete."""
     found = [rule(evidence) for rule in _WHOLE]
     steady = evidence.numbers.phase("steady", "steady")
-    if steady is None or any(finding.verdict == "incomplete" for finding in found):
+    # Of a soak that was stopped what there is is judged; the verdict says that it is not all.
+    holes = [one for one in found if one.rule != "sessions_finished"]
+    if steady is None or any(finding.verdict == "incomplete" for finding in holes):
         why = "not asked, because the evidence is incomplete"
         found += [rule.skipped(why) for rule, _ in (*_ACCOUNTS, *_LOAD)]
     else:
@@ -109,6 +122,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
     made += _of_target(evidence)
     made += _of_flow_control(evidence)
     made += of_placement(evidence)
+    made += events.of_events(evidence)
     capacity = evidence.numbers.phase("capacity", "capacity")
     if capacity is not None and generator_limited:
         made.append(
@@ -122,6 +136,7 @@ def _caveats(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
             )
         )
     made += _of_ceiling(evidence)
+    made += _of_knee(evidence, generator_limited=generator_limited)
     for name, outcome in evidence.outcomes.items():
         ended = evidence.numbers.sessions[name].ended
         if outcome.locust_requests < ended:
@@ -152,6 +167,30 @@ def _of_flow_control(evidence: Evidence) -> list[Caveat]:
             "wait. They count as failed, are not tried again, and are in no latency.",
         )
     ]
+
+
+def _of_knee(evidence: Evidence, *, generator_limited: bool) -> list[Caveat]:
+    """A knee that is not one says so, and what it means for the steady rate; and one that lies
+    where the closed loop says that nothing can be.
+    """
+    knee, share = evidence.knee, evidence.spec.workload.steady_rate.share_of_knee
+    if knee is None:
+        return []
+    made = []
+    if knee.word not in ("found", "none"):
+        told = f" The steady rate is {100 * share:g} % of that." if share is not None else ""
+        made.append(Caveat(subject="knee", sentence=f"{knee.sentence}{told}"))
+    held_per_s = knee.held_per_s or 0.0
+    if held_per_s > TOP_OF_CAPACITY * knee.capacity_per_s and not generator_limited:
+        made.append(
+            Caveat(
+                subject="capacity",
+                sentence=f"The open loop held {held_per_s:,.0f}/s, more than the closed loop's "
+                f"{knee.capacity_per_s:,.0f}/s over the same connections: something slowed the "
+                "closed loop, or the target was faster later. Read the capacity as “at least”.",
+            )
+        )
+    return made
 
 
 def _of_ceiling(evidence: Evidence) -> list[Caveat]:

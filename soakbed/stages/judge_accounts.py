@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from soakbed.records.numbers import SessionNumbers
+from soakbed.records.run import LoadOutcome
 from soakbed.records.verdict import Finding, Rule
 from soakbed.stages.evidence import Evidence
+from soakbed.stages.judge_coverage import is_covered
 from soakbed.stats.percentiles import smallest_sample_for
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "workers_reported",
 ]
 
+# What an engine notes that came too late; the load stage puts the worker before it.
+_LATE = "late_start_s"
 # Session -> the phase whose figures the page shows.
 EXPECTED = {"capacity": "capacity", "steady": "steady"}
 LEAST_SAMPLE = smallest_sample_for(99.0)
@@ -81,7 +85,7 @@ def sessions_finished(evidence: Evidence) -> Finding:
     for session, phase in EXPECTED.items():
         outcome = evidence.outcomes.get(session)
         if session not in evidence.numbers.sessions or outcome is None:
-            problems.append(f"session {session} is missing")
+            problems.append(f"session {session} is missing{_for_want_of_a_knee(session, evidence)}")
         elif outcome.outcome != "finished":
             why = f": {outcome.reason}" if outcome.reason else ""
             problems.append(f"session {session} {outcome.outcome}{why}")
@@ -90,6 +94,14 @@ def sessions_finished(evidence: Evidence) -> Finding:
     if problems:
         return _SESSIONS.broken("; ".join(problems))
     return _SESSIONS.kept(f"sessions {' and '.join(EXPECTED)} finished")
+
+
+def _for_want_of_a_knee(session: str, evidence: Evidence) -> str:
+    """Why there was no rate to press at, where a steady rate was to be a share of the knee."""
+    knee, asked = evidence.knee, evidence.spec.workload.steady_rate
+    if session != "steady" or knee is None or knee.held_per_s or asked.share_of_knee is None:
+        return ""
+    return f": its rate was to be a share of the knee. {knee.sentence.rstrip('.')}"
 
 
 def workers_reported(evidence: Evidence) -> Finding:
@@ -104,21 +116,41 @@ def workers_reported(evidence: Evidence) -> Finding:
                 problems.append(f"{who} of {session.planned_workers} left no end frame")
             elif worker.outcome == "failed":
                 problems.append(f"{who} failed: {worker.reason or 'no reason given'}")
-            if worker.windows_lost:
+            if worker.windows_lost and not _are_covered(evidence, session):
                 problems.append(f"{who} lost {worker.windows_lost} windows")
-        problems += [f"{name}: {share}" for share in _missing_shares(session)]
+        problems += [f"{name}: {share}" for share in _missing_shares(evidence, session)]
+        if name in EXPECTED:  # a fill ends for each when it is done
+            problems += [f"{name}: {late}" for late in _late_starts(outcome)]
     if problems:
         return _WORKERS.broken("; ".join(problems))
     count = sum(len(session.workers) for session in evidence.numbers.sessions.values())
     return _WORKERS.kept(f"{count} of {count} spools end with the engine's own totals")
 
 
-def _missing_shares(session: SessionNumbers) -> list[str]:
+def _are_covered(evidence: Evidence, session: SessionNumbers) -> bool:
+    """Whether the rule over coverage speaks for whatever the session lacks."""
+    phases = [phase.phase for phase in session.phases.values() if phase.mode != "fill"]
+    return all(is_covered(evidence, session.session, phase) for phase in phases)
+
+
+def _missing_shares(evidence: Evidence, session: SessionNumbers) -> list[str]:
     """What is missing of each phase, so that half the load is never read as all of it."""
     return [
         f"{phase.phase} lacks {one.seconds} s of worker {one.worker}, {one.share:.1%} of the load"
         for phase in session.phases.values()
+        if not is_covered(evidence, session.session, phase.phase)
         for one in phase.missing
+    ]
+
+
+def _late_starts(outcome: LoadOutcome | None) -> list[str]:
+    """Workers that began after the common start of the plan, so that others pressed alone."""
+    notes = outcome.notes if outcome else {}
+    return [
+        f"{key.removesuffix(_LATE).replace('_', ' ').strip() or 'every worker'} began {late_s} s "
+        "after the common start"
+        for key, late_s in sorted(notes.items())
+        if key.endswith(_LATE)
     ]
 
 
@@ -135,7 +167,8 @@ def counts_add_up(evidence: Evidence) -> Finding:
     checked = 0
     for name, session in evidence.numbers.sessions.items():
         checked += session.total("sent")
-        problems += [f"{name}: {problem}" for problem in _sum_problems(session)]
+        in_flight = evidence.spec.workload.most_in_flight
+        problems += [f"{name}: {problem}" for problem in _sum_problems(session, in_flight)]
         outcome = evidence.outcomes.get(name)
         if outcome is not None and outcome.sent != session.total("sent"):
             problems.append(
@@ -147,12 +180,16 @@ def counts_add_up(evidence: Evidence) -> Finding:
     return _COUNTS.kept(f"{checked:,} sent = ok + failed + unknown, in every account")
 
 
-def _sum_problems(session: SessionNumbers) -> list[str]:
-    problems = []
+def _sum_problems(session: SessionNumbers, most_in_flight: int) -> list[str]:
+    """Accounts that differ. How what was under way ended when an engine died, nobody knows; and
+    the load stage has held the totals of the engine after it against its own windows.
+    """
     sent, ended = session.total("sent"), session.ended
-    if sent != ended:
+    died = sum(worker.engines - 1 for worker in session.workers)
+    problems = []
+    if not 0 <= sent - ended <= died * most_in_flight:
         problems.append(f"{sent:,} sent but {ended:,} ended in the windows")
-    for name in ("sent", "ok", "failed", "unknown"):
+    for name in ("sent", "ok", "failed", "unknown") if not died else ():
         windows = session.total(name)
         engines = sum(getattr(worker, name) for worker in session.workers)
         if engines != windows:

@@ -6,12 +6,13 @@ recorded makes its rule "skipped", which the page shows; it never counts as zero
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from soakbed.records.facts import Facts, Leaf, found, leaves
 from soakbed.records.verdict import Finding, Rule
 from soakbed.stages.evidence import Evidence
+from soakbed.stages.judge_events import MEMBER_KINDS, events_told
 
 __all__ = [
     "HOST_RULES",
@@ -41,7 +42,7 @@ _CLOCK = Rule(
 )
 _RESTART = Rule(
     name="restarts",
-    limit="no member restarted, none was killed for memory",
+    limit="no member restarted, ended, stayed down or was killed for memory",
     remedy="read the journals under hosts/ for why, give more memory or mend the configuration",
 )
 _ALARMS = Rule(
@@ -87,22 +88,61 @@ def _offsets(evidence: Evidence) -> Iterator[tuple[float, float, float, str]]:
 
 
 def restarts(evidence: Evidence) -> Finding:
-    """No member went away and came back while it was measured."""
+    """No member went away while it was measured, whether or not it came back."""
+    happened = [
+        one for one in evidence.events or () if one.kind in MEMBER_KINDS and one.severity != "note"
+    ]
     if not _collected(evidence):
+        if happened:
+            return _RESTART.broken(events_told(happened))
         return _RESTART.skipped("facts of the hosts before and after the load were not collected")
-    rises = _rises(evidence, _RESTARTS | _OOM)
-    if rises is None:
-        return _RESTART.skipped("the facts hold neither restarts nor OOM kills")
+    rises = [rise for rise in _rises(evidence, _RESTARTS | _OOM) or () if not _of_load(rise[1])]
     told = [
         f"{host}: {'.'.join(path)} rose by {rise:,.0f}" for host, path, rise in rises if rise > 0
     ]
+    told += list(_gone(evidence))
+    if happened:
+        told.append(events_told(happened))
     if told:
         return _RESTART.broken("; ".join(told))
-    return _RESTART.kept(f"no restart and no OOM kill in {len(rises)} counters")
+    if not rises:
+        return _RESTART.skipped("the facts hold neither restarts nor OOM kills")
+    return _RESTART.kept(f"no restart and no OOM kill in {len(rises)} counters, no member is gone")
+
+
+def _of_load(path: tuple[str, ...]) -> bool:
+    """Whether a counter is of a unit of the load: its restarts are gaps, and counted as such."""
+    return any(step.startswith("soakbed-load-") for step in path)
+
+
+def _gone(evidence: Evidence) -> Iterator[str]:
+    """Members that ran before the load and not after it. systemd restarts none, so none comes
+    back by itself, and no counter tells of it.
+    """
+    for host, facts in evidence.hosts.items():
+        held = evidence.testbed.hosts.get(host)
+        if held is not None and held.duty != "data":
+            continue
+        after = facts.after.get("units", {})
+        for unit, was in facts.before.get("units", {}).items():
+            if not _runs(was) or _runs(after.get(unit, {})):
+                continue
+            now = after.get(unit, {})
+            how = f"{now.get('state', 'unknown to systemd')} ({now.get('result', 'no result')})"
+            yield f"{host}: {unit} ran before the load and is {how} after it"
+
+
+def _runs(unit: Mapping[str, Any]) -> bool:
+    return unit.get("state") == "active" or unit.get("active") is True
 
 
 def alarms(evidence: Evidence) -> Finding:
-    """The target itself raised no alarm."""
+    """The target itself raised no alarm, then or in between."""
+    between = [
+        one for one in evidence.events or () if one.kind == "alarm" and one.severity == "run"
+    ]
+    if between:
+        return _ALARMS.broken(events_told(between))
     found = [
         (host, value)
         for host, facts in evidence.hosts.items()

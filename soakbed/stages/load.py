@@ -1,36 +1,39 @@
-"""Pressing a target: start a session on the load hosts, look in, fetch its evidence.
+"""Pressing a target: start a session on the load hosts, watch it, fetch its evidence.
 
 The session runs under systemd there and needs nobody. A controller that was killed comes back to
-it: a session that runs or has finished is adopted, and one that broke off begins anew.
+it: a session that runs or has ended is adopted, one of an open loop that broke off goes on by the
+same clock, and any other that broke off begins anew.
 """
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from loadgen.contract.plan import Plan
+from soakbed.adapters.patient import PatientShell
 from soakbed.adapters.ssh import HostUnreachable, Shell
 from soakbed.errors import LoadError
 from soakbed.records.run import LoadOutcome
 from soakbed.records.testbed import Testbed
+from soakbed.stages.backfill import Backfill
 from soakbed.stages.client_check import require_promise
 from soakbed.stages.load_account import account_for
-from soakbed.stages.load_plan import plan_session, session_limit_s, sessions_of
-from soakbed.stages.load_session import Glance, LoadSession, found_outcome
-from soakbed.units import us_to_ms
+from soakbed.stages.load_plan import goes_on, plan_session, sessions_of
+from soakbed.stages.load_session import LoadSession, found_outcome
+from soakbed.stages.so_far import Collating
+from soakbed.stages.watch import Care, Watch
+from soakbed.stages.watch_notes import WatchNotes
 
-__all__ = ["drive", "load_hosts_released", "plan_session", "session_is_there", "sessions_of"]
-
-LOOK_IN_S = 2.0
-TELL_S = 5.0
-# How long a Locust master may outlive the workers that it would show.
-_MASTER_GRACE_S = 15.0
-# A spool of 72 h is 1-2 GB.
-_FETCH_TIMEOUT_S = 1800
+__all__ = [
+    "Care",
+    "drive",
+    "load_hosts_released",
+    "plan_session",
+    "session_is_there",
+    "sessions_of",
+]
 
 
 def drive(
@@ -40,7 +43,7 @@ def drive(
     shell: Shell,
     folder: Path,
     progress: Callable[[str], None],
-    web_port: int = 0,
+    care: Care | None = None,
     asks_first: bool = True,
 ) -> LoadOutcome:
     """Press by `plan` until it is done, and bring the evidence into `folder`.
@@ -50,17 +53,31 @@ def drive(
     when the session does not start, does not end in its time, sends nothing, or does not account
     for what it sent. Ctrl-C stops the load on the hosts before it goes on up.
     """
-    session = LoadSession(plan, testbed, shell=shell, web_port=web_port)
-    with load_hosts_released(session):
-        found = session.outcome_on_hosts()
-        if found:
-            progress(f"{plan.target} {plan.session}: session is {found} on the load hosts, adopted")
-        else:
+    care = care or Care()
+    looking = LoadSession(plan, testbed, shell=shell, web_port=care.web_port)
+    patient = PatientShell(shell, progress) if care.patient else shell
+    session = LoadSession(plan, testbed, shell=patient, web_port=care.web_port)
+    fetching = Backfill(session, folder, shell=patient)
+    with load_hosts_released(looking):
+        if not _adopted(session, care, progress):
             if asks_first:
-                require_promise(plan.target, plan.endpoints, session.hosts[0], shell=shell)
+                require_promise(plan.target, plan.endpoints, session.hosts[0], shell=patient)
+            fetching.begin(folder.parent.parent / "set-aside" / folder.name)
             session.begin()
-        _wait(session, progress)
-    _fetch(session, folder, shell)
+        notes = WatchNotes(plan, folder)
+        if not (folder / "plan.json").exists():
+            plan.write(folder / "plan.json")  # for those who look on; the hosts' own comes later
+        Watch(
+            looking,
+            Backfill(looking, folder, shell=shell),
+            notes,
+            collating=_collating(folder, plan, care),
+            progress=progress,
+            care=care,
+        ).until_over()
+    notes.say("fetching", "the load is over; its evidence is being fetched")
+    fetching.finish()
+    notes.say("over")
     try:
         return account_for(plan, folder)
     except LoadError as error:
@@ -69,9 +86,30 @@ def drive(
         raise
 
 
+def _adopted(session: LoadSession, care: Care, progress: Callable[[str], None]) -> bool:
+    """Whether the session is there to be watched or fetched; one that broke off is started on."""
+    found, told = session.outcome_on_hosts(), f"{session.plan.target} {session.plan.session}"
+    if found == "broken" and goes_on(session.plan.session):
+        progress(f"{told}: session broke off on the load hosts, goes on by the same clock")
+        if not care.stop_asked():
+            session.go_on()
+        return True
+    # One that was stopped and should not have been was interrupted with its controller.
+    adopted = _is_kept(found, session.plan.session) or (found != "" and care.stop_asked())
+    if adopted:
+        progress(f"{told}: session is {found} on the load hosts, adopted")
+    return adopted
+
+
 def session_is_there(name: str, testbed: Testbed, *, shell: Shell) -> bool:
-    """Whether a session of this name runs or has finished; then hands off its target."""
-    return bool(found_outcome(name, testbed.of_duty("load"), shell=shell))
+    """Whether a session of this name runs, is done, or goes on; then hands off its target."""
+    found, session = found_outcome(name, testbed.of_duty("load"), shell=shell), name.split("-")[-1]
+    return _is_kept(found, session) or (found == "broken" and goes_on(session))
+
+
+def _is_kept(found: str, session: str) -> bool:
+    """Whether a session in this state is not pressed again. A short one that failed is."""
+    return found in ("running", "finished") or (found == "failed" and goes_on(session))
 
 
 @contextmanager
@@ -85,77 +123,7 @@ def load_hosts_released(session: LoadSession) -> Iterator[None]:
         raise
 
 
-def _wait(session: LoadSession, progress: Callable[[str], None]) -> None:
-    """Look in until no unit runs. A host that is away for a while is waited for."""
-    limit_s = session_limit_s(session.plan)
-    ends_s = time.monotonic() + limit_s
-    teller = _Teller(session, progress)
-    workers_gone_s = 0.0
-    while True:
-        now_s = time.monotonic()
-        if now_s > ends_s:
-            raise LoadError(
-                f"session {session.id} did not end within {limit_s} s",
-                remedy="read locust/ of the session and the journals of soakbed-load-* on the "
-                "load host for what hangs",
-            )
-        try:
-            glance = session.glance()
-        except HostUnreachable as error:
-            progress(f"{error.problem}; load goes on there, looking again")
-        else:
-            if not glance.active():
-                return
-            workers_gone_s = 0.0 if glance.active("worker") else workers_gone_s or now_s
-            if workers_gone_s and now_s - workers_gone_s > _MASTER_GRACE_S:
-                session.stop_masters()
-            if not (glance.progress or glance.active("master")):
-                raise LoadError(
-                    f"session {session.id} did not start: {session.journal()}",
-                    remedy="mend what the units' journals above say; a port in use means that "
-                    "another session runs on this load host",
-                )
-            teller.tell(glance)
-        time.sleep(LOOK_IN_S)
-
-
-class _Teller:
-    """Says how a session goes: at each new phase, and every few seconds in between."""
-
-    def __init__(self, session: LoadSession, progress: Callable[[str], None]) -> None:
-        self._what = f"{session.plan.target} {session.plan.session}"
-        self._progress = progress
-        self._phase = ""
-        self._told_s = 0.0
-
-    def tell(self, glance: Glance) -> None:
-        """One line from the newest window of each worker, if it is time for one."""
-        if not glance.progress:
-            return
-        newest = max(glance.progress, key=lambda shown: shown["start_s"])
-        now_s = time.monotonic()
-        if newest["phase"] == self._phase and now_s - self._told_s < TELL_S:
-            return
-        self._phase, self._told_s = newest["phase"], now_s
-        shown = [one for one in glance.progress if one["phase"] == self._phase]
-        per_s = sum(one["per_s"] for one in shown)
-        not_ok_per_s = sum(one["not_ok_per_s"] for one in shown)
-        worst_us = max(one["response_p99_us"] for one in shown)
-        trouble = f", {not_ok_per_s:,.0f}/s not ok" if not_ok_per_s else ""
-        self._progress(
-            f"{self._what}: {self._phase} {per_s:,.0f}/s, P99 {us_to_ms(worst_us):.2f} ms{trouble}"
-        )
-
-
-def _fetch(session: LoadSession, folder: Path, shell: Shell) -> None:
-    """Bring plan, spools and Locust's files here, in place of what an earlier try left."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for number, host in enumerate(session.hosts):
-        fetched = folder / f".{host.name}"
-        shell.get_tree(host, session.folder, fetched, timeout_s=_FETCH_TIMEOUT_S)
-        for kept in (fetched / "plan.json", *fetched.glob("worker-*.spool")):
-            kept.rename(folder / kept.name)
-        if (fetched / "locust").exists():
-            (fetched / "locust").rename(folder / (f"locust-{host.name}" if number else "locust"))
-        shutil.rmtree(fetched)
+def _collating(folder: Path, plan: Plan, care: Care) -> Collating | None:
+    if care.duties is None:
+        return None
+    return Collating(folder.parent.parent, plan.session, care.duties)

@@ -11,11 +11,11 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Plan
-from loadgen.contract.spool import SpoolDamaged, read_spool
-from loadgen.contract.window import SessionEnd
+from loadgen.contract.spool import SpoolDamaged
+from loadgen.contract.window import SessionBegin, SessionEnd
 from soakbed.errors import LoadError
 from soakbed.records.run import LoadOutcome
 
@@ -26,13 +26,18 @@ _COUNTS = ("sent", "ok", "failed", "unknown")
 
 @dataclass(slots=True)
 class _Spool:
-    """One worker's spool, summed. `ok_per_second`: ok operations of the capacity phase."""
+    """One worker's spool, summed; `own` since its last begin, which is what its end speaks of.
 
+    `ok_by_start`: ok operations of each window of the capacity phase.
+    """
+
+    engines: int = 1  # one after the other, each in the place of one that died
     end: SessionEnd | None = None
     windows: int = 0
     first_s: int = 0
     last_s: int = 0
     sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
+    own: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
     ok_by_start: dict[int, int] = field(default_factory=dict)
 
 
@@ -42,7 +47,7 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
     Raises LoadError when a spool is damaged, when an engine's own totals are not the sum of its
     windows, or when nothing was sent at all.
     """
-    spools = {rank: _read(folder / f"worker-{rank}.spool") for rank in range(plan.workers)}
+    spools = {rank: _read(folder, rank) for rank in range(plan.workers)}
     for rank, spool in spools.items():
         _check_sums(rank, spool)
     ends = {rank: spool.end for rank, spool in spools.items() if spool.end}
@@ -58,7 +63,7 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
     locust, told = _locust_counts(folder)
     seconds = [spool for spool in spools.values() if spool.windows]
     return LoadOutcome(
-        session=cast('Literal["fill", "capacity", "steady"]', plan.session),  # it is validated
+        session=plan.session,
         outcome=outcome,
         reason=reason,
         started_s=min(spool.first_s for spool in seconds),
@@ -68,19 +73,20 @@ def account_for(plan: Plan, folder: Path) -> LoadOutcome:
         capacity_per_s=round(statistics.fmean(per_s), 3) if per_s else 0.0,
         locust_requests=locust[0],
         locust_failures=locust[1],
-        notes=_notes(ends) | _capacity_notes(per_s) | told,
+        notes=_notes(ends) | _engine_notes(spools) | _capacity_notes(per_s) | told,
         **sums,
     )
 
 
-def _read(path: Path) -> _Spool:
+def _read(folder: Path, rank: int) -> _Spool:
     spool = _Spool()
-    if not path.exists():
-        return spool
     try:
-        for record in read_spool(path):
+        for record in read_parts(folder, rank):
             if record["kind"] == "end":
                 spool.end = SessionEnd.from_json(record)
+            elif record["kind"] == "begin":
+                spool.engines = SessionBegin.from_json(record).attempt + 1
+                spool.own = dict.fromkeys(_COUNTS, 0)
             else:
                 _add(spool, record)
     except SpoolDamaged as error:
@@ -97,7 +103,9 @@ def _add(spool: _Spool, window: Mapping[str, object]) -> None:
     operations = window["operations"]
     assert isinstance(operations, Mapping)
     for name in _COUNTS:
-        spool.sums[name] += sum(operation[name] for operation in operations.values())
+        count = sum(operation[name] for operation in operations.values())
+        spool.sums[name] += count
+        spool.own[name] += count
     spool.first_s = min(spool.first_s, start_s) if spool.windows else start_s
     spool.last_s = max(spool.last_s, start_s + length_s)
     spool.windows += 1
@@ -111,10 +119,10 @@ def _check_sums(rank: int, spool: _Spool) -> None:
         return
     for name in _COUNTS:
         own = getattr(spool.end, name)
-        if own != spool.sums[name]:
+        if own != spool.own[name]:
             raise LoadError(
                 f"worker {rank} counted {own:,} {name} operations, but its windows hold "
-                f"{spool.sums[name]:,}",
+                f"{spool.own[name]:,}",
                 remedy="windows were lost or doubled, which is an error of ours: keep the run "
                 "folder, report it, and measure again",
             )
@@ -137,6 +145,15 @@ def _capacity_per_s(spools: Iterable[_Spool], window_s: int) -> list[float]:
     by_worker = [spool.ok_by_start for spool in spools]
     shared = set.intersection(*(set(one) for one in by_worker)) if by_worker else set()
     return [sum(one[start] for one in by_worker) / window_s for start in sorted(shared)]
+
+
+def _engine_notes(spools: Mapping[int, _Spool]) -> dict[str, str]:
+    """Workers whose engine died and was started again."""
+    return {
+        f"worker_{rank}_engines": str(spool.engines)
+        for rank, spool in spools.items()
+        if spool.engines > 1
+    }
 
 
 def _capacity_notes(per_s: list[float]) -> dict[str, str]:

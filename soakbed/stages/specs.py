@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -59,7 +59,9 @@ def _known_keys(kind: type[BaseModel], where: Sequence[object]) -> list[str]:
         field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
         if field is None:
             return []
-        model = field.annotation
+        # An optional part, `KneeSpec | None`, is the part.
+        parts = [one for one in get_args(field.annotation) if one is not type(None)]
+        model = parts[0] if len(parts) == 1 else field.annotation
     fields = getattr(model, "model_fields", {})
     return [field.alias or name for name, field in fields.items()]
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.records.gaps import Coverage, TargetCoverage
+from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, OperationNumbers
 from soakbed.records.run import NotMeasured, TargetReady
 from soakbed.records.summary import (
+    GapSummary,
+    KneeSummary,
     MeasuredTarget,
     OperationSummary,
     Summary,
@@ -44,6 +48,11 @@ def assemble_summary(run_folder: Path) -> Summary:
 
 
 def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
+    stop = run.stop()
+    if stop is not None and not run.has(f"{name}/verdict"):
+        return UnmeasuredTarget(
+            reason=f"the run was stopped before this target was measured: {stop.why}"
+        )
     if not run.has(f"{name}/ready"):
         return UnmeasuredTarget(
             reason="the run ended before this target was configured",
@@ -58,13 +67,34 @@ def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
             remedy=f"soakbed resume {run.run_id}",
         )
     numbers, verdict = run.read(f"{name}/numbers", Numbers), run.read(f"{name}/verdict", Verdict)
-    return summary_of_target(
-        version=ready.version, substituted=ready.substituted, numbers=numbers, verdict=verdict
+    knee = run.read(f"{name}/knee", Knee) if run.has(f"{name}/knee") else None
+    made = summary_of_target(
+        version=ready.version,
+        substituted=ready.substituted,
+        numbers=numbers,
+        verdict=verdict,
+        knee=knee,
     )
+    if not run.has(f"{name}/coverage"):
+        return made
+    held = run.read(f"{name}/coverage", TargetCoverage).of("steady", "steady")
+    return made.model_copy(update=_coverage(held)) if held else made
+
+
+def _coverage(held: Coverage) -> dict[str, object]:
+    return {
+        "coverage_percent": round(held.percent, 4),
+        "gaps": tuple(GapSummary(**gap.model_dump()) for gap in held.gaps),
+    }
 
 
 def summary_of_target(
-    *, version: str, substituted: bool, numbers: Numbers, verdict: Verdict
+    *,
+    version: str,
+    substituted: bool,
+    numbers: Numbers,
+    verdict: Verdict,
+    knee: Knee | None = None,
 ) -> MeasuredTarget:
     """One measured target in short. A phase that never ran counts zero; the verdict says why."""
     capacity = numbers.phase("capacity", "capacity")
@@ -84,6 +114,7 @@ def summary_of_target(
         total_operations=sum(session.ended for session in numbers.sessions.values()),
         capacity_is_at_least=verdict.generator_limited,
         caveats=tuple(caveat.sentence for caveat in verdict.caveats),
+        knee=KneeSummary.of(knee) if knee else None,
     )
 
 

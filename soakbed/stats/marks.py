@@ -76,6 +76,11 @@ class Marks:
                 self._worst[reason] = max(found, self._worst.get(reason, found))
         self._mark(part, any_broken)
 
+    @property
+    def window_s(self) -> int:
+        """Seconds of a window."""
+        return self._length_s
+
     def take_counters(self, part: Columns) -> None:
         """Find rows of PhaseData.counters() in which requests were dropped."""
         dropping = part["dropped"] > 0

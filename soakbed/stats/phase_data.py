@@ -7,7 +7,7 @@ hand, for a calibration of seconds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,9 +19,20 @@ from loadgen.contract.limits import DELAY_PERCENTILE
 from loadgen.contract.window import OperationWindow, Window
 from soakbed.stats.percentiles import Counts
 
-__all__ = ["COUNTS", "GENERATOR", "KEYS", "Columns", "PhaseData", "StepCounts", "of_windows"]
+__all__ = [
+    "COUNTS",
+    "GENERATOR",
+    "KEYS",
+    "Columns",
+    "PhaseData",
+    "Spans",
+    "StepCounts",
+    "inside",
+    "of_windows",
+]
 
 Columns = Mapping[str, NDArray[Any]]
+Spans = Sequence[tuple[int, int]]  # unix time, from and up to, in order and apart
 
 # Whose window it is; `seq` tells two windows of one second apart (a clock that was set back).
 KEYS = ("worker", "seq", "start_s", "length_s")
@@ -81,6 +92,24 @@ class PhaseData(Protocol):
         """The whole phase of one operation and kind; operation "", kind "late": own delay."""
         ...
 
+    def without(self, spans: Spans) -> PhaseData:
+        """The same phase without every window that a span touches."""
+        ...
+
+
+def inside(starts_s: NDArray[Any], lengths_s: NDArray[Any], spans: Spans) -> NDArray[np.bool_]:
+    """Which windows a span touches: bool[n] for n windows.
+
+    >>> inside(np.array([0, 10, 20]), np.array([10, 10, 10]), [(12, 13)]).tolist()
+    [False, True, False]
+    """
+    edges = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    # The only span that can touch a window is the last that begins before the window ends.
+    last = np.searchsorted(edges[:, 0], starts_s + lengths_s, side="left") - 1
+    ends_s = np.append(edges[:, 1], -1)[last]
+    touched: NDArray[np.bool_] = (last >= 0) & (ends_s > starts_s)
+    return touched
+
 
 class _WindowsInHand:
     """`PhaseData` of window objects."""
@@ -120,6 +149,15 @@ class _WindowsInHand:
             return Counts.merged(Counts.of(one.late) for one in self._windows)
         held = [one.operations[operation] for one in self._windows if operation in one.operations]
         return Counts.merged(Counts.of(getattr(one, kind)) for one in held)
+
+    def without(self, spans: Spans) -> PhaseData:
+        made = _WindowsInHand(self._windows)
+        made._windows = [
+            one
+            for one in self._windows
+            if not inside(np.array([one.start_s]), np.array([one.length_s]), spans)[0]
+        ]
+        return made
 
 
 def _keys(window: Window) -> dict[str, Any]:

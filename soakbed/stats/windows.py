@@ -16,6 +16,7 @@ from soakbed.records.numbers import (
     Interval,
     Latency,
     LatencyPoint,
+    LeftOut,
     MissingShare,
     OperationNumbers,
     PhaseNumbers,
@@ -25,7 +26,15 @@ from soakbed.stats.engines import Engines
 from soakbed.stats.intervals import CONFIDENCE, REPLICATES, bootstrap_us
 from soakbed.stats.marks import Marks
 from soakbed.stats.percentiles import LADDER, Counts, curve, percentile_us, percentiles_us
-from soakbed.stats.phase_data import COUNTS, KEYS, PhaseData, StepCounts
+from soakbed.stats.phase_data import (
+    COUNTS,
+    KEYS,
+    Columns,
+    PhaseData,
+    Spans,
+    StepCounts,
+    inside,
+)
 from soakbed.stats.timeline import Steps, Timeline, joined_to_carry
 
 __all__ = ["phase_numbers"]
@@ -34,40 +43,84 @@ _Ints = NDArray[np.int64]
 
 
 def phase_numbers(
-    data: PhaseData, *, planned_s: float, offered_per_s: float, arrivals: str, workers: int = 1
+    data: PhaseData,
+    *,
+    planned_s: float,
+    offered_per_s: float,
+    arrivals: str,
+    workers: int = 1,
+    without: Spans = (),
 ) -> PhaseNumbers:
     """The phase as plain data. `planned_s` 0: as long as it took; `workers` as planned.
 
-    Raises ValueError when the phase has no window.
+    Figures are without every window that a span of `without` touches. Raises ValueError when the
+    phase has no window.
     """
-    return _Phase(data, workers).numbers(planned_s, offered_per_s, arrivals)
+    return _Phase(data, workers, without).numbers(planned_s, offered_per_s, arrivals)
 
 
 class _Phase:
     """One phase of one session, all workers, gathered in one pass over its columns."""
 
-    def __init__(self, data: PhaseData, workers: int) -> None:
+    def __init__(self, data: PhaseData, workers: int, without: Spans) -> None:
         self._data = data
+        self._kept = data.without(without) if without else data
+        self._without = without
         self._workers = workers
         self._engines = Engines()
         self._marks = Marks()
         self._counted: dict[str, dict[str, int]] = {}
+        self._left: dict[str, dict[str, int]] = {}
+        self._left_starts_s: list[_Ints] = []
+        self._starts_s: list[_Ints] = []
         timeline = Timeline()
         for part in data.generator():
             self._engines.take(part)
             self._marks.take_windows(part)
             timeline.take_windows(part)
+            self._starts_s.append(np.unique(part["start_s"]))
+            if without:
+                spoiled = inside(part["start_s"], part["length_s"], without)
+                self._left_starts_s.append(np.unique(part["start_s"][spoiled]))
         for operation, part in data.counters():
             self._marks.take_counters(part)
             timeline.take_counters(operation, part)
-            sums = self._counted.setdefault(operation, {})
-            for name in part.keys() - set(KEYS):
-                sums[name] = sums.get(name, 0) + int(part[name].sum())
+            self._count(operation, part)
         self._steps = timeline.steps()
         self._responses = {
             name: _on_steps(data.steps(name, self._steps.step_s), self._steps)
             for name in self._steps.ok
         }
+
+    def _count(self, operation: str, part: Columns) -> None:
+        """Add the counts of all windows, and apart those of windows that are left out."""
+        sums = self._counted.setdefault(operation, {})
+        for name in part.keys() - set(KEYS):
+            sums[name] = sums.get(name, 0) + int(part[name].sum())
+        if not self._without:
+            return
+        spoiled = inside(part["start_s"], part["length_s"], self._without)
+        left = self._left.setdefault(operation, {})
+        for name in part.keys() - set(KEYS):
+            here = int(part[name][spoiled].sum())
+            sums[name] -= here
+            left[name] = left.get(name, 0) + here
+
+    def _left_out(self) -> LeftOut:
+        starts_s = np.unique(np.concatenate(self._left_starts_s or [np.zeros(0, np.int64)]))
+        if not len(starts_s):
+            return LeftOut()
+        began_s, ended_s = int(self._steps.start_s[0]), int(self._steps.end_s[-1])
+        length_s = self._marks.window_s
+        return LeftOut(
+            seconds=len(starts_s) * length_s,
+            counts={name: {key: held[key] for key in COUNTS} for name, held in self._left.items()},
+            spans=tuple(
+                (max(from_s, began_s) - began_s, min(to_s, ended_s) - began_s)
+                for from_s, to_s in self._without
+                if from_s < ended_s and to_s > began_s
+            ),
+        )
 
     def numbers(self, planned_s: float, offered_per_s: float, arrivals: str) -> PhaseNumbers:
         steps, data = self._steps, self._data
@@ -75,7 +128,12 @@ class _Phase:
         spanned_s = float(steps.end_s[-1] - began_s)
         # A phase begins and ends inside a window, so windows span up to two of them more than
         # the phase lasted; the plan knows better, unless the phase was cut short.
-        seconds = min(planned_s, spanned_s) if planned_s else spanned_s
+        uncovered_s = self._uncovered_s()
+        covered_s = spanned_s - uncovered_s
+        seconds = min(planned_s, covered_s) if planned_s else covered_s
+        left = self._left_out()
+        # Rates are over the time that is kept; where nothing is kept they are of the whole.
+        seconds = seconds - left.seconds if left.seconds < seconds else seconds
         made = {name: self._operation(name) for name in steps.ok}
         return PhaseNumbers(
             phase=data.phase,
@@ -91,13 +149,24 @@ class _Phase:
             series=_series(steps, self._workers),
             latency_series=_latency_series(steps, self._responses),
             missing=self._missing(),
+            left_out=left,
+            uncovered_s=uncovered_s,
         )
+
+    def _uncovered_s(self) -> float:
+        """Seconds inside the phase of which no worker has a window: nobody pressed or nobody knows.
+
+        Rates are not over them; what they mean for the run is a matter of coverage.
+        """
+        starts_s, length_s = np.unique(np.concatenate(self._starts_s)), self._marks.window_s
+        between_s = np.diff(starts_s) - length_s
+        return float(between_s[between_s > 0].sum())
 
     def _operation(self, name: str) -> OperationNumbers:
         sums = self._counted[name]
         causes = {cause: sums[cause] for cause in sorted(sums.keys() - set(COUNTS)) if sums[cause]}
         response, service, lag = (
-            self._data.total(name, kind) for kind in ("response", "service", "lag")
+            self._kept.total(name, kind) for kind in ("response", "service", "lag")
         )
         return OperationNumbers(
             **{count: sums[count] for count in COUNTS},
@@ -112,6 +181,8 @@ class _Phase:
         if self._data.mode != "open":
             return None
         held = self._responses[name]
+        if self._without:
+            held = _on_steps(self._kept.steps(name, self._steps.step_s), self._steps)
         drawn = np.flatnonzero(self._steps.complete & (self._steps.ok[name] >= 0))
         return bootstrap_us([Counts.of_row(held.counts[i], held.max_us[i]) for i in drawn], 99.0)
 
@@ -145,7 +216,7 @@ class _Phase:
         open_loop = self._data.mode == "open"
         return GeneratorNumbers(
             **self._engines.numbers(),
-            late=_latency(self._data.total("", "late")) if open_loop else None,
+            late=_latency(self._kept.total("", "late")) if open_loop else None,
             **self._marks.numbers(self._data, began_s),
         )
 

@@ -17,7 +17,7 @@ import grpc
 
 from loadgen.contract.histogram import Histogram
 from loadgen.contract.plan import Plan
-from loadgen.keyspace import code_chunks
+from loadgen.keyspace import Codes
 from tests.benchmarks.etcd_calls import Calls, credentials
 
 # Without it all channels to one address share one connection.
@@ -30,7 +30,7 @@ class Client:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.calls = Calls(plan, rank=1)
-        chunks = code_chunks(plan.keyspace, plan.read_share, seed=1, rank=1, stream="grpcio")
+        chunks = Codes(plan.keyspace, plan.read_share, seed=1, rank=1, stream="grpcio").chunks()
         self.codes = (code for chunk in chunks for code in chunk)
         self.taken_ns: list[int] = []
         self.failures = 0

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.contract.histogram import Histogram
+from loadgen.contract.parts import parts_of, read_parts
 from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from loadgen.keyspace import Values
 from tests.benchmarks.compare import Figures
@@ -94,11 +94,12 @@ def figures_of(windows: list[Window]) -> Figures:
 def _engine_windows(plan: Plan, folder: Path, core: int) -> list[Window]:
     """Run one engine as its own process on one core; its windows."""
     plan_path, spool = folder / "plan.json", folder / "worker-0.spool"
-    spool.unlink(missing_ok=True)
+    for old in parts_of(folder, 0):
+        old.unlink()
     plan.write(plan_path)
     words = [sys.executable, "-m", "loadgen.engine", str(plan_path), "--spool", str(spool)]
     _said("the engine", words, core)
-    frames = read_spool(spool)
+    frames = read_parts(folder, 0)
     return [Window.from_json(frame) for frame in frames if frame["kind"] == "window"]
 
 

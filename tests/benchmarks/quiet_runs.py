@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadgen.contract.limits import limits_broken
+from loadgen.contract.parts import parts_of, read_parts
 from loadgen.contract.plan import Keyspace, Phase, Plan
-from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from soakbed.stages.judge_load import generator_bound
 from soakbed.stats.phase_data import of_windows
@@ -114,7 +114,8 @@ def _quiet(plan: Plan, folder: Path) -> Quiet:
 def _run(plan: Plan, folder: Path) -> tuple[list[Window], dict[int, float]]:
     """One engine on its core: its windows, and who else had the core in each second."""
     path, spool = folder / "plan.json", folder / "worker-0.spool"
-    spool.unlink(missing_ok=True)
+    for old in parts_of(folder, 0):
+        old.unlink()
     plan.write(path)
     words = [sys.executable, "-m", "loadgen.engine", str(path), "--spool", str(spool)]
     engine = subprocess.Popen(["taskset", "-c", str(ENGINE_CORE), *words], stderr=subprocess.PIPE)
@@ -122,7 +123,7 @@ def _run(plan: Plan, folder: Path) -> tuple[list[Window], dict[int, float]]:
         _, said = engine.communicate(timeout=600)
     if engine.returncode:
         raise MeasureFailed(f"the engine ended with {engine.returncode}: {said[-2000:]!r}")
-    frames = [frame for frame in read_spool(spool) if frame["kind"] == "window"]
+    frames = [frame for frame in read_parts(folder, 0) if frame["kind"] == "window"]
     return [Window.from_json(frame) for frame in frames], watch.others
 
 

@@ -1,121 +1,271 @@
-"""`python -m tests.benchmarks.seventy_two_hours`: what 72 h of windows do to an engine's memory.
+"""`python -m tests.benchmarks.seventy_two_hours`: what 72 h of windows do to memory and disk.
 
-The recorder and the spool are the engine's own and are given every window that 72 h have, with a
-few operations each, as fast as they take them. Only the time between windows is left out.
+Engine, Locust worker, Locust master and the watching controller, each in a process of its own, live
+through every window that 72 h have, as fast as they take them (`soak_parts`). What the engine
+spools the worker follows, seals by the hour and reports; the master adds it up; the controller
+fetches it and has it collated. Only the time between windows is left out, and the target.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from loadgen.contract.spool import SpoolWriter
-from loadgen.engine.spooling import Spool
-from loadgen.recorder import Clock, Recorder
+from loadgen.contract.plan import Keyspace, Phase, Plan
+from loadgen.session import HostShare, SessionFolder
+from tests.benchmarks.growth_page import Growth, page
 
-__all__ = ["Engine", "main", "resident_bytes"]
+__all__ = ["PARTS", "Course", "live", "main"]
 
-SECOND = 1_000_000_000
-WARM_WINDOWS = 300  # what is made once is made by then
-MOST_GROWTH_BYTES = 1_000_000  # issue: under 1 MB
+PARTS = ("engine", "worker", "master", "controller")
+HOUR_S = 3600
+# What is made once is made by then; the controller's first collation comes after an hour.
+WARM_S = 600
+BACKFILL_S = 180
+MOST_GROWTH_BYTES = 10_000_000  # of each: over 72 h that is 39 bytes a window
 
 EXAMPLES = """\
 examples:
-  python -m tests.benchmarks.seventy_two_hours               all of them, a quarter of an hour
-  python -m tests.benchmarks.seventy_two_hours --hours 1     a minute's worth, to see it work
-  python -m tests.benchmarks.seventy_two_hours --out growth.json
+  python -m tests.benchmarks.seventy_two_hours               all of them, some 40 minutes
+  python -m tests.benchmarks.seventy_two_hours --hours 2     a minute or two, to see it work
+  python -m tests.benchmarks.seventy_two_hours --out growth.json --page growth.html
 """
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
+@dataclass(slots=True)
+class Course:
+    """What was seen at the end of each hour, in bytes. Memory is what grew since `base`."""
+
+    base: dict[str, int] = field(default_factory=dict)  # part -> memory once it was warm
+    hours: list[float] = field(default_factory=list)
+    grown: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in PARTS})
+    host_bytes: list[int] = field(default_factory=list)  # windows on the load host
+    archive_bytes: list[int] = field(default_factory=list)  # copies and tables in the archive
+    collating_peak_bytes: int = 0
+    settled: tuple[int, int] = (0, 0)  # both, once every hour that is over was sealed
+
+    def worst(self) -> int:
+        """The most that any part ever grew."""
+        return max(max(grown) for grown in self.grown.values())
 
 
-class Engine:
-    """The recording half of an engine: windows go through recorder and spool onto disk."""
+class Live:
+    """The four processes over one folder, moved on together."""
 
-    def __init__(self, path: Path) -> None:
-        self._spool = Spool(SpoolWriter(path))
-        clock = Clock()
-        self._recorder = Recorder(self._spool.put, worker=0, length_s=1, clock=clock)
-        self._start = clock.next_boundary_ns(clock.monotonic_ns(1_700_000_000 * SECOND), 1)
-        self._recorder.begin("steady", "open", self._start)
+    def __init__(self, folder: Path, *, operations: int) -> None:
+        self.session = folder / "sessions" / "r-redis_cluster-steady"
+        self.target = folder / "run" / "redis_cluster"
+        _lay(self.session)
+        ends = os.pipe()
+        try:
+            self._parts = {
+                "engine": self._start("engine", str(operations)),
+                "worker": self._start("worker", str(ends[1]), keeps=ends[1]),
+                "master": self._start("master", str(ends[0]), keeps=ends[0]),
+                "controller": self._start("controller", str(self.target)),
+            }
+        finally:
+            for end in ends:
+                os.close(end)
 
-    def windows(self, first: int, count: int, *, operations: int) -> None:
-        """Live through `count` seconds from second `first` on, with so many operations each."""
-        recorder = self._recorder
-        gap = SECOND // (operations + 1)
-        for second in range(first, first + count):
-            at = self._start + second * SECOND
-            for number in range(operations):
-                recorder.sent[number & 1] += 1
-                # Other latencies each second, so that other buckets fill.
-                end = at + number * gap + (second % 997) * 1000
-                recorder.done[number & 1].append((at, at + 1000, end + 1000))
-                recorder.late_ns.append(number * 1000)
-            recorder.absorb()
-            recorder.close_window()
-            while self._spool._queue.qsize() > 3:
-                time.sleep(0.001)
+    def _start(self, name: str, word: str, *, keeps: int | None = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.soak_parts", name, str(self.session), word],
+            # Locust otherwise patches the standard library, and reads from pipes would not wait.
+            env={**os.environ, "LOCUST_SKIP_MONKEY_PATCH": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=() if keeps is None else (keeps,),
+        )
+
+    def _ask(self, name: str, line: str) -> list[str]:
+        part = self._parts[name]
+        assert part.stdin is not None
+        assert part.stdout is not None
+        part.stdin.write(line + "\n")
+        part.stdin.flush()
+        if not (answer := part.stdout.readline()):
+            raise RuntimeError(f"the {name} ended with {part.wait()}")
+        return answer.split()
+
+    def seconds(self, count: int) -> None:
+        """Live through so many windows, each seen by all four."""
+        for _ in range(count):
+            for name in PARTS:
+                self._ask(name, "step 1")
+
+    def settle(self) -> None:
+        """Have every hour sealed that is over, and fetched. In the worker's own pace it takes half
+        a minute, which is longer than an hour here.
+        """
+        words = [*("-m", "loadgen.sealing", str(self.session)), *("--rank", "0", "--busy", "1")]
+        subprocess.run([sys.executable, *words], check=True, stderr=subprocess.DEVNULL)
+        self.seconds(BACKFILL_S)
+
+    def resident_bytes(self, name: str) -> tuple[int, int]:
+        """Memory of a part, and the peak of a process that it had started."""
+        own, children = self._ask(name, "rss")
+        return int(own), int(children)
 
     def close(self) -> None:
-        """Write what is left. Raises OSError when the spool could not be written."""
-        self._spool.close()
-        if self._spool.error is not None:
-            raise self._spool.error
+        """End all four."""
+        for part in self._parts.values():
+            assert part.stdin is not None
+            part.stdin.close()
+        for name, part in self._parts.items():
+            try:
+                code = part.wait(60)
+            except subprocess.TimeoutExpired:
+                part.kill()
+                code = part.wait()
+            assert part.stdout is not None
+            part.stdout.close()
+            if code:
+                raise RuntimeError(f"the {name} ended with {code}")
+
+
+def _lay(session: Path) -> None:
+    """The session's folder as `soakbed` lays it on a load host."""
+    session.mkdir(parents=True)
+    folder = SessionFolder(session)
+    folder.locust.mkdir()
+    Plan(
+        run_id="r",
+        session="steady",
+        target="redis_cluster",
+        endpoints=("127.0.0.1:1",),
+        keyspace=Keyspace(1000, "bench:"),
+        phases=(Phase("steady", "open", 73 * HOUR_S, rate_per_s=100.0),),
+        tls=None,
+    ).write(folder.plan_file)
+    folder.write_share(HostShare(ranks=(0,)))
+
+
+@contextlib.contextmanager
+def live(folder: Path, *, operations: int) -> Iterator[Live]:
+    """The four, ended whatever happens."""
+    four = Live(folder, operations=operations)
+    try:
+        yield four
+    finally:
+        four.close()
+
+
+def undergone(
+    four: Live, *, hours: int, hour_s: int = HOUR_S, warm_s: int = WARM_S
+) -> Iterator[Course]:
+    """The course so far, after each hour; `hour_s` windows are an hour."""
+    course = Course()
+    four.seconds(warm_s)
+    course.base = {name: four.resident_bytes(name)[0] for name in PARTS}
+    for hour in range(hours):
+        four.seconds(hour_s)
+        course.hours.append(hour + 1)
+        for name in PARTS:
+            own, children = four.resident_bytes(name)
+            course.grown[name].append(own - course.base[name])
+            if name == "controller":
+                course.collating_peak_bytes = children
+        course.host_bytes.append(_bytes_under(four.session))
+        course.archive_bytes.append(_bytes_under(four.target))
+        yield course
+    four.settle()
+    course.settled = (_bytes_under(four.session), _bytes_under(four.target))
+
+
+def _bytes_under(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # sealed and removed meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, print a line each hour of windows, save. Exit 0 when it stayed flat, 7 when not."""
     asked = _parser().parse_args(arguments)
-    hours: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="soakbed-72h-") as folder:
-        spool = Path(folder) / "spool"
-        engine = Engine(spool)
-        engine.windows(0, WARM_WINDOWS, operations=asked.operations)
-        gc.collect()
-        before = resident_bytes()
-        for hour in range(asked.hours):
-            engine.windows(WARM_WINDOWS + hour * 3600, 3600, operations=asked.operations)
-            gc.collect()
-            hours.append(resident_bytes() - before)
-            print(
-                f"hour {hour + 1} of {asked.hours}: {hours[-1] / 1000:+,.0f} kB, "
-                f"spool {spool.stat().st_size / 1e6:,.1f} MB",
-                flush=True,
-            )
-        engine.close()
-        size = spool.stat().st_size
-    flat = max(hours) < MOST_GROWTH_BYTES
-    print(
-        f"{'flat' if flat else 'NOT flat'}: {asked.hours * 3600:,} windows, at most "
-        f"{max(hours) / 1000:+,.0f} kB over the first {WARM_WINDOWS} (allowed "
-        f"{MOST_GROWTH_BYTES / 1000:,.0f} kB); spool {size / 1e6:,.1f} MB"
-    )
+    began = time.monotonic()
+    course = Course()
+    with (
+        tempfile.TemporaryDirectory(prefix="soakbed-72h-", dir=asked.folder) as folder,
+        live(Path(folder), operations=asked.operations) as four,
+    ):
+        for course in undergone(four, hours=asked.hours):
+            print(_line(course, time.monotonic() - began), flush=True)
+    flat = course.worst() < MOST_GROWTH_BYTES
+    verdict = _verdict(course, asked.hours)
+    print(f"{'flat' if flat else 'NOT flat'}: {verdict}")
     if asked.out:
-        told = {"schema": 1, "growth_bytes_by_hour": hours, "spool_bytes": size, "flat": flat}
-        asked.out.write_text(json.dumps(told, indent=1) + "\n")
+        told = {"schema": 2, "operations_per_window": asked.operations, "flat": flat}
+        asked.out.write_text(json.dumps({**told, **asdict(course)}, indent=1) + "\n")
+    if asked.page:
+        asked.page.write_text(
+            page("Memory and disk over 72 h of windows", verdict, growths(course))
+        )
     return 0 if flat else 7
+
+
+def growths(course: Course, *, points: int = 12) -> list[Growth]:
+    """What the page draws: so many points of each figure."""
+    every = max(1, len(course.hours) // points)
+    shown = [
+        i for i in range(len(course.hours)) if (i + 1) % every == 0 or i + 1 == len(course.hours)
+    ]
+    hours = tuple(course.hours[i] for i in shown)
+
+    def growth(name: str, held: list[int], limit: float | None = None) -> Growth:
+        return Growth(name, "MB", hours, tuple(held[i] / 1e6 for i in shown), limit)
+
+    most = MOST_GROWTH_BYTES / 1e6
+    return [
+        *(growth(f"Memory of the {name}, grown", course.grown[name], most) for name in PARTS),
+        growth("Session on the load host", course.host_bytes),
+        growth("Session in the archive, copies and tables", course.archive_bytes),
+    ]
+
+
+def _line(course: Course, seconds: float) -> str:
+    grown = ", ".join(f"{name} {course.grown[name][-1] / 1000:+,.0f} kB" for name in PARTS)
+    return (
+        f"hour {len(course.hours)} ({seconds:,.0f} s): {grown}; host "
+        f"{course.host_bytes[-1] / 1e6:,.2f} MB, archive {course.archive_bytes[-1] / 1e6:,.2f} MB"
+    )
+
+
+def _verdict(course: Course, hours: int) -> str:
+    base = ", ".join(f"{name} {course.base[name] / 1e6:.0f} MB" for name in PARTS)
+    most = ", ".join(f"{name} {max(course.grown[name]) / 1e6:+.2f} MB" for name in PARTS)
+    return (
+        f"{hours * HOUR_S:,} windows of one worker; began with {base}; grew by at most {most} "
+        f"(allowed {MOST_GROWTH_BYTES / 1e6:.0f} MB each); per hour of windows "
+        f"{course.settled[0] / hours / 1e6:.2f} MB on the load host and "
+        f"{course.settled[1] / hours / 1e6:.2f} MB in the archive; the process that collates took "
+        f"{course.collating_peak_bytes / 1e6:.0f} MB at most and is gone after"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.seventy_two_hours",
-        description="Memory of one engine over a time-compressed soak.",
+        description="Memory and disk of a soak's four programs, time-compressed.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--hours", type=int, default=72, help="hours of 1-s windows (72)")
-    parser.add_argument("--operations", type=int, default=40, help="operations per window (40)")
+    parser.add_argument("--operations", type=int, default=100, help="operations per window (100)")
+    parser.add_argument("--folder", type=Path, help="where their files lie meanwhile")
     parser.add_argument("--out", type=Path, help="save the figures as JSON")
+    parser.add_argument("--page", type=Path, help="save plots and table as one HTML file")
     return parser
 
 

@@ -16,7 +16,7 @@ import tikv
 
 from loadgen.contract.histogram import Histogram
 from loadgen.contract.plan import Plan
-from loadgen.keyspace import Values, code_chunks, key_bytes
+from loadgen.keyspace import Codes, Values, key_bytes
 
 
 class Client:
@@ -26,7 +26,9 @@ class Client:
         self.plan = plan
         self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=1)
         self.keys = [key_bytes(plan.keyspace.prefix, at) for at in range(plan.keyspace.keys)]
-        chunks = code_chunks(plan.keyspace, plan.read_share, seed=1, rank=1, stream="tikv-python")
+        chunks = Codes(
+            plan.keyspace, plan.read_share, seed=1, rank=1, stream="tikv-python"
+        ).chunks()
         self.codes = (code for chunk in chunks for code in chunk)
         self.taken_ns: list[int] = []
         self.failures = 0

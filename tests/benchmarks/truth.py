@@ -24,8 +24,8 @@ from statistics import median
 from typing import Any
 
 from loadgen.contract.histogram import Histogram
+from loadgen.contract.parts import parts_of, read_parts
 from loadgen.contract.plan import Keyspace, Phase, Plan, Target
-from loadgen.contract.spool import read_spool
 from loadgen.contract.window import Window
 from tests.benchmarks.measure import MeasureFailed
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
@@ -159,8 +159,9 @@ class _Engine:
         self._folder = folder
 
     def start(self, plan: Plan, tree: Path) -> subprocess.Popen[str]:
-        path, spool = self._folder / "plan.json", self._folder / "spool"
-        spool.unlink(missing_ok=True)
+        path, spool = self._folder / "plan.json", self._folder / "worker-0.spool"
+        for old in parts_of(self._folder, 0):
+            old.unlink()
         plan.write(path)
         words = [sys.executable, "-m", "loadgen.engine", str(path), "--spool", str(spool)]
         # The tree goes first on the path: the project is installed in the environment, too.
@@ -175,7 +176,7 @@ class _Engine:
         _, said = popen.communicate(timeout=300)
         if popen.returncode:
             raise MeasureFailed(f"the engine ended with {popen.returncode}: {said[-2000:]}")
-        frames = read_spool(self._folder / "spool")
+        frames = read_parts(self._folder, 0)
         windows = [Window.from_json(frame) for frame in frames if frame["kind"] == "window"]
         return [window for window in windows if window.phase == phase and window.complete]
 

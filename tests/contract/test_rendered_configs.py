@@ -92,6 +92,20 @@ def test_an_election_timeout_under_five_heartbeats_is_refused_with_the_way_out(t
         )
 
 
+def test_housekeeping_of_etcd_is_off_and_where_it_is_on_members_take_turns(etcd, tmp_path):
+    assert not [name for name in etcd if "defrag" in name]
+    on = rendered(tmp_path / "on", "etcd", etcd_defrag_every_s=21600)
+    own, last = (on[f"soakbed-etcd-defrag@{turn}.timer"] for turn in ("own", "last"))
+    # d1 is the first of three members, and the last turn is after them all: 1/5 and 4/5 of 6 h.
+    assert "OnActiveSec=4320\nOnUnitActiveSec=21600\n" in own
+    assert "OnActiveSec=17280\nOnUnitActiveSec=21600\n" in last
+    service = on["soakbed-etcd-defrag@.service"]
+    told = re.search(r"^ExecStart=.*$", service, re.MULTILINE)[0]
+    assert " %i --own=https://10.0.0.1:2379 --endpoints=https://10.0.0.1:2379,https://" in told
+    assert "--least-percent=45 --timeout-s=300 --move-leader " in told
+    assert on["defrag.py"].startswith("#!/usr/bin/python3")
+
+
 @pytest.mark.parametrize("member", ["master.conf", "replica.conf"])
 def test_redis_speaks_tls_only_and_asks_for_certificates(redis_tuned, member):
     found = settings(redis_tuned[member], " ")
@@ -105,6 +119,10 @@ def test_redis_keeps_what_it_was_given(redis_tuned):
     found = settings(redis_tuned["master.conf"], " ")
     assert (found["appendonly"], found["appendfsync"]) == ("yes", "everysec")
     assert found["maxmemory-policy"] == "noeviction"
+    assert int(found["maxmemory"]) > 0
+    assert found["auto-aof-rewrite-percentage"] == "100"
+    assert found["auto-aof-rewrite-min-size"] == "67108864"
+    assert found["no-appendfsync-on-rewrite"] == "no"
     assert found["save"] == '""'
 
 

@@ -51,7 +51,8 @@ def test_every_testbed_in_the_tree_gives_terraform_exactly_the_variables_it_has(
 
 @pytest.mark.parametrize("module", ["local", "static"])
 def test_each_module_describes_its_hosts_with_exactly_the_fields_of_the_record(module):
-    assert output_keys(INFRA / "modules" / module) == set(Host.model_fields)
+    counted_later = {"cores"}  # by the hosts themselves, when they are prepared
+    assert output_keys(INFRA / "modules" / module) == set(Host.model_fields) - counted_later
 
 
 def test_the_one_output_has_exactly_the_fields_of_the_record():

@@ -84,8 +84,8 @@ class Life(RuleBasedStateMachine):
 
         self.hub.lost = lost  # type: ignore[method-assign]
         self.prepare()
-        chunks = ([key << 1 | key % 3 % 2] for key in count(1))
-        self.source = OpenSource(self.hub, count(1), chunks, limit=QUEUE)
+        schedule = ((key, key << 1 | key % 3 % 2) for key in count(1))
+        self.source = OpenSource(self.hub, schedule, limit=QUEUE)
 
     # What differs between targets.
 

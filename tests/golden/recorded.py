@@ -24,7 +24,10 @@ def judged(folder: Path) -> RunFolder:
         if run.has(f"{target}/collected"):
             numbers = measure(folder / target)
             run.write(f"{target}/numbers", numbers)
-            run.write(f"{target}/verdict", judge(evidence_of(folder, target, numbers)))
+            evidence = evidence_of(folder, target, numbers)
+            assert evidence.coverage is not None
+            run.write(f"{target}/coverage", evidence.coverage)
+            run.write(f"{target}/verdict", judge(evidence))
     run.write("summary", assemble_summary(folder))
     return run
 

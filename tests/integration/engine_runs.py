@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Keyspace, Phase, Plan, Tls
-from loadgen.contract.spool import read_spool
-from loadgen.contract.window import OperationWindow, SessionEnd, Window
+from loadgen.contract.window import OperationWindow, SessionBegin, SessionEnd, Window
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -53,6 +54,7 @@ class Spooled:
     said: str
     printed: str
     windows: list[Window] = field(default_factory=list)
+    begins: list[SessionBegin] = field(default_factory=list)
     end: SessionEnd | None = None
 
     def whole(self, phase: str = "") -> dict[str, OperationWindow]:
@@ -87,6 +89,7 @@ class EngineRun:
     def __init__(self, folder: Path, plan: Plan, *, rank: int = 0, windows: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = folder / f"worker-{rank}.spool"
+        self.rank = rank
         path = folder / "plan.json"
         plan.write(path)
         words = ["-m", "loadgen.engine", str(path), "--rank", str(rank), "--spool", str(self.spool)]
@@ -108,7 +111,10 @@ class EngineRun:
 
     def shows(self, phase: str) -> bool:
         """Whether a window of the phase is on disk."""
-        return self.spool.exists() and phase in {f.get("phase") for f in read_spool(self.spool)}
+        return phase in {frame.get("phase") for frame in self.frames()}
+
+    def frames(self) -> Iterator[dict[str, Any]]:
+        return read_parts(self.spool.parent, self.rank)
 
     def stop(self) -> None:
         self.popen.send_signal(signal.SIGTERM)
@@ -121,9 +127,11 @@ class EngineRun:
             self.popen.communicate()
             raise
         made = Spooled(self.popen.returncode, said, printed)
-        for frame in read_spool(self.spool) if self.spool.exists() else ():
+        for frame in self.frames():
             if frame["kind"] == "end":
                 made.end = SessionEnd.from_json(frame)
+            elif frame["kind"] == "begin":
+                made.begins.append(SessionBegin.from_json(frame))
             else:
                 made.windows.append(Window.from_json(frame))
         return made

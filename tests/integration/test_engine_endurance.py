@@ -12,17 +12,17 @@ from loadgen.engine.redis_connection import RedisConnection
 from loadgen.engine.redis_target import RedisTarget
 from loadgen.engine.resp import SLOTS
 from loadgen.recorder import Clock, Recorder
-from tests.benchmarks.seventy_two_hours import Engine, resident_bytes
+from tests.benchmarks.soak_parts import Engine, resident_bytes
 
 SECOND = 1_000_000_000
 
 
 def test_memory_does_not_grow_with_windows(tmp_path):
-    engine = Engine(tmp_path / "spool")
-    engine.windows(0, 300, operations=300)
+    engine = Engine(tmp_path / "worker-0.spool", operations=300)
+    engine.step(300)
     gc.collect()
     before = resident_bytes()
-    engine.windows(300, 2000, operations=300)
+    engine.step(2000)
     gc.collect()
     grown = resident_bytes() - before
     engine.close()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.spool import read_spool
+from loadgen.contract.parts import read_parts
+from loadgen.contract.plan import Phase
 from soakbed.adapters.ansible import Playbooks
 from soakbed.adapters.artifacts import CachedArtifacts
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
@@ -25,133 +20,18 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import load_host_variables
 from soakbed.archive.data.samples import samples_of_target
 from soakbed.records.places import Places
-from soakbed.records.run import LoadOutcome, ReadyTarget
-from soakbed.records.spec import RunSpec
-from soakbed.records.testbed import Testbed
+from soakbed.records.run import LoadOutcome
+from soakbed.stages.clocks import compared
 from soakbed.stages.collect import collect, host_facts, secrets_of
 from soakbed.stages.configure import configure_target, prepare_hosts
-from soakbed.stages.load import drive, plan_session
-from soakbed.stages.load_plan import session_id
 from soakbed.stages.measure import measure
 from soakbed.stages.provision import provision
 from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.teardown import teardown
+from tests.disturbances import LocalHost, line_cut, wait_until
+from tests.integration.load_bench import HOSTS, PROJECT, SPEC, Bench
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(400)]
-
-PROJECT = Path(__file__).resolve().parents[2]
-HOSTS = {
-    "d1": {"duty": "data", "address": "10.83.60.11"},
-    "d2": {"duty": "data", "address": "10.83.60.12"},
-    "d3": {"duty": "data", "address": "10.83.60.13"},
-    "l1": {"duty": "load", "address": "10.83.60.21"},
-}
-SPEC = RunSpec.model_validate(
-    {
-        "testbed": {
-            "name": "t-load",
-            "provider": "local",
-            "network_cidr": "10.83.60.0/24",
-            "hosts": HOSTS,
-        },
-        "workload": {"name": "short", "keys": 500, "phases": {"warmup_s": 1, "capacity_s": 10}},
-        "targets": ["redis_cluster"],
-        "profile": "stock",
-    }
-)
-
-
-class Bench:
-    """Hosts with a Redis Cluster, and the load stage pressing it."""
-
-    def __init__(self, places: Places, testbed: Testbed, ready: ReadyTarget) -> None:
-        self.places, self.testbed, self.ready = places, testbed, ready
-        self.l1 = testbed.hosts["l1"]
-        self.shell = Ssh(testbed)
-        self.said: list[str] = []
-
-    def plan(self, run_id: str) -> Plan:
-        return plan_session(
-            SPEC,
-            self.ready,
-            run_id=run_id,
-            session="capacity",
-            capacity_per_s=0.0,
-            testbed=self.testbed,
-        )
-
-    def press(self, run_id: str, folder: Path, *, web_port: int = 0, **changed: Any) -> LoadOutcome:
-        self.said = []
-        with Ssh(self.testbed) as shell:
-            return drive(
-                replace(self.plan(run_id), **changed),
-                self.testbed,
-                shell=shell,
-                folder=folder,
-                progress=self.said.append,
-                web_port=web_port,
-            )
-
-    def press_and(
-        self, run_id: str, folder: Path, then: Callable[[], Any], **changed: Any
-    ) -> LoadOutcome:
-        """Press, and do something to it once windows are coming."""
-        with ThreadPoolExecutor(1) as pool:
-            meddling = pool.submit(lambda: (self.wait_for_windows(run_id), then()))
-            outcome = self.press(run_id, folder, **changed)
-            meddling.result()
-        return outcome
-
-    def press_elsewhere(self, run_id: str, folder: Path) -> subprocess.Popen[str]:
-        """The same in a process of its own, so that it can be killed."""
-        state = self.places.state
-        code = f"""
-            from pathlib import Path
-            from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Ssh
-            from soakbed.records.testbed import Testbed
-            from loadgen.contract.plan import Plan
-            from soakbed.stages.load import drive
-            testbed = Testbed.model_validate_json(Path({str(state / "testbed.json")!r}).read_text())
-            plan = Plan.read(Path({str(state / f"{run_id}.json")!r}))
-            with Ssh(testbed) as shell:
-                drive(plan, testbed, shell=shell, folder=Path({str(folder)!r}), progress=print)
-        """
-        self.plan(run_id).write(state / f"{run_id}.json")
-        return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=PROJECT)
-
-    def wait_for_samplers(self, name: str, count: int) -> None:
-        """Until so many have begun to write on l1."""
-        asked = ["grep", "-c", "schema", f"/var/lib/soakbed/samples/{name}/samples.jsonl"]
-        deadline = time.monotonic() + 60
-        while self.on_l1(*asked).strip() != str(count):
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-
-    def wait_for_windows(self, run_id: str, count: int = 4) -> None:
-        """Until the session has pressed for a few seconds."""
-        folder = f"/var/lib/soakbed/sessions/{session_id(self.plan(run_id))}"
-        ends_s = time.monotonic() + 90
-        asked = ["sh", "-c", f'grep -c \'"phase": "capacity"\' {folder}/progress-0.json']
-        while self.shell.run(self.l1, asked, check=False).out.strip() != "1":
-            assert time.monotonic() < ends_s, "no window came"
-            time.sleep(0.3)
-        time.sleep(count / 2)
-
-    def on_l1(self, *command: str) -> str:
-        return self.shell.run(self.l1, command, check=False).out
-
-    def unit(self, duty: str, run_id: str, rank: int = 0) -> str:
-        at = f":{rank}" if duty == "worker" else ""
-        return f"soakbed-load-{duty}@{session_id(self.plan(run_id))}{at}.service"
-
-    def kill_engine(self, run_id: str, rank: int = 0) -> None:
-        unit = self.unit("worker", run_id, rank)
-        group = self.on_l1("systemctl", "show", "-P", "ControlGroup", unit).strip()
-        pids = self.on_l1("cat", f"/sys/fs/cgroup/systemd{group}/cgroup.procs").split()
-        assert pids, f"{unit} has no process"
-        for pid in pids:
-            if "loadgen.engine" in self.on_l1("cat", f"/proc/{pid}/cmdline"):
-                self.on_l1("kill", "-KILL", pid)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +48,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             "stock",
             ansible=ansible,
             places=places,
-            load_host=load_host_variables(places),
+            # A tunnel that hangs is found out in three seconds, not fifteen.
+            load_host={**load_host_variables(places), "load_host_tunnel_alive_s": "1"},
             log=state / "site.jsonl",
         )
         ready = configure_target(
@@ -186,7 +67,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def windows_in(folder: Path, rank: int = 0) -> list[dict]:
-    records = list(read_spool(folder / f"worker-{rank}.spool"))
+    records = list(read_parts(folder, rank))
     return [record for record in records if record["kind"] == "window"]
 
 
@@ -217,29 +98,130 @@ def test_a_master_that_is_killed_is_started_again_and_misses_nothing(bench, tmp_
     assert "Scheduled restart job" in bench.on_l1("journalctl", "-u", unit)
 
 
-def test_an_engine_that_is_killed_is_a_worker_missing_and_its_windows_stay(bench, tmp_path):
-    outcome = bench.press_and("eng", tmp_path, lambda: bench.kill_engine("eng"))
-    assert (outcome.outcome, outcome.workers_missing) == ("failed", (0,))
-    assert outcome.sent > 0
-    assert windows_in(tmp_path)
-
-
-def test_two_workers_begin_together_and_the_share_of_one_that_is_killed_is_missing(bench, tmp_path):
+def test_two_workers_begin_together_and_one_that_is_killed_lacks_the_seconds_it_was_down(
+    bench, tmp_path
+):
     folder = tmp_path / "redis_cluster" / "load" / "capacity"
-    open_loop = (Phase("capacity", "open", 10, rate_per_s=300.0, arrivals="constant"),)
+    open_loop = (Phase("capacity", "open", 14, rate_per_s=300.0, arrivals="constant"),)
     outcome = bench.press_and(
         "pair", folder, lambda: bench.kill_engine("pair", 1), workers=2, phases=open_loop
     )
-    assert (outcome.outcome, outcome.workers_missing) == ("failed", (1,))
+    assert (outcome.outcome, outcome.workers_missing) == ("finished", ())
+    assert outcome.notes["worker_1_engines"] == "2"
     first, second = (windows_in(folder, rank) for rank in (0, 1))
     assert first[0]["start_s"] == second[0]["start_s"], "they began in the same second"
+    assert missing_seconds(first, 14) == []
+    missing = missing_seconds(second, 14)
+    assert 1 <= len(missing) <= 8
+    assert missing == list(range(missing[0], missing[-1] + 1))
+    assert 13 not in missing, "it came back, and both ended in the same second"
+    for at_s, window in by_second(second).items():
+        if at_s < 14:
+            assert sum(one["due"] for one in window["operations"].values()) == 150
     phase = measure(tmp_path / "redis_cluster").sessions["capacity"].phases["capacity"]
-    assert phase.total("ok") == sum(
-        operation["ok"] for window in first + second for operation in window["operations"].values()
-    )
+    assert phase.total("ok") == outcome.ok
+    assert ended(outcome) == outcome.locust_requests
     (lost,) = phase.missing
-    assert (lost.worker, lost.seconds) == (1, 10 - len(second))
-    assert lost.share == round(lost.seconds / 20, 4)
+    assert (lost.worker, lost.seconds) == (1, len(missing))
+
+
+def test_a_worker_that_is_killed_costs_nothing(bench, tmp_path):
+    unit = bench.unit("worker", "worker")
+    kill = ("systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit)
+    open_loop = (Phase("capacity", "open", 14, rate_per_s=300.0),)
+    outcome = bench.press_and("worker", tmp_path, lambda: bench.on_l1(*kill), phases=open_loop)
+    assert outcome.outcome == "finished"
+    assert "Scheduled restart job" in bench.on_l1("journalctl", "-u", unit)
+    assert missing_seconds(windows_in(tmp_path), 14) == []
+    assert "worker_0_engines" not in outcome.notes
+    assert outcome.sent == ended(outcome) == outcome.locust_requests
+
+
+def test_a_load_host_that_reboots_goes_on_with_its_session(bench, tmp_path):
+    open_loop = (Phase("capacity", "open", 45, rate_per_s=300.0),)
+    reboot = ("systemctl", "reboot")
+
+    def go() -> None:
+        with contextlib.suppress(HostUnreachable):  # it goes while it answers
+            bench.on_l1(*reboot)
+
+    outcome = bench.press_and("boot", tmp_path, go, phases=open_loop)
+    assert outcome.outcome == "finished"
+    begins = [one for one in read_parts(tmp_path, 0) if one["kind"] == "begin"]
+    assert [(one["attempt"], one["reason"]) for one in begins] == [(0, "start"), (1, "host_booted")]
+    missing = missing_seconds(windows_in(tmp_path), 45)
+    assert missing == list(range(missing[0], missing[-1] + 1))
+    assert 44 not in missing
+    assert outcome.sent == ended(outcome) == outcome.locust_requests
+    assert bench.on_l1("systemctl", "is-enabled", "soakbed-load-resume").strip() == "enabled"
+
+
+def ended(outcome: LoadOutcome) -> int:
+    return outcome.ok + outcome.failed + outcome.unknown
+
+
+def by_second(windows: list[dict]) -> dict[int, dict]:
+    """Whole windows by the second of the phase."""
+    return {one["start_s"] - windows[0]["start_s"]: one for one in windows if one["complete"]}
+
+
+def missing_seconds(windows: list[dict], lasts_s: int) -> list[int]:
+    return sorted(set(range(lasts_s)) - set(by_second(windows)))
+
+
+def test_two_load_hosts_press_as_one_and_lose_nothing_to_their_tunnel(bench, tmp_path):
+    seen: dict[str, Any] = {}
+
+    def meddle() -> None:
+        seen["rpc"] = [
+            line.split()[3]
+            for told in (bench.on_l1("ss", "-ltnH"), bench.on_l2("ss", "-ltnH"))
+            for line in told.splitlines()
+            if ":5557" in line
+        ]
+        seen["masters"] = bench.on_l2("pgrep", "-f", "[-]-master-bind-host")
+        bench.on_l2("systemctl", "kill", "--signal=KILL", "soakbed-load-tunnel.service")
+        wait_until(lambda: bench.tunnel()["NRestarts"] == "1", "a tunnel in the killed one's place")
+        with line_cut(LocalHost("t-load", "l2", HOSTS["l2"]["address"]), bench.l1.address):
+            wait_until(lambda: bench.tunnel()["NRestarts"] == "2", "the tunnel gives the line up")
+        wait_until(lambda: bench.tunnel()["ActiveState"] == "active", "the tunnel is back")
+
+    before = compared(bench.whole.of_duty("load"), shell=bench.shell)
+    open_loop = (Phase("capacity", "open", 30, rate_per_s=200.0, arrivals="constant"),)
+    outcome = bench.press_and("tunnel", tmp_path, meddle, on=bench.whole, phases=open_loop)
+    assert (outcome.outcome, outcome.workers, outcome.workers_missing) == ("finished", 4, ())
+    assert outcome.sent == outcome.locust_requests == 6000
+    assert outcome.locust_failures == outcome.failed + outcome.unknown
+    assert not [key for key in outcome.notes if "late_start" in key]
+    assert len({windows_in(tmp_path, rank)[0]["start_s"] for rank in range(4)}) == 1
+    assert set(seen["rpc"]) == {"127.0.0.1:5557"}
+    assert len(seen["rpc"]) == 2
+    assert seen["masters"] == "", "one master, on l1"
+    assert bench.tunnel()["ActiveState"] == "inactive", "it runs while a worker does"
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in kept if b"PRIVATE KEY" in path.read_bytes()] == []
+    # Both hosts go by the clock of one machine: what is read of it is within its own bound.
+    for comparison in (before, compared(bench.whole.of_duty("load"), shell=bench.shell)):
+        (pair,) = comparison.pairs()
+        assert pair.apart_us <= pair.bound_us < 20_000
+
+
+def test_the_key_of_a_tunnel_opens_one_port_and_nothing_else(bench):
+    refused = "administratively prohibited"
+    port = bench.through_tunnel("-o", "LogLevel=INFO", "-W", "127.0.0.1:5557")
+    assert "Connection refused" in port.err, "let in and forwarded; no master runs just now"
+    other = bench.through_tunnel("-o", "LogLevel=INFO", "-W", "127.0.0.1:22")
+    assert refused in other.err
+    beyond = bench.through_tunnel("-o", "LogLevel=INFO", "-W", f"{HOSTS['d1']['address']}:6379")
+    assert refused in beyond.err
+    back = bench.through_tunnel(
+        *("-N", "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:7777:127.0.0.1:22")
+    )
+    assert "remote port forwarding failed" in back.err
+    told = bench.through_tunnel(to="cat /etc/passwd")
+    assert (told.code != 0, told.out) == (True, "")
+    terminal = bench.through_tunnel("-tt")
+    assert (terminal.code != 0, "root" in terminal.out) == (True, False)
 
 
 def test_a_line_that_breaks_costs_nothing(bench, tmp_path):

@@ -180,6 +180,32 @@ def test_a_host_that_died_is_made_again_alone(bench: Bench) -> None:
     assert {name for name in before if before[name] != after[name]} == {"d2"}
 
 
+def test_a_host_that_reboots_comes_back_as_it_was_and_again(bench: Bench) -> None:
+    testbed = bench.up().testbed
+    host, before = testbed.hosts["l1"], boot_ids(testbed)
+    ssh(testbed, host, "echo kept | tee /root/left /data/left; touch /run/gone")
+    for _ in range(2):
+        was = boot_ids(testbed)["l1"]
+        with contextlib.suppress(subprocess.CalledProcessError):  # it goes while it answers
+            ssh(testbed, host, "systemctl reboot")
+        ends_s = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                if boot_ids(testbed)["l1"] != was:
+                    break
+            assert living_hosts(SPEC.name) == set(SPEC.hosts), "nobody may think that it died"
+            assert time.monotonic() < ends_s
+            time.sleep(0.1)
+    assert ssh(testbed, host, "systemctl is-system-running --wait") == "running"
+    assert ssh(testbed, host, "cat /root/left /data/left") == "kept\nkept"
+    assert ssh(testbed, host, "ls /run/gone; true") == ""
+    assert ssh(testbed, host, "nproc") == str(len(host.cpus))
+    assert "1 received" in ssh(testbed, testbed.hosts["d1"], "ping -c1 -W2", host.address)
+    after = boot_ids(testbed)
+    assert {name for name in before if before[name] != after[name]} == {"l1"}
+    assert bench.up().changed == 0
+
+
 def test_a_machine_that_lost_its_bridge_gets_its_hosts_again(bench: Bench) -> None:
     bench.up()
     bridge = remains_of(SPEC.name).links[0]

@@ -13,12 +13,14 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import read_spool
+from loadgen.engines import engine_of
 from loadgen.session import HostShare, SessionFolder
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -194,6 +196,19 @@ def test_a_master_that_is_started_again_shows_everything(sessions):
     assert session.by_locust() == session.spooled()
 
 
+def test_a_master_that_stands_still_for_a_while_has_everything_at_the_end(sessions):
+    session = sessions(pace_s=0.2)
+    session.start_all()
+    wait_until(lambda: session.windows(0) > 3)
+    session.processes["master"].send_signal(signal.SIGSTOP)
+    before = session.windows(0)
+    wait_until(lambda: session.windows(0) > before + 8)
+    session.processes["master"].send_signal(signal.SIGCONT)
+    assert set(session.exit_codes().values()) == {0}
+    assert session.windows(0) == 31
+    assert session.by_locust() == session.spooled()
+
+
 def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions):
     session = sessions()
     session.start_all()
@@ -204,14 +219,71 @@ def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions
     assert session.end(0)["outcome"] == "finished"
 
 
-def test_an_engine_that_is_killed_leaves_no_end_and_a_failed_worker(sessions):
-    session = sessions()
+def test_an_engine_that_is_killed_is_started_again_and_goes_on(sessions):
+    session = sessions(pace_s=0.2)
     session.start_all()
     wait_until(lambda: session.windows(0) > 3)
+    niceness, before = os.getpriority(os.PRIO_PROCESS, session.engine(0)), session.windows(0)
     os.kill(session.engine(0), signal.SIGKILL)
-    assert session.exit_codes() == {"master": 0, "worker-0": 5}
-    assert session.end(0) is None
+    wait_until(lambda: session.windows(0) > before + 2)
+    assert os.getpriority(os.PRIO_PROCESS, session.engine(0)) == niceness
+    assert set(session.exit_codes().values()) == {0}
+    assert session.windows(0) == 30 + 2  # all of the plan's, the second begin and the end
+    assert session.end(0)["outcome"] == "finished"
     assert session.by_locust() == session.spooled()
+
+
+def test_an_engine_outlives_its_worker_and_the_next_worker_takes_it_over(sessions):
+    session = sessions(pace_s=0.4)
+    session.start_all()
+    wait_until(lambda: session.windows(0) > 3)
+    engine = session.engine(0)
+    session.kill("worker-0")
+    before = session.windows(0)
+    wait_until(lambda: session.windows(0) > before + 2)
+    session.start("worker-0")
+    assert set(session.exit_codes().values()) == {0}
+    assert session.windows(0) == 30 + 1  # nobody began again
+    assert engine_of(session.folder.lock(0)) is None
+    assert not Path(f"/proc/{engine}").exists()
+    assert session.by_locust() == session.spooled()
+
+
+def test_a_worker_and_an_engine_that_are_gone_are_there_again_before_locust_is(sessions):
+    session = sessions(pace_s=0.4)
+    session.start_all()
+    wait_until(lambda: session.windows(0) > 3)
+    engine = session.engine(0)
+    session.kill("worker-0")
+    session.kill("master")
+    os.kill(engine, signal.SIGKILL)
+    before = session.windows(0)
+    session.start("worker-0")  # and no master to tell it to begin
+    wait_until(lambda: session.windows(0) > before + 2)
+    session.start("master")
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+
+
+def test_workers_that_find_no_master_begin_at_the_common_start_and_it_gets_everything(sessions):
+    session = sessions(workers=2, pace_s=0.2)
+    plan = session.folder.plan()
+    replace(plan, start_at_s=time.time() + 8).write(session.folder.plan_file)
+    session.start("worker-0")
+    session.start("worker-1")
+    wait_until(lambda: session.windows(0) > 3 and session.windows(1) > 3)
+    session.start("master")
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+
+
+def test_a_disk_that_takes_no_progress_costs_the_master_nothing(sessions):
+    session = sessions()
+    session.folder.progress(0).with_suffix(".new").mkdir()  # where it would be written
+    session.start_all()
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+    assert not session.folder.progress(0).exists()
 
 
 def test_a_worker_that_is_told_to_stop_stops_its_engine_properly(sessions):

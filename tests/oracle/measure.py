@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loadgen.contract.parts import read_parts
 from loadgen.contract.plan import Phase, Plan
-from loadgen.contract.spool import SpoolDamaged, read_spool
+from loadgen.contract.spool import SpoolDamaged
 from loadgen.contract.window import SessionEnd, Window
 from soakbed.errors import ArchiveError
 from soakbed.records.numbers import Numbers, SessionNumbers, WorkerEnd
@@ -17,35 +18,40 @@ from tests.oracle.windows import merge_windows
 
 __all__ = ["measure"]
 
-_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
+_ORDER = ("fill", "capacity", "knee", "steady")  # then whatever else there is, by name
+
+
+def _place(session: str) -> tuple[int, str, int]:
+    word, _, number = session.partition("-")
+    known = _ORDER.index(word) if word in _ORDER else len(_ORDER)
+    return known, word, int(number or 0)
 
 
 class _Spool:
     """One worker's spool, read once: windows are handed on, the rest is remembered."""
 
-    def __init__(self, path: Path, rank: int) -> None:
-        self._path = path
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._folder = folder
         self._rank = rank
         self._seen: set[int] = set()
         self._end: SessionEnd | None = None
         self.damaged = ""
 
     def windows(self) -> Iterator[Window]:
-        """Every whole window of the file; a missing file has none."""
-        if not self._path.is_file():
-            return
+        """Every whole window of its files; missing ones have none."""
         try:
-            for frame in read_spool(self._path):
+            for frame in read_parts(self._folder, self._rank):
                 if frame.get("kind") == "end":
                     self._end = SessionEnd.from_json(frame)
+                if frame.get("kind") in ("begin", "end"):
                     continue
                 window = Window.from_json(frame)
                 self._seen.add(window.seq)
                 yield window
         except SpoolDamaged as error:
-            self.damaged = str(error).replace(str(self._path.parent) + "/", "")
+            self.damaged = str(error).replace(str(self._folder) + "/", "")
         except (KeyError, TypeError, ValueError) as error:
-            self.damaged = f"{self._path.name}: not windows as this soakbed reads them: {error}"
+            self.damaged = f"worker-{self._rank}: not windows as this soakbed reads them: {error}"
 
     def end(self) -> WorkerEnd:
         """The engine's own account. Call it after the windows were read."""
@@ -55,7 +61,7 @@ class _Spool:
             return WorkerEnd(
                 **counted,
                 outcome="missing",
-                reason=f"{self._path.name} has no end frame",
+                reason=f"worker-{self._rank}.spool has no end frame",
                 sent=0,
                 ok=0,
                 failed=0,
@@ -84,7 +90,7 @@ def measure(target_folder: Path) -> Numbers:
     Raises ArchiveError when a plan cannot be read.
     """
     plans = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
-    names = sorted(plans, key=lambda name: (*(name != known for known in _ORDER), name))
+    names = sorted(plans, key=_place)
     sessions: dict[str, SessionNumbers] = {}
     damaged: list[str] = []
     for name in names:
@@ -105,7 +111,7 @@ def _plan(path: Path) -> Plan:
 
 
 def _session(plan: Plan, folder: Path) -> tuple[SessionNumbers, list[str]]:
-    spools = [_Spool(folder / f"worker-{rank}.spool", rank) for rank in range(plan.workers)]
+    spools = [_Spool(folder, rank) for rank in range(plan.workers)]
     merged = merge_windows(window for spool in spools for window in spool.windows())
     planned = {phase.name: phase for phase in plan.phases}
     phases = {

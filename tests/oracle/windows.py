@@ -76,12 +76,14 @@ class MergedPhase:
         self._late = Counts()
         self._reconnects = 0
         self._redirects = 0
+        self._seconds: set[int] = set()  # of which any worker has a window
 
     def take(self, window: Window) -> None:
         """Add one window; the order of calls does not matter."""
         for name, operation in window.operations.items():
             self.operations.setdefault(name, MergedOperation()).take(operation)
         self.timeline.take(window)
+        self._seconds.update(range(window.start_s, window.start_s + window.length_s))
         self._marks.take(window)
         state = window.generator
         engine = self._engines.setdefault(window.worker, _Engine())
@@ -106,7 +108,8 @@ class MergedPhase:
         spanned_s = float(steps[-1].end_s - steps[0].start_s)
         # A phase begins and ends inside a window, so windows span up to two of them more than
         # the phase lasted; the plan knows better, unless the phase was cut short.
-        seconds = min(planned_s, spanned_s) if planned_s else spanned_s
+        covered_s = float(len(self._seconds))
+        seconds = min(planned_s, covered_s) if planned_s else covered_s
         # Intervals are for latency figures, and those come from the open loop alone (design D6).
         drawn = [step for step in steps if step.complete] if self.mode == "open" else []
         made = {name: _operation(name, op, drawn) for name, op in self.operations.items()}
@@ -126,6 +129,7 @@ class MergedPhase:
                 _latency_point(step, steps[0].start_s) for step in steps_that_carry(steps, 99.0)
             ),
             missing=self._missing(steps, workers),
+            uncovered_s=spanned_s - covered_s,
         )
 
     def _missing(self, steps: list[Step], workers: int) -> tuple[MissingShare, ...]:

@@ -1,6 +1,7 @@
 """Make and unmake one local host, or the bridge between them; run by Terraform's provisioners.
 
     python3 machine.py network-up | network-down | host-up | host-down | testbed-down
+    python3 machine.py host-run     (started by host-up: stays, and boots a host that reboots)
 
 What to make comes in the environment as JSON (SOAKBED_LOCAL_INPUT), see `network` and `host` in
 main.tf. Everything made is named after the testbed, and nothing else is ever touched: the bridge,
@@ -22,6 +23,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOTS = Path("/var/lib/soakbed")
@@ -30,6 +32,8 @@ CGROUP_TREES = (
     Path("/sys/fs/cgroup/unified"),  # hybrid
     Path("/sys/fs/cgroup"),  # version 2
 )
+# How systemd-nspawn with --keep-unit says that its host wants to be booted again.
+REBOOT = 133
 SSH_UP_WITHIN_S = 60
 DEAD_WITHIN_S = 20
 
@@ -124,7 +128,43 @@ def write(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def boot(folder: Path, given: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start the host in a session and control groups of its own; it outlives this command."""
+    """Start the host in a session of its own; it outlives this command.
+
+    What runs it has a control group of its own below the host's, so that whoever looks for the host
+    finds it while it reboots.
+    """
+    groups = [group / "run" for group in make_groups(given)]
+    for group in groups:
+        make_folder(group)
+    with (folder / "console.log").open("wb") as console:
+        return subprocess.Popen(
+            [sys.executable, "-S", __file__, "host-run"],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            preexec_fn=entering(groups),
+            env={
+                "PATH": os.environ["PATH"],
+                "SOAKBED_LOCAL_TESTBED": given["testbed"],
+                "SOAKBED_LOCAL_INPUT": json.dumps(given),
+            },
+        )
+
+
+def host_run(given: dict[str, str]) -> None:
+    """Run the host until it stops; what reboots is booted again, with the address it had."""
+    folder = ROOTS / given["testbed"] / given["host"]
+    code = REBOOT
+    while code == REBOOT:
+        process = start(folder, given)
+        write(folder / "nspawn.pid", f"{process.pid}\n")
+        code = process.wait()
+    raise Refusal(f"host {given['host']} ended, systemd-nspawn said {code}")
+
+
+def start(folder: Path, given: dict[str, str]) -> subprocess.Popen[bytes]:
+    """systemd-nspawn in the control groups of the host."""
     command = [
         "systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--console=read-only",
         f"--directory={folder}/root", f"--bind={folder}/data:/data",
@@ -134,26 +174,20 @@ def boot(folder: Path, given: dict[str, str]) -> subprocess.Popen[bytes]:
     ]  # fmt: skip
     if given["cpus"]:
         command.append(f"--cpu-affinity={given['cpus']}")
-    groups = make_groups(given)
+    mark = {"PATH": os.environ["PATH"], "SOAKBED_LOCAL_TESTBED": given["testbed"]}
+    # systemd inside claims the group it starts in as its root. Without one each, the hosts would
+    # share system.slice and stop each other's services.
+    return subprocess.Popen(command, preexec_fn=entering(make_groups(given)), env=mark)
 
-    def enter_groups() -> None:
-        # systemd inside claims the group it starts in as its root. Without one each, the hosts
-        # would share system.slice and stop each other's services.
+
+def entering(groups: list[Path]) -> Callable[[], None]:
+    """What a new process does to be in `groups`."""
+
+    def enter() -> None:
         for group in groups:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    with (folder / "console.log").open("wb") as console:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-            preexec_fn=enter_groups,
-            env={"PATH": os.environ["PATH"], "SOAKBED_LOCAL_TESTBED": given["testbed"]},
-        )
-    write(folder / "nspawn.pid", f"{process.pid}\n")
-    return process
+    return enter
 
 
 def groups_of(given: dict[str, str]) -> list[Path]:
@@ -292,6 +326,7 @@ def remove_if_empty(folder: Path) -> None:
 
 COMMANDS = {
     "host-down": host_down,
+    "host-run": host_run,
     "host-up": host_up,
     "network-down": network_down,
     "network-up": network_up,

@@ -1,4 +1,4 @@
-"""Everything that a target left -> its tables below `<target>/data/`.
+"""Everything that targets left -> their tables below `<target>/data/`.
 
 Spools stay what they are: the evidence. The tables are made from them, hour by hour; an hour whose
 frames are as they were is not done again, so a soak in progress can be collated as it goes, and
@@ -7,40 +7,29 @@ what an interrupted call has finished is kept. `collated.json` is written last.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import ValidationError
 
-from loadgen.contract.plan import Plan
 from soakbed.archive.data.chunks import Chunk, ChunkDone, do_chunk
 from soakbed.archive.data.happened import write_events, write_samples
-from soakbed.archive.data.hours import chunks_of
-from soakbed.archive.data.order import Order, order_of
 from soakbed.archive.data.schema import SCHEMA
+from soakbed.archive.data.sessions import SessionTables, sessions_of, without_strangers
 from soakbed.archive.run_folder import write_whole
 from soakbed.errors import ArchiveError
-from soakbed.records.collated import (
-    Collated,
-    CollatedChunk,
-    CollatedSession,
-    Damage,
-    SpoolEnd,
-)
+from soakbed.records.collated import Collated, CollatedSession, Damage
 
-__all__ = ["collate", "known"]
+__all__ = ["collate", "collate_each", "known"]
 
-_ORDER = ("fill", "capacity", "steady")  # then whatever else there is, by name
 _FILE = "collated.json"
 _PROCESSES = 2
 # Starting processes costs a second; so many frames are read in that time.
 _WORTH_PROCESSES = 40_000
-_TABLES = ("windows", "workers", "counters", "generator")
 
 Progress = Callable[[int, int], None]
 
@@ -68,209 +57,126 @@ def collate(
     A session without a plan does not exist. Raises ArchiveError when a plan cannot be read or
     the disk is full.
     """
-    data = target_folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    with FileLock(data / ".lock"):
-        try:
-            return _collate(target_folder, data, duties or {}, processes, progress)
-        except OSError as error:
-            raise ArchiveError(
-                f"{data} could not be written: {error}",
-                remedy="make room or mend the disk, then call it again: what was finished is kept",
-            ) from error
+    each = collate_each([target_folder], duties=duties, processes=processes, progress=progress)
+    with closing(each):
+        return next(each)[1]
 
 
-def _collate(
-    target_folder: Path,
-    data: Path,
-    duties: Mapping[str, str],
-    processes: int,
-    progress: Progress,
-) -> Collated:
-    plans = _plans(target_folder)
-    done = {name: _Session(plan, target_folder / "load" / name, data) for name, plan in plans}
-    if to_do := [chunk for one in done.values() for chunk in one.to_do()]:
-        (data / _FILE).unlink(missing_ok=True)  # the tables are no longer those that it tells of
-        _do(to_do, done, processes, progress)
-    sessions: dict[str, CollatedSession] = {}
-    damages: list[Damage] = []
-    for name, session in done.items():
-        sessions[name], found = session.close()
-        damages += found
-    _without_strangers(data, sessions.values())
-    samples = write_samples(target_folder, data, duties)
-    unread = write_events(target_folder, data, samples, damages)
-    made = Collated(
-        target=target_folder.name,
-        data_schema=SCHEMA,
-        sessions=sessions,
-        damages=tuple(damages),
-        unread=unread,
-    )
-    write_whole(data / _FILE, made.model_dump_json(by_alias=True, indent=1) + "\n")
-    return made
+def collate_each(
+    target_folders: Sequence[Path],
+    *,
+    duties: Mapping[str, str] | None = None,
+    processes: int = _PROCESSES,
+    progress: Progress = lambda _done, _all: None,
+) -> Generator[tuple[Path, Collated], None, None]:
+    """The same of several targets, in their order, each as soon as it is done.
+
+    While the caller works on one, processes do the next; close the iterator to end them.
+    """
+    with ExitStack() as undo:
+        targets = {folder: _Target(folder) for folder in target_folders}
+        for folder in sorted(targets):  # in one order, so that two calls cannot wait for each other
+            undo.callback(targets[folder].release)
+            targets[folder].begin()
+        work = undo.enter_context(_work([one.to_do for one in targets.values()], processes))
+        whole, ready = sum(one.frames for one in targets.values()), 0
+        for (folder, target), done in zip(targets.items(), work, strict=True):
+            with _writing(target.data):
+                for chunk, made in done:
+                    target.sessions[chunk.session].take(chunk, made)
+                    ready += _frames(chunk)
+                    progress(ready, whole)
+                collated = target.close(duties or {})
+            target.release()
+            yield folder, collated
 
 
-def _plans(target_folder: Path) -> list[tuple[str, Plan]]:
-    paths = {path.parent.name: path for path in target_folder.glob("load/*/plan.json")}
-    names = sorted(paths, key=lambda name: (*(name != known for known in _ORDER), name))
-    return [(name, _plan(paths[name])) for name in names]
-
-
-def _plan(path: Path) -> Plan:
+@contextmanager
+def _writing(data: Path) -> Iterator[None]:
     try:
-        return Plan.read(path)
-    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+        yield
+    except OSError as error:
         raise ArchiveError(
-            f"{path} is not a plan that this soakbed reads: {error}",
-            remedy="restore the file from a copy, or delete the session's folder and measure again",
+            f"{data} could not be written: {error}",
+            remedy="make room or mend the disk, then call it again: what was finished is kept",
         ) from error
 
 
-def _record(chunk: Chunk) -> Path:
-    return chunk.data / "chunks" / f"{chunk.session}-{chunk.hour}.json"
+class _Target:
+    """One target on its way into its tables, which nobody else touches meanwhile."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.data = folder / "data"
+        self._lock = FileLock(self.data / ".lock")
+        self.sessions: dict[str, SessionTables] = {}
+        self.to_do: list[Chunk] = []
 
-def _kept(record: Path) -> CollatedChunk | None:
-    """A chunk that was done before; None: it was not, or by a soakbed of another schema."""
-    try:
-        found = CollatedChunk.model_validate_json(record.read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return found if found.data_schema == SCHEMA else None
+    def begin(self) -> None:
+        """Find what is to be done."""
+        with _writing(self.data):
+            self.data.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            self.sessions = sessions_of(self._folder, self.data)
+            self.to_do = [chunk for one in self.sessions.values() for chunk in one.to_do()]
+            if self.to_do:  # the tables are no longer those that it tells of
+                (self.data / _FILE).unlink(missing_ok=True)
 
+    @property
+    def frames(self) -> int:
+        """How many are to be read."""
+        return sum(_frames(chunk) for chunk in self.to_do)
 
-class _Session:
-    """One session on its way into the tables."""
-
-    def __init__(self, plan: Plan, folder: Path, data: Path) -> None:
-        self._plan = plan
-        self._data = data
-        self._name = folder.name
-        spools = [folder / f"worker-{rank}.spool" for rank in range(plan.workers)]
-        self._chunks, self._damages = chunks_of(folder.name, spools, data)
-        self._kept = {chunk.hour: _kept(_record(chunk)) for chunk in self._chunks}
-        self._made: dict[str, CollatedChunk] = {}
-
-    def to_do(self) -> Iterator[Chunk]:
-        """Chunks whose frames are not those of the tables."""
-        for chunk in self._chunks:
-            kept = self._kept.get(chunk.hour)
-            if kept is not None and self._is_as_it_was(chunk, kept):
-                self._made[chunk.hour] = kept
-            else:
-                yield chunk
-
-    def _is_as_it_was(self, chunk: Chunk, kept: CollatedChunk) -> bool:
-        frames = {part.worker: (part.first, part.last) for part in chunk.parts}
-        prints = {part.worker: part.fingerprint() for part in chunk.parts}
-        return (frames, prints) == (kept.frames, kept.fingerprints) and all(
-            (self._data / name).is_file() for name in kept.files
-        )
-
-    def take(self, chunk: Chunk, done: ChunkDone) -> None:
-        """A chunk is in the tables; files that it left there before and no longer has are not."""
-        kept = self._made.get(chunk.hour) or self._kept.get(chunk.hour)
-        for name in set(kept.files if kept else ()) - set(done.files):
-            (self._data / name).unlink(missing_ok=True)
-        made = self._made[chunk.hour] = CollatedChunk(
+    def close(self, duties: Mapping[str, str]) -> Collated:
+        """All chunks are done: what they say together, and what else the target left."""
+        sessions: dict[str, CollatedSession] = {}
+        damages: list[Damage] = []
+        for name, session in self.sessions.items():
+            sessions[name], found = session.close()
+            damages += found
+        without_strangers(self.data, sessions.values())
+        samples = write_samples(self._folder, self.data, duties)
+        unread = write_events(self._folder, self.data, samples, damages)
+        made = Collated(
+            target=self._folder.name,
             data_schema=SCHEMA,
-            hour=chunk.hour,
-            frames={part.worker: (part.first, part.last) for part in chunk.parts},
-            fingerprints={part.worker: part.fingerprint() for part in chunk.parts},
-            files=done.files,
-            damages=done.damages,
-            ends=done.ends,
-            left_out=chunk.left_out,
+            sessions=sessions,
+            damages=tuple(damages),
+            unread=unread,
         )
-        write_whole(_record(chunk), made.model_dump_json(indent=1) + "\n")
+        write_whole(self.data / _FILE, made.model_dump_json(by_alias=True, indent=1) + "\n")
+        return made
 
-    def close(self) -> tuple[CollatedSession, list[Damage]]:
-        """What all chunks together say, once each is there."""
-        order = self._order()
-        again = order.twice
-        for chunk in self._chunks:
-            if (left_out := again.get(chunk.hour)) is not None:
-                skipping = Chunk(chunk.session, chunk.hour, chunk.data, chunk.parts, left_out)
-                self.take(skipping, do_chunk(skipping))
-        if again:
-            order = self._order()
-        chunks = [self._made[hour] for hour in sorted(self._made)]
-        ends = {end.worker: end for one in chunks for end in one.ends}
-        damages = [*self._damages, *(damage for one in chunks for damage in one.damages)]
-        damages += order.damages
-        workers = []
-        for rank in range(self._plan.workers):
-            windows, lost = order.windows.get(rank, (0, 0))
-            told = ends.get(rank, SpoolEnd(worker=rank, windows=0, windows_lost=0))
-            workers.append(told.model_copy(update={"windows": windows, "windows_lost": lost}))
-            if rank not in ends:
-                damages.append(self._no_end(rank))
-        made = CollatedSession(
-            session=self._name, phases=order.phases, workers=tuple(workers), chunks=tuple(chunks)
-        )
-        return made, [order.placed(damage) for damage in damages]
-
-    def _order(self) -> Order:
-        files = {hour: one.files for hour, one in self._made.items()}
-        return order_of(self._name, self._data, files)
-
-    def _no_end(self, rank: int) -> Damage:
-        return Damage(
-            session=self._name,
-            worker=rank,
-            kind="no_end",
-            count=1,
-            sentence=f"worker-{rank}.spool has no end frame",
-        )
+    def release(self) -> None:
+        """Others may touch it again; a second call is fine."""
+        self._lock.release()
 
 
-def _do(
-    chunks: list[Chunk], sessions: Mapping[str, _Session], processes: int, progress: Progress
-) -> None:
-    """Do `chunks`, in processes of their own when that is worth it."""
-    sizes = {id(one): sum(part.last - part.first for part in one.parts) for one in chunks}
-    whole = sum(sizes.values())
-    ready = 0
+def _frames(chunk: Chunk) -> int:
+    return sum(part.last - part.first for part in chunk.parts)
 
-    def take(chunk: Chunk, done: ChunkDone) -> None:
-        nonlocal ready
-        sessions[chunk.session].take(chunk, done)
-        ready += sizes[id(chunk)]
-        progress(ready, whole)
 
-    if whole < _WORTH_PROCESSES or processes < 2 or len(chunks) < 2:
-        for chunk in chunks:
-            take(chunk, do_chunk(chunk))
+Done = Iterable[tuple[Chunk, ChunkDone]]
+
+
+@contextmanager
+def _work(to_do: Sequence[Sequence[Chunk]], processes: int) -> Iterator[Iterable[Done]]:
+    """Chunks of each target with what was made of them, in processes where that is worth it."""
+    chunks = [chunk for one in to_do for chunk in one]
+    if sum(map(_frames, chunks)) < _WORTH_PROCESSES or processes < 2 or len(chunks) < 2:
+        yield [((chunk, do_chunk(chunk)) for chunk in one) for one in to_do]
         return
     # Spawned, not forked: the caller may hold threads, and Arrow has some of its own.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        jobs = {pool.submit(do_chunk, chunk): chunk for chunk in chunks}
+        jobs = [{pool.submit(do_chunk, chunk): chunk for chunk in one} for one in to_do]
         try:
-            for job in as_completed(jobs):
-                take(jobs[job], job.result())
+            yield [_finished(one) for one in jobs]
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _without_strangers(data: Path, sessions: Iterable[CollatedSession]) -> None:
-    """Remove files that no chunk knows, such as of a session whose folder is gone."""
-    held: dict[str, set[Path]] = defaultdict(set)
-    records = set()
-    for session in sessions:
-        for chunk in session.chunks:
-            records.add(f"{session.session}-{chunk.hour}.json")
-            for name in chunk.files:
-                held[name.split("/")[0]].add(data / name)
-    for path in (data / "chunks").glob("*"):
-        if path.name not in records:
-            path.unlink()
-    for table in _TABLES:
-        for path in (data / table).glob("hour=*/*"):
-            if path not in held[table]:
-                path.unlink()
-        for folder in (data / table).glob("hour=*"):
-            if not any(folder.iterdir()):
-                folder.rmdir()
+def _finished(jobs: dict[Future[ChunkDone], Chunk]) -> Done:
+    for job in as_completed(jobs):
+        yield jobs.pop(job), job.result()

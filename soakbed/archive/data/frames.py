@@ -23,7 +23,7 @@ from loadgen.contract.packed_window import holders, split
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, PACKED
 from loadgen.contract.window import SCHEMA
 
-__all__ = ["DTYPES", "FrameDamaged", "Frames", "ask_counts", "scan", "window_of"]
+__all__ = ["DTYPES", "FrameDamaged", "Frames", "as_window", "ask_counts", "scan", "window_of"]
 
 DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 # What a payload begins with: a packed window's mark, or zlib's own.
@@ -148,18 +148,27 @@ def window_of(payload: bytes, checksum: int) -> dict[str, Any]:
     try:
         packed = payload[:1] == PACKED
         content = zlib.decompress(payload[1:] if packed else payload)
-        if packed:
-            plain = _packed(content)
-        else:
-            plain = orjson.loads(content)
-            if plain.get("kind") == "window" and plain.get("schema") == SCHEMA:
-                _from_sparse(plain)
+        plain = _packed(content) if packed else orjson.loads(content)
     except _BROKEN as error:
         raise FrameDamaged("content", f"cannot be read: {error}") from error
-    if plain.get("schema") != SCHEMA or plain.get("kind") not in ("window", "end"):
+    return plain if packed and _known(plain) else as_window(plain)
+
+
+def as_window(plain: dict[str, Any]) -> dict[str, Any]:
+    """The same of a record as JSON says it. Raises FrameDamaged."""
+    if not _known(plain):
         told = {key: plain.get(key) for key in ("kind", "schema")}
         raise FrameDamaged("schema", f"is no window of schema {SCHEMA}: {told}")
+    if plain["kind"] == "window":
+        try:
+            _from_sparse(plain)
+        except _BROKEN as error:
+            raise FrameDamaged("content", f"cannot be read: {error}") from error
     return plain
+
+
+def _known(plain: dict[str, Any]) -> bool:
+    return plain.get("schema") == SCHEMA and plain.get("kind") in ("window", "begin", "end")
 
 
 def ask_counts(plain: dict[str, Any]) -> None:

@@ -15,21 +15,13 @@ from soakbed.archive.data.host_events import host_events
 from soakbed.archive.data.samples import TargetSamples, samples_of_target
 from soakbed.archive.data.schema import schema_of
 from soakbed.archive.data.tables import hour_of, write_table
+from soakbed.records import policy
 from soakbed.records.collated import Damage
-from soakbed.records.events import Event, Severity
+from soakbed.records.events import Event
 
 __all__ = ["write_events", "write_samples"]
 
 _HOUR_S = 3600
-# What each damage puts in doubt. The judge has the last word on the run.
-_SEVERITY: Mapping[str, Severity] = {
-    "cut_frame": "note",
-    "no_end": "note",
-    "missing_spool": "phase",
-    "chain": "phase",
-    "time_step": "window",
-    "duplicate_window": "note",
-}
 
 
 def write_samples(target_folder: Path, data: Path, duties: Mapping[str, str]) -> TargetSamples:
@@ -61,7 +53,9 @@ def _rows(table: str, columns: Mapping[str, NDArray[Any]], held: NDArray[np.int6
 def write_events(
     target_folder: Path, data: Path, samples: TargetSamples, damages: Sequence[Damage]
 ) -> dict[str, int]:
-    """Table `events`: what hosts and spools tell. Returns how much of it could not be placed."""
+    """Table `events`: what hosts, spools and the watch tell. Returns how much of it could not be
+    placed.
+    """
     told = host_events(target_folder, samples.by_host)
     events = [*told.events, *(_event(one) for one in damages if one.from_s is not None)]
     events.sort(key=lambda one: (one.at_s, one.host, one.worker, one.kind))
@@ -78,13 +72,13 @@ def write_events(
 
 
 def _event(damage: Damage) -> Event:
-    return Event(
-        at_s=damage.from_s or 0.0,
-        until_s=damage.until_s or damage.from_s or 0.0,
+    from_s = damage.from_s or 0.0
+    return policy.event(
+        damage.kind,
+        from_s,
+        until_s=damage.until_s or from_s,
         host="",
         source="archive",
-        kind=damage.kind,
-        severity=_SEVERITY.get(damage.kind, "window"),
         text=damage.sentence,
         worker=damage.worker,
     )

@@ -1,44 +1,53 @@
 """Files that were collected from hosts -> what happened there: rows of the table `events`.
 
 Journals and kernel logs by the wordings of `journal_signs`, restarts also by systemd's own counters
-before and after the load, clock steps and gaps by the samples. What reads like an event but
-cannot be placed in time is counted, never guessed.
+before and after the load, clock steps and gaps by the samples, and what the live watch alone saw.
+What reads like an event but cannot be placed in time is counted, never guessed.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from soakbed.archive.data.journal_signs import KERNEL, REGION_LEADER, Sign, signs_of
+from soakbed.archive.data.journal_signs import (
+    GATHERED_S,
+    HOUSEKEEPING,
+    KERNEL,
+    REGION_LEADER,
+    Sign,
+    load_kind,
+    signs_of,
+)
 from soakbed.archive.data.samples import HostSamples
+from soakbed.archive.data.told_lines import Found, found_in
+from soakbed.archive.data.watched import FILE, joined, read_events
+from soakbed.records import policy
 from soakbed.records.events import Event
 
 __all__ = ["MACHINE_LOG", "HostEvents", "host_events"]
 
 MACHINE_LOG = "kernel-of-machine.log"
 MACHINE = "this machine"
-# Leaders of single regions are told by stretches of this length.
-_REGIONS_S = 10
+_STRETCH_WORDS = {
+    REGION_LEADER: "regions have their leader here from now",
+    "log_rewrite": "rewrites of the append-only log",
+}
 # A restart in the journal and one that another source found are the same if no further apart.
 _SAME_RESTART_S = 30
-_TEXT_CHARS = 300
-_JOURNAL = re.compile(r"^(?P<at>\d{4}-\S+) \S+ (?P<said>[^:]+: .*)$")
-_KERNEL = re.compile(r"^(?P<at>\d{4}-\S+?) (?P<said>.*)$")
-# What programs write before what they say: name and number, time, level, place.
-_HEADS = re.compile(
-    r"^[^\[: ]+\[\d+\]: (?:\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ \S |\[[^\]]+\] \[\w+\] \[[^\]]+\] )?"
-)
-_MESSAGE = re.compile(r"\"msg\":\"([^\"]*)\"")
 # What hosts tell of at once; the same term of a cluster that was made again is another.
 _AT_ONCE_S = 60
-_SAMPLER = "soakbed-samples-"
+# What comes and goes by design: the sampler, and turns of planned housekeeping.
+_PASSING = ("soakbed-samples-", HOUSEKEEPING)
+_LOAD = "soakbed-load-"  # its units come and go, and its spools tell of it (their records "begin")
+# A leader hands over at most so long before it gives space back (roles/etcd/files/defrag.py).
+_HANDED_OVER_S = 6.0
+# Kinds by which journals and samples tell of one and the same thing: a unit begun anew.
+_AGAIN = ("restart", "load_restart", "steering_lost")
 
 
 @dataclass(slots=True)
@@ -54,15 +63,6 @@ class HostEvents:
         self.unread[key] = self.unread.get(key, 0) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An event, and what tells it from others like it."""
-
-    event: Event
-    unit: str = ""
-    once: tuple[str, ...] = ()
-
-
 def host_events(
     target_folder: Path, samples: Mapping[str, HostSamples] | None = None
 ) -> HostEvents:
@@ -73,7 +73,7 @@ def host_events(
     """
     made = HostEvents()
     since_s = _since_s(target_folder, made)
-    found: list[_Found] = []
+    found: list[Found] = []
     for folder in sorted(path for path in target_folder.glob("hosts/*") if path.is_dir()):
         found += _of_journals(folder, target_folder.name, made)
         found += _of_kernel(folder / "kernel.log", folder.name, made)
@@ -82,125 +82,89 @@ def host_events(
     found += _of_kernel(target_folder / "hosts" / MACHINE_LOG, MACHINE, made)
     spans = list(_sessions(target_folder, made))
     events = _told_once([one for one in found if one.event.until_s >= since_s])
-    made.events = [_weighed(event, spans) for event in events]
+    events = sorted([*events, *_only_watched(target_folder, events, made)], key=lambda e: e.at_s)
+    made.events = [_weighed(event, spans) for event in _as_planned(events)]
     return made
 
 
-def _of_journals(folder: Path, target: str, made: HostEvents) -> Iterator[_Found]:
+def _only_watched(target_folder: Path, known: Sequence[Event], made: HostEvents) -> Iterator[Event]:
+    """What the watch saw and no collected file tells of."""
+    watched, unread = read_events(target_folder)
+    if unread:
+        made.unread[f"{FILE}: a line that was cut"] = unread
+    for event in joined(watched):
+        if not any(
+            one.kind == event.kind
+            # Of what several hosts tell, the collected files name the first host alone.
+            and (one.host in (event.host, MACHINE) or event.source != "watch")
+            and one.at_s - _AT_ONCE_S <= event.until_s
+            and event.at_s <= one.until_s + _AT_ONCE_S
+            for one in known
+        ):
+            yield event
+
+
+def _of_journals(folder: Path, target: str, made: HostEvents) -> Iterator[Found]:
     for path in sorted(folder.glob("journal/*.log")):
         signs = signs_of(path.stem, target)
         if signs is None:
             continue
-        single = list(_lines(path, signs, _JOURNAL, folder.name, "journal", made))
-        yield from (one for one in single if one.event.kind != REGION_LEADER)
-        yield from _by_stretch([one for one in single if one.event.kind == REGION_LEADER])
+        single = list(_lines(path, signs, folder.name, "journal", made))
+        yield from (one for one in single if one.event.kind not in GATHERED_S)
+        for kind, stretch_s in GATHERED_S.items():
+            many = [one for one in single if one.event.kind == kind]
+            yield from _by_stretch(many, kind, stretch_s)
 
 
-def _of_kernel(path: Path, host: str, made: HostEvents) -> Iterator[_Found]:
+def _of_kernel(path: Path, host: str, made: HostEvents) -> Iterator[Found]:
     if path.is_file():
-        for one in _lines(path, KERNEL, _KERNEL, host, "kernel", made):
-            # A container may read its machine's log: one text at one time is one event.
-            yield replace(one, once=(str(one.event.at_s), one.event.text))
+        yield from _lines(path, KERNEL, host, "kernel", made)
 
 
 def _lines(
-    path: Path,
-    signs: Iterable[Sign],
-    form: re.Pattern[str],
-    host: str,
-    source: str,
-    made: HostEvents,
-) -> Iterator[_Found]:
-    """Lines that a sign knows. One without a time has that of the line after it, as at a boot."""
-    waiting: list[tuple[Sign, re.Match[str]]] = []
-    any_sign = re.compile("|".join(f"(?:{_bare(sign.pattern.pattern)})" for sign in signs))
+    path: Path, signs: Iterable[Sign], host: str, source: str, made: HostEvents
+) -> Iterator[Found]:
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if not waiting and not any_sign.search(line):
-                continue
-            at_s = _time(form.match(line))
-            if at_s is not None:
-                yield from (_told(one, hit, at_s, path, host, source) for one, hit in waiting)
-                waiting.clear()
-            for sign in signs:
-                hit = sign.pattern.search(line.rstrip("\n"))
-                if hit is None:
-                    continue
-                if at_s is not None:
-                    yield _told(sign, hit, at_s, path, host, source)
-                elif line.startswith("-- "):
-                    waiting.append((sign, hit))
-                else:
-                    made.not_read(path, f"{sign.kind} without a time")
-                break
-    for sign, _ in waiting:
-        made.not_read(path, f"{sign.kind} without a time")
+        yield from found_in(
+            file,
+            signs,
+            host=host,
+            source=source,
+            unit=path.stem if source == "journal" else "",
+            not_read=lambda what: made.not_read(path, what),
+        )
 
 
-def _bare(pattern: str) -> str:
-    """A pattern to be one of many: its groups lose their names."""
-    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
-
-
-def _told(
-    sign: Sign, hit: re.Match[str], at_s: float, path: Path, host: str, source: str
-) -> _Found:
-    said = hit.string
-    form = _JOURNAL.match(said) or _KERNEL.match(said)
-    text = _HEADS.sub("", form["said"]) if form else said
-    message = _MESSAGE.search(text)
-    text = message[1] if message else text
-    unit = path.stem if source == "journal" else ""
-    text = text.removeprefix(f"{unit}.service: ")
-    event = Event(
-        at_s=at_s,
-        until_s=at_s,
-        host=host,
-        source=source,
-        kind=sign.kind,
-        severity=sign.severity,
-        text=f"{unit}: {text}"[:_TEXT_CHARS] if unit else text[:_TEXT_CHARS],
-    )
-    return _Found(event, unit, tuple(hit[name] for name in sign.once_by))
-
-
-def _time(form: re.Match[str] | None) -> float | None:
-    """Unix time of a line; dmesg writes its fraction behind a comma."""
-    if form is None:
-        return None
-    try:
-        return dt.datetime.fromisoformat(form["at"].replace(",", ".")).timestamp()
-    except ValueError:
-        return None
-
-
-def _by_stretch(found: list[_Found]) -> Iterator[_Found]:
-    """Leaders of regions: one event per stretch, with their number."""
-    for _, group in groupby(found, key=lambda one: one.event.at_s // _REGIONS_S):
+def _by_stretch(found: list[Found], kind: str, stretch_s: int) -> Iterator[Found]:
+    """What happens all the time: one event per stretch, with its number."""
+    for _, group in groupby(found, key=lambda one: one.event.at_s // stretch_s):
         many = list(group)
         first = many[0].event
-        text = f"{many[0].unit}: {len(many)} regions have their leader here from now"
-        yield _Found(replace(first, until_s=many[-1].event.at_s, text=text), many[0].unit)
+        text = f"{many[0].unit}: {len(many)} {_STRETCH_WORDS[kind]}"
+        yield Found(replace(first, until_s=many[-1].event.at_s, text=text), many[0].unit)
 
 
-def _of_samples(host: str, samples: HostSamples | None) -> Iterator[_Found]:
+def _of_samples(host: str, samples: HostSamples | None) -> Iterator[Found]:
     if samples is None:
         return
     for step in samples.clock_steps:
         ways = "forward" if step.step_s > 0 else "back"
         text = f"the clock was set {abs(step.step_s):.3f} s {ways}"
-        yield _Found(Event(step.at_s, step.at_s, host, "samples", "clock_step", "phase", text))
+        yield Found(policy.event("clock_step", step.at_s, host=host, source="samples", text=text))
     for since_s, until_s in samples.gaps:
         text = f"no samples for {until_s - since_s:.0f} s"
-        yield _Found(Event(since_s, until_s, host, "samples", "gap", "note", text))
+        yield Found(
+            policy.event("gap", since_s, until_s=until_s, host=host, source="samples", text=text)
+        )
     for at_s, unit in samples.restarts:
-        if not unit.startswith(_SAMPLER):
+        if not unit.startswith(_PASSING):
             text = f"{unit} had begun anew"
-            event = Event(at_s, at_s, host, "samples", "restart", "run", text)
-            yield _Found(event, unit.removesuffix(".service"))
+            kind = load_kind("restart", unit)
+            event = policy.event(kind, at_s, host=host, source="samples", text=text)
+            yield Found(event, unit.removesuffix(".service"))
 
 
-def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_Found]:
+def _of_facts(folder: Path, found: list[Found], made: HostEvents) -> Iterator[Found]:
     """Restarts and OOM kills that systemd counted, where nothing else tells of them."""
     before, after = (_facts(folder / f"facts-{when}.json", made) for when in ("before", "after"))
     if not before or not after:
@@ -209,7 +173,7 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
         made.not_read(folder / "facts-after.json", "no time, so its counters cannot be placed")
         return
     for unit, now in after.get("units", {}).items():
-        if unit.startswith(_SAMPLER):
+        if unit.startswith((*_PASSING, _LOAD)):
             continue
         then = before.get("units", {}).get(unit, {})
         for key, kind in (("restarts", "restart"), ("oom_kills", "oom_kill")):
@@ -224,19 +188,25 @@ def _of_facts(folder: Path, found: list[_Found], made: HostEvents) -> Iterator[_
                 made.not_read(folder / "facts-after.json", f"{key} without a time")
             elif rise > known:
                 text = f"{unit}: {key} rose by {rise}, and its journal tells of {known}"
-                span = (float(before["at_s"]), float(after["at_s"]))
-                event = Event(*span, folder.name, "facts", kind, "run", text)
-                yield _Found(event, unit.removesuffix(".service"))
+                event = policy.event(
+                    kind,
+                    float(before["at_s"]),
+                    until_s=float(after["at_s"]),
+                    host=folder.name,
+                    source="facts",
+                    text=text,
+                )
+                yield Found(event, unit.removesuffix(".service"))
 
 
-def _told_once(found: list[_Found]) -> list[Event]:
+def _told_once(found: list[Found]) -> list[Event]:
     """Each event once, by time: what several hosts or sources tell of is told by the first."""
     found = sorted(found, key=lambda one: (one.event.at_s, one.event.source != "journal"))
     kept: dict[tuple[object, ...], Event] = {}
-    restarts = [one for one in found if one.event.kind == "restart" and one.event.source != "facts"]
+    restarts = [one for one in found if one.event.kind in _AGAIN and one.event.source != "facts"]
     for number, one in enumerate(found):
         event = one.event
-        if event.source == "samples" and event.kind == "restart" and _known(one, restarts):
+        if event.source == "samples" and event.kind in _AGAIN and _known(one, restarts):
             continue
         own = (number,) if not one.once else (event.source, event.kind, *one.once)
         first = kept.get(own)
@@ -247,13 +217,25 @@ def _told_once(found: list[_Found]) -> list[Event]:
     return sorted(kept.values(), key=lambda event: event.at_s)
 
 
-def _known(one: _Found, restarts: list[_Found]) -> bool:
+def _known(one: Found, restarts: list[Found]) -> bool:
     return any(
         other.event.source == "journal"
         and (other.event.host, other.unit) == (one.event.host, one.unit)
         and abs(other.event.at_s - one.event.at_s) <= _SAME_RESTART_S
         for other in restarts
     )
+
+
+def _as_planned(events: Sequence[Event]) -> Iterator[Event]:
+    """A leader that handed over before its turn of housekeeping did what was planned: a note."""
+    turns = [(one.at_s - _HANDED_OVER_S, one.until_s + 1) for one in events if one.kind == "defrag"]
+    for event in events:
+        planned = any(from_s <= event.at_s <= until_s for from_s, until_s in turns)
+        if planned and event.kind in ("leader_change", "leader_lost"):
+            told = f"{event.text} (handed over for a planned turn of housekeeping)"
+            yield replace(event, severity="note", text=told)
+        else:
+            yield event
 
 
 def _weighed(event: Event, sessions: list[tuple[float, float]]) -> Event:

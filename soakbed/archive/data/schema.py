@@ -36,7 +36,7 @@ TYPES: Mapping[str, pa.DataType] = {
 _Columns = dict[str, tuple[str, str]]  # name -> (type, meaning)
 
 _WHOSE: _Columns = {
-    "session": ("word", "session of load: fill, capacity or steady"),
+    "session": ("word", "session of load: fill, capacity, knee-1 and on, steady"),
     "phase": ("word", "phase of the session"),
     "mode": ("word", "fill, closed or open loop"),
     "start_s": ("i64", "unix time at which the window begins, whole seconds"),
@@ -134,8 +134,11 @@ TABLES: Mapping[str, TableOf] = {
             "until_s": ("f64", "and ended; equal when it took no time"),
             "host": ("word", "where; empty: nowhere in particular"),
             "worker": ("i16", "rank of the worker; -1: none"),
-            "source": ("word", "where it was read: archive, journal, kernel, facts, samples, plan"),
-            "kind": ("word", "one word of a fixed set per source"),
+            "source": (
+                "word",
+                "where it was read: archive, journal, kernel, facts, samples, watch",
+            ),
+            "kind": ("word", "a kind of the event policy"),
             "severity": ("word", "what it puts in doubt: note, window, phase or run"),
             "text": ("text", "a sentence for people"),
         },

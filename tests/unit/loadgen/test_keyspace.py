@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.contract.plan import Keyspace, Popularity
-from loadgen.keyspace import ID_BYTES, Values, code_chunks, key_bytes
+from loadgen.keyspace import ID_BYTES, Codes, Values, key_bytes
 
 KINDS = ["uniform", "zipf", "hot_set"]
 
 
-def codes(keys=1000, kind="uniform", count=20_000, read_share=0.5, **how) -> list[int]:
+def codes(keys=1000, kind="uniform", count=20_000, read_share=0.5, second=0, **how) -> list[int]:
     keyspace = Keyspace(keys, "/bench/", Popularity(kind=kind))
     how = {"seed": 1, "rank": 0, "stream": "s", **how}
-    return list(islice(chain.from_iterable(code_chunks(keyspace, read_share, **how)), count))
+    return list(
+        islice(chain.from_iterable(Codes(keyspace, read_share, **how).chunks(second)), count)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -26,8 +28,8 @@ def test_the_same_seed_gives_the_same_sequence(kind):
     assert codes(kind=kind) == codes(kind=kind)
 
 
-@pytest.mark.parametrize("other", [{"seed": 2}, {"rank": 1}, {"stream": "t"}])
-def test_seed_rank_and_stream_each_set_sequences_apart(other):
+@pytest.mark.parametrize("other", [{"seed": 2}, {"rank": 1}, {"stream": "t"}, {"second": 1}])
+def test_seed_rank_stream_and_second_each_set_sequences_apart(other):
     assert codes() != codes(**other)
 
 

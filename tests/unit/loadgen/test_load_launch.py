@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import SpoolWriter
@@ -14,11 +15,25 @@ from loadgen.launch import master_arguments, worker_arguments
 from loadgen.look import look, outcome_of
 from loadgen.session import HostShare, SessionFolder
 
+ROLE = Path(__file__).resolve().parents[3] / "playbooks" / "roles" / "load_host"
+PLAN = Plan(
+    run_id="r",
+    session="steady",
+    target="etcd",
+    endpoints=("127.0.0.1:2379",),
+    keyspace=Keyspace(100, "/bench/"),
+    phases=(Phase("steady", "open", 3, 10.0),),
+    tls=None,
+    workers=3,
+)
+
 
 @pytest.fixture
 def session(tmp_path: Path) -> SessionFolder:
+    """Two of a session's three workers are on this host."""
     made = SessionFolder(tmp_path)
     made.write_share(HostShare(ranks=(0, 2), rpc_port=6001))
+    PLAN.write(made.plan_file)
     return made
 
 
@@ -31,9 +46,14 @@ def test_the_rpc_of_locust_stays_on_loopback(session: SessionFolder):
     assert option(worker_arguments(session, 2), "--master-host") == "127.0.0.1"
 
 
-def test_one_user_and_one_worker_for_each_rank_of_this_host(session: SessionFolder):
+def test_the_one_master_waits_for_the_workers_of_all_load_hosts(session: SessionFolder):
     arguments = master_arguments(session)
-    assert [option(arguments, name) for name in ("--users", "--expect-workers")] == ["2", "2"]
+    assert [option(arguments, name) for name in ("--users", "--expect-workers")] == ["3", "3"]
+
+
+def test_the_tunnels_key_opens_the_very_port_that_a_session_uses():
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    assert defaults["load_host_rpc_port"] == HostShare(ranks=(0,)).rpc_port
 
 
 def test_there_is_no_page_unless_asked_for(session: SessionFolder):
@@ -70,17 +90,43 @@ def test_a_spool_without_an_end_frame_has_no_outcome(tmp_path: Path):
 
 
 def test_a_look_tells_plan_and_outcomes(session: SessionFolder):
-    assert look(session.path) == {}
-    plan = Plan(
-        run_id="r",
-        session="steady",
-        target="etcd",
-        endpoints=("127.0.0.1:2379",),
-        keyspace=Keyspace(100, "/bench/"),
-        phases=(Phase("steady", "open", 3, 10.0),),
-        tls=None,
-    )
-    plan.write(session.plan_file)
     seen = look(session.path)
-    assert Plan.from_json(seen["plan"]) == plan
+    assert Plan.from_json(seen["plan"]) == PLAN
     assert seen["outcomes"] == {"0": "", "2": ""}
+    session.plan_file.unlink()
+    assert look(session.path) == {}
+
+
+TWO_LINES = """
+from locust.rpc import Message
+from loadgen.locust_tuning import ForgivingServer, PatientClient
+import gevent
+
+server = ForgivingServer("127.0.0.1", 0)
+lines = []
+for word in ("first line", "second line"):
+    lines.append(PatientClient("127.0.0.1", server.port, "l2_worker"))  # the old one stays open
+    lines[-1].send(Message("stats", word, "l2_worker"))
+    with gevent.Timeout(10):
+        client, message = server.recv_from_client()
+        print(client, message.data)
+server.send_to_client(Message("ack", "to the newest", "l2_worker"))
+with gevent.Timeout(10):
+    print(lines[-1].recv().data)
+"""
+
+
+def test_a_worker_whose_tunnel_was_cut_is_heard_on_its_new_line_while_the_old_seems_to_live():
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_LINES],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROLE.parents[2],
+    )
+    assert done.stdout.splitlines() == [
+        "l2_worker first line",
+        "l2_worker second line",
+        "to the newest",
+    ], done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from pathlib import Path
 
 import msgpack
 import pytest
@@ -13,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.contract.histogram import Histogram
-from loadgen.contract.spool import SpoolWriter, read_spool
 from loadgen.contract.window import OperationWindow
-from loadgen.relay import KEPT_SECONDS, MasterTotals, Tally, WorkerTotals, follow_spool
+from loadgen.relay import KEPT_SECONDS, MasterTotals, Tally, WorkerTotals
 
 START_S = 1_700_000_000
 
@@ -180,17 +178,23 @@ def test_a_long_window_is_spread_over_its_seconds():
     }
 
 
-def test_the_spool_is_followed_from_where_one_left_off(tmp_path: Path):
-    spool = tmp_path / "worker-0.spool"
-    assert list(follow_spool(spool, 0)) == []
-    writer = SpoolWriter(spool)
-    writer.append({"n": 1})
-    [(first, offset)] = follow_spool(spool, 0)
-    writer.append({"n": 2})
-    whole = spool.read_bytes()
-    spool.write_bytes(whole[:-1])
-    assert list(follow_spool(spool, offset)) == []
-    spool.write_bytes(whole)
-    assert [first, *(record for record, _ in follow_spool(spool, offset))] == [{"n": 1}, {"n": 2}]
-    assert list(read_spool(spool)) == [{"n": 1}, {"n": 2}]
-    writer.close()
+def test_a_worker_in_the_place_of_another_knows_its_totals_without_reading_its_hours(tmp_path):
+    path, before = tmp_path / "totals-0.json", WorkerTotals(0)
+    for seq in range(100):
+        before.take(window(seq, read=operation(100, 90_000, failed=seq % 2)))
+    before.save(path, 472_222)
+    after, hour = WorkerTotals.restored(path, 0)
+    assert hour == 472_222
+    for seq in range(100, 103):
+        for worker in (before, after):
+            worker.take(window(seq, read=operation(70, unknown=1)))
+    assert after.to_json() == before.to_json()
+
+
+@pytest.mark.parametrize("left", [None, "", "{}", "[]", '{"schema": 2, "tallies": []}'])
+def test_totals_that_cannot_be_read_are_none_and_the_spools_are_read_anew(tmp_path, left):
+    path = tmp_path / "totals-0.json"
+    if left is not None:
+        path.write_text(left)
+    totals, hour = WorkerTotals.restored(path, 0)
+    assert (hour, totals.windows, totals.tallies) == (-1, 0, {})

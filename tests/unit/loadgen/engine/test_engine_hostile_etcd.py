@@ -151,8 +151,8 @@ def test_pings_between_calls_leave_nothing_behind():
 
 def test_an_open_loop_with_many_calls_at_once_queues_its_connection_once():
     with bench("etcd", depth=4) as made:
-        chunks = ([WRITE] for _ in count())
-        source = OpenSource(made.hub, count(1), chunks, limit=10)
+        schedule = ((due_ns, WRITE) for due_ns in count(1))
+        source = OpenSource(made.hub, schedule, limit=10)
         give_back(made.hub.freed, made.hub.woke_ns)
         for number in range(1, 200):
             source.pump(number)

@@ -79,7 +79,7 @@ def spool(
     """A spool of these windows; `packed` False writes them as the first engines did, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    writer = SpoolWriter(path)
+    writer = SpoolWriter(path, hourly=False)
     for one in windows:
         if packed:
             writer.append_window(one)

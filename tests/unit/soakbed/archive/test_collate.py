@@ -51,6 +51,23 @@ def test_each_worker_adds_up_alone(tmp_path):
     assert own.buckets.tolist() == wanted.counts
 
 
+def test_a_phase_can_be_read_without_its_first_seconds(tmp_path):
+    windows = [window(seq) for seq in range(7)]
+    whole = phase(target(tmp_path / "etcd", windows, windows))
+    assert whole.began_s() == BEGAN_S
+    later = whole.without(((0, BEGAN_S + 3),))
+    assert later.began_s() == BEGAN_S + 3
+    assert later.blocks("read", "response", 1).starts_s.tolist() == [
+        BEGAN_S + seq for seq in range(3, 7)
+    ]
+    for name, kind in (("read", "response"), ("write", "lag")):
+        wanted = merged(windows[3:] * 2, name, kind)
+        assert later.total(name, kind).buckets.tolist() == wanted.counts
+    ok = sum(int(part["ok"].sum()) for name, part in later.counters() if name == "read")
+    assert ok == 2 * sum(one.operations["read"].ok for one in windows[3:])
+    assert sum(len(part["start_s"]) for part in later.generator()) == 8
+
+
 def test_spools_of_the_first_engines_are_read_too(tmp_path):
     windows = [window(seq) for seq in range(4)]
     folder = target(tmp_path / "etcd", windows, packed=False)

@@ -201,6 +201,27 @@ def test_the_same_term_of_a_cluster_made_again_is_another_event(tmp_path):
     assert len(host_events(folder_of(tmp_path, files)).events) == 2
 
 
+def test_a_leader_that_hands_over_for_planned_housekeeping_is_a_note_and_any_other_is_not(tmp_path):
+    def change(term, second):
+        said = f'etcd[1]: {{"msg":"5a became leader at term {term}"}}'
+        return f"{AT.replace('34.', second)} d1 {said}\n"
+
+    turn = (
+        "soakbed-defrag[9]: soakbed-defrag: gave back 57.0 MB in 2.000 s: 86.4 MB are 29.4 MB now"
+    )
+    files = {
+        "d1/journal/soakbed-etcd.log": change(2, "20.") + change(3, "30."),
+        "d1/journal/soakbed-etcd-defrag@last.log": f"{AT} d1 {turn}\n",
+    }
+    found = host_events(folder_of(tmp_path, files, name="etcd")).events
+    assert [(one.kind, one.severity) for one in found] == [
+        ("leader_change", "window"),
+        ("leader_change", "note"),
+        ("defrag", "note"),
+    ]
+    assert found[2].until_s - found[2].at_s == pytest.approx(2.0)
+
+
 def test_leaders_of_regions_are_told_by_stretches(tmp_path):
     said = '[2026/11/24 09:26:34.060 +00:00] [INFO] [raft.rs:1] ["became leader at term 6"]'
     files = journal("soakbed-tikv", *[f"tikv-server[8]: {said} [region_id={i}]" for i in range(7)])
@@ -253,12 +274,13 @@ def test_samples_tell_of_clocks_gaps_and_members_begun_anew_but_not_twice(tmp_pa
         (AT_S + 4, "soakbed-etcd.service"),
         (AT_S + 50, "soakbed-etcd.service"),
         (AT_S, "soakbed-samples-x.service"),
+        (AT_S, "soakbed-etcd-defrag@own.service"),
     ]
     found = host_events(folder_of(tmp_path, journal("soakbed-etcd", said)), {"d1": samples})
     told = [(event.source, event.kind, event.severity) for event in found.events]
     assert told == [
         ("samples", "gap", "note"),
-        ("samples", "clock_step", "phase"),
+        ("samples", "clock_step", "window"),
         ("journal", "restart", "run"),
         ("samples", "restart", "run"),
     ]

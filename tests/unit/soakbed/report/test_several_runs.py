@@ -208,7 +208,7 @@ def test_what_happened_on_a_host_is_flagged_in_every_plot_over_time_and_listed(t
     assert section.title == "A · etcd 3.5.16"
     ((row,),) = (section.rows,)
     assert row.head.text == "6.0 s"
-    assert [cell.text for cell in row.cells[1:4]] == ["d1", "oom kill", "run"]
+    assert [cell.text for cell in row.cells[1:4]] == ["d1", "oom kill", "stop"]
     for plot in (*page.over_time[:3], page.achieved, *page.host_plots):
         figure = json.loads(plot.figure)
         lines = [one for one in figure["layout"]["shapes"] if one["line"].get("dash") == "dash"]

@@ -14,7 +14,7 @@ from soakbed.records.calibration import Calibration, RunCalibration, Shape, kept
 from soakbed.records.spec import WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages import calibrate as stage
-from soakbed.stages import load
+from soakbed.stages import watch
 from soakbed.stages.calibrate import (
     KEPT,
     calibrate,
@@ -96,7 +96,7 @@ class Hosts(FakeLoadHost):
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(load, "LOOK_IN_S", 0.0)
+    monkeypatch.setattr(watch, "LOOK_IN_S", 0.0)
     monkeypatch.setattr(stage, "_READY_S", 0.3)
 
 

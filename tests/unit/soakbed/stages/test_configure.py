@@ -12,7 +12,13 @@ from soakbed.records.places import Places
 from soakbed.records.run import ArtifactUse
 from soakbed.records.spec import RunSpec
 from soakbed.records.testbed import Testbed
-from soakbed.stages.configure import configure_target, prepare_hosts, verify_target, wipe_target
+from soakbed.stages.configure import (
+    configure_target,
+    prepare_hosts,
+    verify_target,
+    wipe_target,
+    with_counted_cores,
+)
 from tests.fakes import FakeAnsible, FakeArtifacts
 
 ADDRESSES = {"d1": "10.83.50.11", "d2": "10.83.50.12", "d3": "10.83.50.13", "l1": "10.83.50.21"}
@@ -87,9 +93,9 @@ def bundle(tmp_path):
     return Bundle("etcd", "3.5.16", file, "stamp", {"/opt/soakbed/bin/etcd": "1" * 64}, (USE,))
 
 
-def prepare(places, ansible=None):
+def prepare(places, ansible=None, testbed=TESTBED):
     return prepare_hosts(
-        TESTBED,
+        testbed,
         "tuned",
         ansible=ansible or FakeAnsible({"site.yml": MEASURED}, changed=3),
         places=places,
@@ -124,10 +130,33 @@ def test_hosts_are_prepared_with_profile_certificates_and_packages(places):
                 "profile": "tuned",
                 "pki_source": str(places.state / "pki"),
                 "load_host_bundle": "/bundle",
+                "load_host_master": "l1",
             },
         )
     ]
     assert (places.state / "pki" / "d3.key").exists()
+    assert not (places.state / "ssh").exists(), "one load host needs no tunnel"
+
+
+def test_further_load_hosts_get_the_key_of_a_tunnel_to_the_first(places):
+    ansible = FakeAnsible({"site.yml": MEASURED})
+    l2 = TESTBED.hosts["l1"].model_copy(update={"name": "l2", "address": "10.83.50.22"})
+    prepare(places, ansible, TESTBED.model_copy(update={"hosts": TESTBED.hosts | {"l2": l2}}))
+    (_, given), key = ansible.played[0], places.state / "ssh" / "tunnel_ed25519"
+    assert (given["load_host_master"], given["load_host_tunnel_key"]) == ("l1", str(key))
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert key.with_suffix(".pub").read_text().endswith("t-play soakbed-tunnel\n")
+
+
+def test_load_hosts_press_with_the_cores_that_they_counted(places):
+    prepare(places)
+    counted = with_counted_cores(TESTBED, places)
+    assert {host.name: host.cores for host in counted.hosts.values()} == {
+        "d1": 0,
+        "d2": 0,
+        "d3": 0,
+        "l1": 1,
+    }
 
 
 def test_what_was_measured_comes_back_by_host_and_is_kept(places):

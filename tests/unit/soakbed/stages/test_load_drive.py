@@ -14,8 +14,8 @@ from loadgen.contract.spool import SpoolWriter, read_spool
 from soakbed.adapters.ssh import HostUnreachable
 from soakbed.errors import ConfigureError, LoadError
 from soakbed.records.testbed import Host, Testbed
-from soakbed.stages import load
-from soakbed.stages.load import drive, session_is_there
+from soakbed.stages import watch
+from soakbed.stages.load import Care, drive, session_is_there
 from tests.fakes import FakeEngine, FakeLoadHost
 
 PLAN = Plan(
@@ -36,7 +36,7 @@ TESTBED = Testbed(
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(load, "LOOK_IN_S", 0.0)
+    monkeypatch.setattr(watch, "LOOK_IN_S", 0.0)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_ctrl_c_stops_the_load_before_it_goes_on_up(host, tmp_path):
 
 def test_a_session_that_does_not_end_in_its_time_is_stopped(host, tmp_path, monkeypatch):
     host.looks = 10**9
-    monkeypatch.setattr(load, "session_limit_s", lambda _: 0.05)
+    monkeypatch.setattr(watch, "session_limit_s", lambda _: 0.05)
     with pytest.raises(LoadError, match="did not end within"):
         pressed(host, tmp_path / "load")
     assert host.active == set()
@@ -213,7 +213,7 @@ def test_a_page_is_asked_for_by_its_port(host, tmp_path):
         shell=host,
         folder=tmp_path / "load",
         progress=lambda _: None,
-        web_port=8089,
+        care=Care(web_port=8089),
     )
     assert json.loads((host.root / NAME / "session.json").read_text())["web_port"] == 8089
 

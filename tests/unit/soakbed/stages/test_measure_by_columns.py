@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.contract.histogram import Histogram
+from loadgen.contract.parts import closed_spools
 from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import SpoolWriter
 from loadgen.contract.window import GeneratorState, OperationWindow, SessionEnd, Window
+from loadgen.sealing import Pace, seal
 from soakbed.stages.measure import measure
 from tests.golden.pretences import ETCD, REDIS
 from tests.golden.recorded import RECORDED, RECORDED_TIKV
@@ -62,6 +64,8 @@ def shapes(draw) -> dict:
         "without_end": draw(st.booleans()),
         "absent_worker": draw(st.sampled_from([-1, -1, 0, 1])),
         "seed": draw(st.integers(0, 1000)),
+        "hourly": draw(st.booleans()),
+        "sealed": draw(st.booleans()),
     }
 
 
@@ -95,7 +99,7 @@ def spool(target: Path, shape: dict) -> None:
 
 def _worker(path: Path, plan: Plan, rank: int, shape: dict) -> None:
     random = np.random.default_rng([shape["seed"], rank])
-    writer = SpoolWriter(path)
+    writer = SpoolWriter(path, hourly=shape["hourly"])
     totals = np.zeros(4, dtype=int)
     seq, start_s = 0, shape["began_s"] // plan.window_s * plan.window_s
     for phase in plan.phases:
@@ -117,6 +121,8 @@ def _worker(path: Path, plan: Plan, rank: int, shape: dict) -> None:
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(max(0, size - shape["cut_bytes"]))
+    for closed in closed_spools(path.parent, rank) if shape["sealed"] else ():
+        seal(closed, pace=Pace(1), least_windows=1)
 
 
 def _window(phase: Phase, plan: Plan, random: np.random.Generator) -> Window:
@@ -180,4 +186,6 @@ PLAIN = {
     "cut_bytes": 0,
     "absent_worker": -1,
     "seed": 1,
+    "hourly": True,
+    "sealed": False,
 }

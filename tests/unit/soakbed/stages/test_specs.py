@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soakbed.errors import SpecError
+from soakbed.records.spec import RunSpec
 from soakbed.stages.specs import load_run_spec, load_testbed_spec
 
 PROJECT = Path(__file__).resolve().parents[4]
@@ -44,6 +45,73 @@ def test_five_mistakes_in_three_places_are_five_errors_each_with_a_remedy(tmp_pa
         ("command line", "--targets", "etdc", "write etcd"),
     ]
     assert caught.value.exit_code == 2
+
+
+def test_all_mistakes_in_a_ladder_are_told_at_once(tmp_path):
+    workload = yaml.safe_load((PROJECT / "loadgen/workloads/knee.yaml").read_text())
+    workload["knee"]["slo"] = {"p99_ms": 0, "error_shares": 0.1}
+    workload["knee"]["ladder"] = {"first_share_of_capacity": 0.25, "factor": 1.01}
+    workload["steady"] = {"share_of_knee": 0.7, "rate_per_s": 100}
+    (tmp_path / "w.yaml").write_text(yaml.safe_dump(workload))
+    with pytest.raises(SpecError) as caught:
+        load_run_spec(TESTBED, tmp_path / "w.yaml", ["etcd"])
+    assert sorted((m.key, m.problem, m.remedy) for m in caught.value.mistakes) == [
+        (
+            "knee.ladder",
+            "factor=1.01 makes 150 steps from 0.25 of capacity, 24 are the most",
+            "use factor 1.07 or more, or begin higher",
+        ),
+        ("knee.slo.error_shares", "this key does not exist", "write error_share"),
+        ("knee.slo.p99_ms", "Input should be greater than 0", "use more than 0.0"),
+        (
+            "steady",
+            "share_of_knee and rate_per_s named",
+            "name exactly one of: share_of_capacity, share_of_knee, rate_per_s",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem", "remedy"),
+    [
+        pytest.param(
+            {"steady": {"share_of_knee": 0.7}},
+            *(
+                "steady.share_of_knee=0.7, and no knee is looked for",
+                "add knee: {slo: {p99_ms: 50}}",
+            ),
+            id="a share of no knee",
+        ),
+        pytest.param(
+            {"steady": {"rate_per_s": 9}, "steady_share_of_capacity": 0.4},
+            *("steady_share_of_capacity=0.4 beside steady", "leave one of them out"),
+            id="the older key beside the newer",
+        ),
+        pytest.param(
+            {"knee": {"ladder": {"step_s": 15}}, "window_s": 10},
+            *("knee.ladder.step_s=15 is not a whole number of 10 s windows", "use 10"),
+            id="half a window",
+        ),
+    ],
+)
+def test_keys_of_a_workload_that_contradict_each_other(tmp_path, changed, problem, remedy):
+    workload = yaml.safe_load(QUICK.read_text())
+    workload.pop("steady_share_of_capacity")
+    (tmp_path / "w.yaml").write_text(yaml.safe_dump(workload | changed))
+    with pytest.raises(SpecError) as caught:
+        load_run_spec(TESTBED, tmp_path / "w.yaml", ["etcd"])
+    assert [(m.problem, m.remedy) for m in caught.value.mistakes] == [(problem, remedy)]
+
+
+def test_a_spec_is_archived_as_an_older_soakbed_reads_it_and_comes_back_the_same():
+    quick = load_run_spec(TESTBED, QUICK, ["etcd"])
+    archived = quick.model_dump(mode="json", by_alias=True)
+    assert not archived["workload"].keys() & {"knee", "steady"}
+    knee = load_run_spec(TESTBED, PROJECT / "loadgen/workloads/knee.yaml", ["etcd"])
+    for spec in (quick, knee):
+        assert RunSpec.model_validate_json(spec.model_dump_json(by_alias=True)) == spec
+    assert quick.workload.steady_rate.words == "50 % of capacity"
+    assert knee.workload.steady_rate.words == "70 % of the knee"
 
 
 @pytest.mark.parametrize(

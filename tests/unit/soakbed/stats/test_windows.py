@@ -203,3 +203,38 @@ def test_nothing_is_missing_of_workers_that_were_there():
     parts = [window(at, 100, worker=worker) for at in range(10) for worker in (0, 1)]
     parts += [window(10, 3, worker=1, complete=False)]
     assert numbers_of(parts, planned_s=10.0, workers=2).missing == ()
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(windows(seq=0), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), min_size=1, max_size=2),
+)
+def test_figures_without_some_seconds_are_those_of_the_other_windows(held, spans):
+    for name, data in of_windows(held).items():
+        first_s = min(one.start_s for one in held if one.phase == name)
+        without = sorted((first_s + at_s, first_s + at_s + long_s) for at_s, long_s in spans)
+        if len(without) == 2 and without[0][1] >= without[1][0]:
+            without = [(without[0][0], max(without[0][1], without[1][1]))]
+        made = phase_numbers(
+            data, planned_s=0, offered_per_s=0, arrivals="", workers=3, without=without
+        )
+        whole = phase_numbers(data, planned_s=0, offered_per_s=0, arrivals="", workers=3)
+        kept = [
+            one
+            for one in held
+            if one.phase == name
+            and not any(
+                one.start_s < to_s and one.start_s + one.length_s > from_s
+                for from_s, to_s in without
+            )
+        ]
+        for operation, told in made.operations.items():
+            mine = [one.operations[operation] for one in kept if operation in one.operations]
+            assert told.ok == sum(one.ok for one in mine)
+            assert told.response.count == sum(one.response.total for one in mine)
+            assert told.response.max_us == max((one.response.max_us for one in mine), default=0)
+        for count in ("due", "sent", "ok", "failed", "unknown", "dropped"):
+            assert made.total(count) + made.left_out.total(count) == whole.total(count)
+        assert (made.series, made.latency_series) == (whole.series, whole.latency_series)
+        assert made.missing == whole.missing
