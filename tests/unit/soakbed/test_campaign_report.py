@@ -124,6 +124,7 @@ def test_where_no_repeat_is_whole_no_effect_is_stated(report, folder):
     )
     assert "no effect can be read; 9 of 12 cells are valid, and no repeat is whole" in told
     assert "moves it most" not in told and "not balanced" in told
+    assert '"mode": "lines+markers"' not in told, "no line leads from level to level"
 
 
 def test_a_level_is_never_a_mean_of_percentiles(report):
