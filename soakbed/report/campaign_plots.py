@@ -141,7 +141,7 @@ def _reading(report: CampaignReport, effect: Effect) -> str:
     missing = (
         ""
         if all(one.balanced for one in effect.levels)
-        else " Cells are missing, so levels differ in other factors too."
+        else " Cells are missing, so levels differ in other factors too: faint, and without a line."
     )
     bars = (
         "Bars: 99 % interval over repeats."
@@ -166,6 +166,8 @@ def _line(effect: Effect, target: ShownTarget) -> dict[str, Any]:
         "<extra></extra>",
         "meta": {"key": target.key, "role": "level", "unit": _unit(effect.metric)},
     }
+    if not all(one.balanced for _, one in held):
+        made |= {"mode": "markers", "opacity": 0.4}
     if all(one.interval for _, one in held):
         made["error_y"] = _bars(effect.metric, [one for _, one in held])
     return made

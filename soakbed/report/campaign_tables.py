@@ -36,7 +36,7 @@ def factors_table(report: CampaignReport) -> Table:
             Head(factor),
             (
                 Cell(", ".join(_in_order(report, factor, levels)), word="prose"),
-                Cell(str(next(iter(levels.values()))), raw="", key=""),
+                Cell(str(next(iter(levels.values())))),
             ),
         )
         for factor, levels in held.items()
@@ -110,10 +110,11 @@ def _section(title: str, effects: Sequence[Effect]) -> Section:
                 (one for one in effects if (one.metric, one.operation) == (key, operation)), None
             )
             cells.append(_effect_cell(effect, place) if effect else Cell("–", word="empty"))
-        counted = max(one.levels[place].cells for one in effects)
-        rows.append(
-            Row(Head(level.level, sub=f"{counted} of {level.of} cells count"), tuple(cells))
-        )
+        counts = [one.levels[place].cells for one in effects]
+        low, high = min(counts), max(counts)
+        rests = str(high) if low == high else f"{low} to {high}"
+        head = Head(level.level, sub=f"rests on {rests} of {level.of} cells")
+        rows.append(Row(head, tuple(cells)))
     return Section(tuple(rows), title=title)
 
 

@@ -1,14 +1,13 @@
 """A campaign whose cells are made-up runs with effects that are known beforehand.
 
 Four cells by an L4 of three factors: connections double the capacity of every target, value_bytes
-make reads of Redis slower by half, and popularity does nothing at all.
+make reads slower by half, and popularity does nothing at all.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,7 @@ def pretence_of(cell: Cell, target: str) -> Pretence:
     base = BASE[target]
     luck = 1 + 0.01 * (cell.repeat - 2)
     many = 2.0 if cell.levels["connections"] == "64" else 1.0
-    large = cell.levels.get("value_bytes") == "4096"
-    slow = 1.5 if large and target == "redis_cluster" else 1.0
+    slow = 1.5 if cell.levels.get("value_bytes") == "4096" else 1.0
     return replace(base, capacity_per_s=base.capacity_per_s * many * luck, read_us=300.0 * slow)
 
 
@@ -90,33 +88,24 @@ def begun(results: Path, spec: CampaignSpec) -> CampaignFolder:
     return CampaignFolder.begin(results, make, name=f"{spec.name}-made-up")
 
 
-def press_made_up(cell: Cell, run: Path, *, spoilt: Collection[str] = ()) -> None:
-    """Everything that a bench leaves of a cell; targets in `spoilt` are judged invalid."""
-    targets = [pretence_of(cell, target) for target in cell.targets]
-    targets = [
-        replace(one, cpu_share=0.97, capacity_cpu_share=0.97) if one.name in spoilt else one
-        for one in targets
-    ]
+def press_made_up(cell: Cell, run: Path) -> None:
+    """Everything that a bench leaves of a cell."""
+    targets = tuple(pretence_of(cell, target) for target in cell.targets)
     with tempfile.TemporaryDirectory() as scratch:
         made = make_run(
-            Path(scratch) / run.name,
-            targets=tuple(targets),
-            phases=Phases(**PHASES),
-            with_tikv=False,
+            Path(scratch) / run.name, targets=targets, phases=Phases(**PHASES), with_tikv=False
         )
         _write(made / "spec.json", cell.spec.model_dump(mode="json", by_alias=True))
         shutil.copytree(made, run, dirs_exist_ok=True)
     judged(run)
 
 
-def pressed(results: Path, spec: CampaignSpec, *, spoilt: str = "") -> CampaignFolder:
-    """A campaign with every cell done; Redis is invalid in the cell `spoilt`."""
+def pressed(results: Path, spec: CampaignSpec) -> CampaignFolder:
+    """A campaign with every cell done."""
     folder = begun(results, spec)
     for place, cell in enumerate(folder.read().plan.cells):
         run_id = f"{20231114 + place}T000000Z-{cell.spec.workload.name}-{place}-made-up"
-        press_made_up(
-            cell, results / run_id, spoilt=["redis_cluster"] if cell.key == spoilt else []
-        )
+        press_made_up(cell, results / run_id)
         began = BEGAN_S + 100.0 * place
         attempt = Attempt(run_id=run_id, started_s=began, ended_s=began + 90.0, outcome="finished")
         folder.note(CellState(key=cell.key, attempts=(attempt,)))

@@ -19,6 +19,7 @@ from soakbed.adapters.wheels import (
 )
 from soakbed.errors import Unavailable
 from soakbed.records.places import Places
+from soakbed.stages.configure import preparation_of
 
 
 @pytest.fixture
@@ -46,6 +47,14 @@ def test_the_same_content_gives_the_same_archive_and_another_content_another(pla
     assert ensure_loadgen_package(places) == first
     (places.project / "loadgen" / "__init__.py").write_text('"""Other."""\n')
     assert ensure_loadgen_package(places) != first
+
+
+def test_a_campaign_that_somebody_writes_makes_no_other_engine_and_prepares_no_host_again(places):
+    before = ensure_loadgen_package(places), preparation_of(places, "tuned")
+    campaigns = places.project / "loadgen" / "campaigns"
+    campaigns.mkdir()
+    (campaigns / "own.yaml").write_text("name: own\n")
+    assert (ensure_loadgen_package(places), preparation_of(places, "tuned")) == before
 
 
 def test_a_bundle_is_made_once_per_lock_and_says_that_it_fetches(places):
