@@ -44,7 +44,7 @@ LEAST_BOUND_WINDOWS = 3
 # A Poisson schedule scatters; four standard deviations short comes once in 30,000 runs.
 _POISSON_DEVIATIONS = 4.0
 
-_FEWER = "add workers or load hosts, or lower steady_share_of_capacity"
+_FEWER = "add workers or load hosts, or lower the steady rate in the workload"
 _OFFERED = Rule(
     name="offered_load", limit=f"at least {LEAST_SENT_SHARE:.0%} of what was due", remedy=_FEWER
 )
@@ -56,7 +56,7 @@ _SCHEDULE = Rule(
 _DROPPED = Rule(
     name="dropped",
     limit=f"at most {MOST_DROPPED_SHARE:.1%}: the dropped would have been the slowest",
-    remedy="lower steady_share_of_capacity: target or generator could not keep up",
+    remedy="lower the steady rate in the workload: target or generator could not keep up",
 )
 _CPU = Rule(
     name="engine_cpu",
@@ -71,8 +71,8 @@ _LAG = Rule(
     name="lag",
     limit=f"the generator's own delay, P50 and P99, at most {MOST_LAG_SHARE:.0%} of the response "
     "time's P50 and P99",
-    remedy="give the load host cores of its own or lower steady_share_of_capacity; until then "
-    "response time is an upper bound and service time the nearer figure",
+    remedy="give the load host cores of its own or lower the steady rate in the workload; until "
+    "then response time is an upper bound and service time the nearer figure",
 )
 _ERRORS = Rule(
     name="errors",

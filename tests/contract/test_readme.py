@@ -32,8 +32,18 @@ def test_every_make_command_in_readme_is_one_that_make_knows(command):
 @pytest.mark.parametrize(
     "words",
     sorted(
-        set(re.findall(r"soakbed ((?:artifacts )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README))
-        | set(re.findall(r"^    \.venv/bin/soakbed ((?:artifacts )?[a-z]+)", README, re.MULTILINE))
+        set(
+            re.findall(
+                r"soakbed ((?:(?:artifacts|campaign) )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README
+            )
+        )
+        | set(
+            re.findall(
+                r"^    \.venv/bin/soakbed ((?:(?:artifacts|campaign) )?[a-z]+)",
+                README,
+                re.MULTILINE,
+            )
+        )
     ),
 )
 def test_every_command_of_soakbed_in_readme_is_one_that_it_knows(words):
@@ -62,5 +72,5 @@ def test_every_setting_in_readme_is_read_and_every_one_read_is_in_readme():
 def test_make_lists_itself():
     done = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True)
     for target in ("setup", "provision", "calibrate", "bench", "teardown", "test", "check",
-                   "report", "soak", "status", "resume", "engine-bench", "help"):  # fmt: skip
+                   "report", "soak", "attach", "stop", "status", "resume", "engine-bench", "help"):  # fmt: skip
         assert re.search(rf"^  {target}\s", done.stdout, re.MULTILINE), target
