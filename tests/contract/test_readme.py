@@ -72,5 +72,6 @@ def test_every_setting_in_readme_is_read_and_every_one_read_is_in_readme():
 def test_make_lists_itself():
     done = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True)
     for target in ("setup", "provision", "calibrate", "bench", "teardown", "test", "check",
-                   "report", "soak", "attach", "stop", "status", "resume", "engine-bench", "help"):  # fmt: skip
+                   "report", "soak", "attach", "stop", "status", "resume", "engine-bench",
+                   "help"):  # fmt: skip
         assert re.search(rf"^  {target}\s", done.stdout, re.MULTILINE), target
