@@ -6,6 +6,7 @@ Every stage leaves a record; a second call resumes at the first record that is m
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from soakbed.adapters.wheels import load_host_variables, loadgen_build
 from soakbed.archive.manifest import manifest
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import Unavailable
-from soakbed.pressing import Pressing, Progress, Stopwatch, Tools
+from soakbed.pressing import PATIENCE_S, Pressing, Progress, Stopwatch, Tools
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
@@ -41,9 +42,6 @@ from soakbed.stages.provision import provision
 from soakbed.stages.watch_notes import WATCH
 
 __all__ = ["Bench", "Progress", "Stopwatch", "Tools", "fetch", "prepare"]
-
-# A host that does not answer for so long while no load is on is no matter of waiting.
-_PATIENCE_S = 1800.0
 
 
 def fetch(
@@ -132,14 +130,14 @@ class Bench:
     def __call__(self, command: Sequence[str]) -> Summary:
         """The run from its first missing record to the page."""
         self._keep_manifest(command)
-        testbed = self._hosts()
+        is_on = self.run.is_soak() and self._load_is_on()
+        testbed = self._hosts(is_on=is_on)
         with Ssh(testbed) as hosts:
-            shell = (
-                PatientShell(hosts, self.tools.progress, _PATIENCE_S)
-                if self.run.is_soak()
-                else hosts
-            )
-            self._keep_manifest(command, self._calibration(testbed, shell))
+            patience_s = math.inf if is_on else PATIENCE_S
+            waiting = PatientShell(hosts, self.tools.progress, patience_s)
+            shell = waiting if self.run.is_soak() else hosts
+            if not is_on:
+                self._keep_manifest(command, self._calibration(testbed, shell))
             press = Pressing(self.spec, self.run, self.places, self.tools, self.watch, hosts)
             for target in self.spec.targets:
                 press(target, testbed, shell)
@@ -149,12 +147,12 @@ class Bench:
         self.run.finish()
         return summary
 
-    def _hosts(self) -> Testbed:
+    def _hosts(self, *, is_on: bool) -> Testbed:
         """The hosts, prepared; while a soak's load is on they are left alone, even silent ones.
 
         To make a host again whose network alone is gone would throw the load away.
         """
-        if self.run.is_soak() and self._load_is_on():
+        if is_on:
             self.tools.progress("the load is on: the hosts are taken as they are")
             return self.run.read("testbed", Testbed)
         testbed = prepare(

@@ -15,6 +15,7 @@ from typing import Any
 from loadgen.contract.plan import Plan
 from soakbed.adapters.ansible import Ansible
 from soakbed.adapters.artifacts import Artifacts
+from soakbed.adapters.patient import PatientShell
 from soakbed.adapters.ssh import HostUnreachable, Shell
 from soakbed.adapters.terraform import Terraform
 from soakbed.adapters.wheels import engine_of
@@ -39,9 +40,11 @@ from soakbed.stages.placement import placement_kept
 from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.watch_notes import WATCH
 
-__all__ = ["Pressing", "Progress", "Stopwatch", "Tools"]
+__all__ = ["PATIENCE_S", "Pressing", "Progress", "Stopwatch", "Tools"]
 
 Progress = Callable[[str], None]
+# A host that does not answer for so long while no load is on is no matter of waiting.
+PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +109,20 @@ class Pressing:
         if not self.run.has(f"{target}/collected"):
             self._keep_facts(testbed, shell, target, "before")
             name = samples_name(self.run.run_id, target)
-            with sampled(name, self.spec, testbed, shell=shell, progress=self.tools.progress):
+            with sampled(name, self.spec, testbed, shell=self.hosts, progress=self.tools.progress):
                 self._sessions(ready, testbed, shell)
             if any(self.run.folder(target, "load").glob("*.json")):
-                self.collect(target, testbed, shell)
+                self.collect(target, testbed, self._patient() if self.run.is_soak() else shell)
         if (stop := self.run.stop()) and stop.keeps_hosts:
             self.tools.progress(f"warning: {target} is left as it is on its hosts: {stop.why}")
             return
         with self.watch.stage(f"{target}: stop and wipe"):
             wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
             self.run.write(f"{target}/wiped", {"schema": 1, "at_s": time.time()})
+
+    def _patient(self) -> Shell:
+        """A shell that waits for hosts, but not for ever: load is over."""
+        return PatientShell(self.hosts, self.tools.progress, PATIENCE_S)
 
     def _begun(self, target: str) -> bool:
         """Whether anything of a target is on the hosts."""

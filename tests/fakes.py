@@ -5,6 +5,7 @@ fetched.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -210,10 +211,12 @@ class FakeLoadHost:
             raise CommandFailed(str(error), remedy="look") from error
 
     def listed(self, folder: Path) -> str:
-        return "".join(
-            f"{'d' if path.is_dir() else 'f'}\t{path.stat().st_size}\t{path.name}\n"
-            for path in sorted(folder.glob("*"))
-        )
+        lines = []
+        for path in sorted(folder.glob("*")):
+            with contextlib.suppress(FileNotFoundError):  # whoever writes there renames and removes
+                kind = "d" if path.is_dir() else "f"
+                lines.append(f"{kind}\t{path.stat().st_size}\t{path.name}\n")
+        return "".join(lines)
 
     def local(self, folder: str) -> Path:
         return self.root / folder.rpartition("/sessions/")[2]

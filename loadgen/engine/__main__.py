@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loadgen.contract.plan import Plan
 from loadgen.contract.spool import SpoolWriter
-from loadgen.contract.window import Window
+from loadgen.contract.window import SessionEnd, Window
 from loadgen.engine.outcome import NotNow
 from loadgen.engine.past import Past, PhaseClock, past_of
 from loadgen.engine.plan_check import problems_of
@@ -104,8 +104,22 @@ def _press(plan: Plan, rank: int, spool_path: Path, past: Past, *, windows: bool
     _precise_sleep()
     clock = PhaseClock(folder.clock(rank), past.began_s)
     session = Session(plan, rank=rank, spool=spool, clock=clock, past=past)
+    _obey_signals(session, folder)
+    try:
+        end = session.run()
+    except NotNow as error:
+        print(f"the session goes on later: {error}", file=sys.stderr)
+        return EXIT_NOT_NOW
+    finally:
+        unwritten = spool.close()
+        if relay:
+            relay.close()
+    return _told(end, unwritten)
 
-    # Of a session on a load host a signal is no end: its host goes down, or its unit.
+
+def _obey_signals(session: Session, folder: SessionFolder) -> None:
+    """Of a session on a load host a signal is no end: its host goes down, or its unit."""
+
     def told_to_go(*_: object) -> None:
         if folder.share_file.exists() and not folder.stop_asked.exists():
             session.leave()
@@ -116,15 +130,10 @@ def _press(plan: Plan, rank: int, spool_path: Path, past: Past, *, windows: bool
         signal.signal(number, told_to_go)
     if folder.stop_asked.exists():
         session.stop()
-    try:
-        end = session.run()
-    except NotNow as error:
-        print(f"the session goes on later: {error}", file=sys.stderr)
-        return EXIT_NOT_NOW
-    finally:
-        unwritten = spool.close()
-        if relay:
-            relay.close()
+
+
+def _told(end: SessionEnd | None, unwritten: str) -> int:
+    """Say how it went; the exit code."""
     if end is None:
         print("the session was left, and can be gone on with", file=sys.stderr)
         return EXIT_LEFT

@@ -88,14 +88,18 @@ def tfvars_of(
 
 
 def split_cpus(cpus: Iterable[int], hosts: Mapping[str, HostSpec]) -> dict[str, tuple[int, ...]]:
-    """Give load hosts the last CPU and data hosts all others, so that neither steals.
+    """Give load hosts the last CPUs and data hosts all others, so that neither steals.
 
-    With one CPU there is nothing to split, and all share it.
+    Each load host gets one of its own where that leaves the data hosts as many at least; else all
+    load hosts share the last. With one CPU there is nothing to split, and all share it.
     """
     have = tuple(sorted(cpus))
     if len(have) < 2:
         return dict.fromkeys(hosts, have)
-    return {name: have[-1:] if host.duty == "load" else have[:-1] for name, host in hosts.items()}
+    load = sorted(name for name, host in hosts.items() if host.duty == "load")
+    apart = len(load) if 2 * len(load) <= len(have) else 1
+    own = {name: have[-1 - at % apart :][:1] for at, name in enumerate(load)}
+    return {name: own.get(name, have[:-apart]) for name in hosts}
 
 
 def _absolute(key_file: str, places: Places) -> str:

@@ -64,7 +64,14 @@ def sampled(
     on, and so does the sampling; a kill -9 leaves both. The next call takes over from either.
     """
     limit_s = load_limit_s(spec)
-    _on_all(testbed, lambda host: _start(host, name, limit_s, shell))
+
+    def start(host: Host) -> None:
+        try:
+            _start(host, name, limit_s, shell)
+        except HostUnreachable as error:  # a resumed soak has load to watch, and a sampler there
+            progress(f"{error.problem}; sampling there is left as it is")
+
+    _on_all(testbed, start)
     try:
         yield
     except HostUnreachable:

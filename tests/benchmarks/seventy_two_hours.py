@@ -31,6 +31,7 @@ HOUR_S = 3600
 # What is made once is made by then; the controller's first collation comes after an hour.
 WARM_S = 600
 BACKFILL_S = 180
+AT_ONCE = 60  # windows that the four are told of together
 MOST_GROWTH_BYTES = 10_000_000  # of each: over 72 h that is 39 bytes a window
 
 EXAMPLES = """\
@@ -88,21 +89,30 @@ class Live:
             pass_fds=() if keeps is None else (keeps,),
         )
 
-    def _ask(self, name: str, line: str) -> list[str]:
+    def _tell(self, name: str, line: str) -> None:
         part = self._parts[name]
         assert part.stdin is not None
-        assert part.stdout is not None
         part.stdin.write(line + "\n")
         part.stdin.flush()
+
+    def _hear(self, name: str) -> list[str]:
+        part = self._parts[name]
+        assert part.stdout is not None
         if not (answer := part.stdout.readline()):
             raise RuntimeError(f"the {name} ended with {part.wait()}")
         return answer.split()
 
     def seconds(self, count: int) -> None:
-        """Live through so many windows, each seen by all four."""
-        for _ in range(count):
-            for name in PARTS:
-                self._ask(name, "step 1")
+        """Live through so many windows, each seen by all four: first it is written."""
+        while count > 0:
+            some = min(count, AT_ONCE)
+            self._tell("engine", f"step {some}")
+            self._hear("engine")
+            for name in PARTS[1:]:
+                self._tell(name, f"step {some}")
+            for name in PARTS[1:]:
+                self._hear(name)
+            count -= some
 
     def settle(self) -> None:
         """Have every hour sealed that is over, and fetched. In the worker's own pace it takes half
@@ -114,7 +124,8 @@ class Live:
 
     def resident_bytes(self, name: str) -> tuple[int, int]:
         """Memory of a part, and the peak of a process that it had started."""
-        own, children = self._ask(name, "rss")
+        self._tell(name, "rss")
+        own, children = self._hear(name)
         return int(own), int(children)
 
     def close(self) -> None:

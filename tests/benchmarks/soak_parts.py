@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -99,6 +99,27 @@ class Engine:
             raise OSError(unwritten)
 
 
+class OneByOne:
+    """What follows a spool, but for one record at a time, however many there are."""
+
+    def __init__(self, follower: Any) -> None:
+        self._follower = follower
+        self._open: Iterator[Any] = iter(())
+
+    @property
+    def after_hour(self) -> int:
+        """As of the follower."""
+        return int(self._follower.after_hour)
+
+    def new(self) -> Iterator[Any]:
+        """The next record, if there is one."""
+        for _ in range(2):
+            for record in self._open:
+                yield record
+                return
+            self._open = self._follower.new()
+
+
 class Worker:
     """A Locust worker's side of it: follows the spool, seals hours, reports to the master.
 
@@ -123,13 +144,17 @@ class Worker:
             client_id="worker",
         )
         self._side = WorkerSide(self._environment, SessionFolder(folder), 0)
+        self._side._follower = OneByOne(self._side._follower)
         self._side.attach()
 
     def step(self, seconds: int) -> None:
-        """Take the windows that came, and report once."""
+        """Take so many windows, and report after each."""
+        for _ in range(seconds):
+            self._second()
+
+    def _second(self) -> None:
         import msgpack
 
-        del seconds
         self._side._take_new_frames()
         self._side._seal_closed_hours()
         data: dict[str, Any] = {"user_classes_count": {"Press": 1}, "user_count": 1}
@@ -175,14 +200,18 @@ class Master:
         self._second = 0
 
     def step(self, seconds: int) -> None:
-        """Take one report, and do what is due in Locust's own rhythm."""
+        """Take a report a second, and do what is due in Locust's own rhythm."""
+        for _ in range(seconds):
+            self._report()
+
+    def _report(self) -> None:
         import gevent
         import msgpack
 
         (size,) = _LENGTH.unpack(self._reports.read(_LENGTH.size))
         data = msgpack.unpackb(self._reports.read(size), strict_map_key=False)
         self._environment.events.worker_report.fire(client_id="worker", data=data)
-        before, self._second = self._second, self._second + seconds
+        before, self._second = self._second, self._second + 1
         history_s, csv_s = self._every_s
         if before // history_s != self._second // history_s:
             self._stats.update_stats_history(self._runner)
@@ -240,8 +269,12 @@ class Controller:
         self._second = 0
 
     def step(self, seconds: int) -> None:
-        """One look; what is due by then is made due."""
-        before, self._second = self._second, self._second + seconds
+        """A look every ten seconds; what is due by then is made due."""
+        for _ in range(seconds):
+            self._next_second()
+
+    def _next_second(self) -> None:
+        before, self._second = self._second, self._second + 1
         if before // self.LOOKS_S == self._second // self.LOOKS_S:
             return
         shown = json.loads((self._folder / "progress-0.json").read_text())

@@ -68,14 +68,13 @@ def own_totals(spooled: Spooled) -> dict[str, int]:
 def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_are_missing(
     redis_master, tmp_path
 ):
-    made = plan(redis_master, FILL, open_loop(12, 400), seed=3)
+    made = plan(redis_master, FILL, open_loop(15, 400), seed=3)
     run = EngineRun(tmp_path, made)
     run.wait_for_window("steady")
     died_s = killed(run, after_s=2.4)
     with run.spool.open("ab") as spool:
         spool.write(b"\x90\x01\x00\x00half a frame")
     time.sleep(1.5)
-    rejoined_s = time.time()
     before = operations_sent(redis_master)
     spooled = EngineRun(tmp_path, made).finish()
 
@@ -85,13 +84,13 @@ def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_a
     assert [window.seq for window in spooled.windows] == list(range(len(spooled.windows)))
     clock = json.loads((tmp_path / "clock-0.json").read_text())
     steady = {w.start_s - clock["steady"]: w for w in spooled.windows if w.phase == "steady"}
-    pressed = {second for second in steady if second < 12}
-    missing = sorted(set(range(12)) - pressed)
+    pressed = {second for second in steady if second < 15}
+    missing = sorted(set(range(15)) - pressed)
     # The second it died in, perhaps the one before that was not on disk yet, those down, and those
     # it took to be there again.
     assert missing == list(range(missing[0], missing[-1] + 1))
     assert died_s - clock["steady"] - 2 <= missing[0] <= died_s - clock["steady"]
-    assert missing[-1] < rejoined_s - clock["steady"] + 4
+    assert missing[-1] < spooled.begins[1].at_s - clock["steady"] + 2
     for second in pressed:
         due = sum(operation.due for operation in steady[second].operations.values())
         assert due == due_in(made, 1, second), f"second {second}"
@@ -103,7 +102,7 @@ def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_a
 def test_phases_that_passed_meanwhile_are_over_and_the_next_begins_in_its_time(
     redis_master, tmp_path
 ):
-    made = plan(redis_master, closed(3), open_loop(8, 200))
+    made = plan(redis_master, closed(3), open_loop(14, 200))
     run = EngineRun(tmp_path, made)
     run.wait_for_window("capacity")
     killed(run)
@@ -115,7 +114,7 @@ def test_phases_that_passed_meanwhile_are_over_and_the_next_begins_in_its_time(
         "steady"
     }
     last = max(window.start_s for window in spooled.windows if window.complete)
-    assert last == clock["steady"] + 7
+    assert last == clock["steady"] + 13
     assert spooled.end.outcome == "finished"
 
 
@@ -143,13 +142,14 @@ def test_a_session_that_has_ended_starts_nothing(redis_master, tmp_path):
 
 
 def test_one_rank_has_one_engine(redis_master, tmp_path):
-    made = plan(redis_master, closed(3))
+    made = plan(redis_master, open_loop(60, 50))
     run = EngineRun(tmp_path, made)
-    run.wait_for_window("capacity")
+    run.wait_for_window("steady")
     second = EngineRun(tmp_path, made).finish()
     assert second.exit_code == 6
     assert "another engine presses" in second.said
-    assert run.finish().exit_code == 0
+    run.stop()
+    assert run.finish(timeout=20).exit_code == 0
 
 
 def test_a_stop_that_was_asked_for_stops_the_engine_and_stays_a_stop(redis_master, tmp_path):

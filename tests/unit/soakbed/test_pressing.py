@@ -189,5 +189,6 @@ def test_hosts_are_left_alone_while_a_soaks_load_is_on(
     monkeypatch.setattr(pipeline, "prepare", prepare)
     monkeypatch.setattr(pipeline, "living_hosts", lambda _name: living)
     begun(run, accounted=accounted)
-    assert bench(run, tmp_path)._hosts() == TESTBED
+    made = bench(run, tmp_path)
+    assert made._hosts(is_on=made._load_is_on()) == TESTBED
     assert prepared == ([] if alone else ["hosts"])

@@ -26,6 +26,17 @@ def test_with_two_cpus_or_more_load_and_data_hosts_never_share_one(cpus):
     assert shares["d1"] == shares["d2"] == shares["d3"]
 
 
+@given(st.sets(st.integers(0, 255), min_size=2), st.integers(1, 9))
+def test_several_load_hosts_have_a_cpu_each_where_there_are_enough(cpus, count):
+    more = {f"l{at}": HOSTS["l1"] for at in range(1, count + 1)}
+    shares = split_cpus(cpus, HOSTS | more)
+    load = [cpu for name in more for cpu in shares[name]]
+    assert len(load) == count, "one each"
+    assert set(load) | set(shares["d1"]) == cpus
+    assert not set(load) & set(shares["d1"])
+    assert len(set(load)) == (count if 2 * count <= len(cpus) else 1)
+
+
 def test_a_single_cpu_is_shared_by_all():
     assert set(split_cpus([3], HOSTS).values()) == {(3,)}
 

@@ -87,3 +87,10 @@ def test_a_host_without_samples_is_said_to_have_none_and_what_was_fetched_before
     (tmp_path / "samples.jsonl.gz").write_bytes(b"packed")
     assert fetch_samples(TESTBED.hosts["d1"], "run-etcd", tmp_path, shell=hosts) == []
     assert (tmp_path / "samples.jsonl.gz").read_bytes() == b"packed"
+
+
+def test_a_host_that_is_away_when_a_soak_is_resumed_keeps_nobody_from_its_load():
+    hosts, said = FakeHosts(), []
+    hosts.away = {"d2"}
+    press(hosts, said)
+    assert said[0] == "d2 is away; sampling there is left as it is"
