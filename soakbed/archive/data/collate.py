@@ -74,6 +74,7 @@ def collate_each(
 
     While the caller works on one, processes do the next; close the iterator to end them.
     """
+    _spare_memory()
     with ExitStack() as undo:
         targets = {folder: _Target(folder) for folder in target_folders}
         for folder in sorted(targets):  # in one order, so that two calls cannot wait for each other
@@ -179,7 +180,7 @@ def _work(to_do: Sequence[Sequence[Chunk]], processes: int) -> Iterator[Iterable
 
 
 def _spare_memory() -> None:
-    """Arrow's own pool keeps what it once had: a sixth of the memory of such a process."""
+    """Arrow's own pool keeps what it once had: a sixth of the memory of a process that collates."""
     pa.set_memory_pool(pa.system_memory_pool())
 
 
