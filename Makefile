@@ -55,7 +55,7 @@ stop: ## End the load in an orderly way: evidence kept, judged over what there i
 
 ## Every day, for those who change soakbed
 test: ## All tests: unit, contract, integration, and end to end on a local testbed
-	@infra/controller/bootstrap.sh dev && .venv/bin/python -m pytest -n 4 --dist loadfile
+	@infra/controller/bootstrap.sh dev && .venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: ## Format, lint, types, import layers, roles, Terraform
 	@infra/controller/bootstrap.sh dev && .venv/bin/python -m tests.check

@@ -3,7 +3,9 @@
 import os
 import signal
 import threading
+from collections import Counter
 
+import pytest
 from execnet.gateway_base import WorkerGateway
 from hypothesis import settings
 from xdist.workermanage import NodeManager
@@ -33,3 +35,14 @@ def end_when_unmade(worker: WorkerGateway) -> None:
 
 WorkerGateway._terminate_execution = end_when_unmade
 NodeManager.EXIT_TIMEOUT = UNMAKING_S + 10
+
+# Waits for minutes and asks for little: begun last it would be what all others had been waited for.
+BEGIN_FIRST = "test_a_soak_survives.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with many tests first, as xdist would have it, but for the soak (with -n, each file
+    goes to whoever is free; this order holds with --no-loadscope-reorder).
+    """
+    tests_in = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name != BEGIN_FIRST, -tests_in[item.path]))
