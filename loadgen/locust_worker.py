@@ -83,10 +83,17 @@ class WorkerSide:
             gevent.spawn_later(wait_s, self._press_unasked)
 
     def press(self) -> None:
-        """Mind the engine to its session's end, see the totals merged, then quit. Runs once."""
-        if self._pressing is not None:
-            return
-        self._pressing = gevent.getcurrent()
+        """Be there until the session has ended. The first to come has it minded.
+
+        Not by whoever calls: a master that was started again gives the first worker that it hears
+        of all users, and takes them back one by one, whichever it meets first.
+        """
+        if self._pressing is None:
+            self._pressing = gevent.spawn(self._mind)
+        self._pressing.join()
+
+    def _mind(self) -> None:
+        """Mind the engine to its session's end, see the totals merged, then quit."""
         # Apart from the wait below: a fault in what we show must not end what we measure.
         following = gevent.spawn(self._follow)
         code = LEFT_EXIT_CODE

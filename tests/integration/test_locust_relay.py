@@ -196,6 +196,21 @@ def test_a_master_that_is_started_again_shows_everything(sessions):
     assert session.by_locust() == session.spooled()
 
 
+def test_a_worker_that_comes_late_to_a_new_master_takes_no_session_from_the_other(sessions):
+    session = sessions(workers=2, pace_s=0.4)
+    session.start_all()
+    wait_until(lambda: session.windows(0) > 3 and session.windows(1) > 3)
+    session.kill("master")
+    session.processes["worker-1"].send_signal(signal.SIGSTOP)
+    session.start("master")
+    log = session.folder.log("master")
+    # The new master has given all users to the one worker that it knows.
+    wait_until(lambda: log.read_text().count("All users spawned") == 2)
+    session.processes["worker-1"].send_signal(signal.SIGCONT)
+    assert set(session.exit_codes().values()) == {0}
+    assert session.by_locust() == session.spooled()
+
+
 def test_a_master_that_stands_still_for_a_while_has_everything_at_the_end(sessions):
     session = sessions(pace_s=0.2)
     session.start_all()

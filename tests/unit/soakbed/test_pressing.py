@@ -67,7 +67,6 @@ def press(run: RunFolder, tmp_path: Path, monkeypatch) -> Pressing:
     press = pressing_of(run, tmp_path)
     monkeypatch.setattr(pressing, "sampled", lambda *_, **__: Stopwatch(print).stage("samples"))
     monkeypatch.setattr(pressing, "wipe_target", lambda *_, **__: CALLED.append("wipe"))
-    monkeypatch.setattr(pressing, "sessions_of", lambda *_: ("capacity", "steady"))
     monkeypatch.setattr(Pressing, "collect", lambda *_: CALLED.append("collect"))
     monkeypatch.setattr(Pressing, "_keep_facts", lambda *_, **__: None)
     monkeypatch.setattr(Pressing, "_measuring", lambda *_: True)
@@ -87,12 +86,12 @@ def pressing_of(run: RunFolder, tmp_path: Path) -> Pressing:
 def loads(monkeypatch, load) -> None:
     """`load(run, session)` stands for a session of load: its outcome, or an error."""
 
-    def one(press, ready, _testbed, _shell, session, _capacity_per_s):
+    def one(press, ready, _testbed, _shell, course):
+        session = course.session
         CALLED.append(session)
         made = load(press.run, session)
         press.run.folder(ready.target, "load")
         press.run.write(f"{ready.target}/load/{session}", made)
-        return made
 
     monkeypatch.setattr(Pressing, "_load", one)
 

@@ -32,7 +32,7 @@ def test_an_invalid_run_carries_the_numbers_and_the_remedy_in_its_reasons():
     assert verdict.verdict == "invalid"
     (reason,) = verdict.reasons
     assert "read lag P99 4.000 ms is 400% of response P50 1.000 ms" in reason
-    assert "steady_share_of_capacity" in reason
+    assert "lower the steady rate in the workload" in reason
 
 
 def test_load_is_not_judged_over_a_hole_in_the_evidence():
