@@ -17,8 +17,10 @@ from pathlib import Path
 from loadgen.contract.plan import Plan
 from soakbed.archive.data.collate import collate
 from soakbed.archive.data.reading import TargetData, TargetPhase
+from soakbed.archive.data.watched import append_events
 from soakbed.records.gaps import Coverage
 from soakbed.records.watch import SoFar
+from soakbed.stages.bound_engines import bound_engines
 from soakbed.stages.gaps import coverage_of
 from soakbed.stages.judge_coverage import LEAST_COVERAGE_PERCENT
 from soakbed.stages.judge_load import LEAST_SENT_SHARE, MOST_DROPPED_SHARE, MOST_ERROR_SHARE
@@ -30,7 +32,10 @@ _NICENESS = 19
 
 
 def so_far(target_folder: Path, session: str, duties: Mapping[str, str]) -> SoFar | None:
-    """Bring the tables up to date, and sum the newest phase; None while there is no window."""
+    """Bring the tables up to date, and sum the newest phase; None while there is no window.
+
+    Engines that were the limit in it are told of in events.jsonl.
+    """
     collated = collate(target_folder, duties=duties, processes=1)
     data = TargetData(target_folder, collated)
     phases = data.phases(session) if session in data.sessions() else []
@@ -38,6 +43,7 @@ def so_far(target_folder: Path, session: str, duties: Mapping[str, str]) -> SoFa
         return None
     newest = phases[-1]
     plan = Plan.read(target_folder / "load" / session / "plan.json")
+    append_events(target_folder, bound_engines(newest.generator()))
     sums, last_s = _sums(newest)
     held = coverage_of(target_folder, collated, until_s=last_s).of(plan.session, newest.phase)
     planned = {phase.name: phase for phase in plan.phases}[newest.phase]

@@ -10,13 +10,11 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from loadgen.contract.limits import limits_broken
-from loadgen.contract.window import Window
 from soakbed.adapters.pki import expiry
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Shell
 from soakbed.archive.data.journal_signs import GATHERED_S, KERNEL, load_kind, signs_of
@@ -31,7 +29,6 @@ __all__ = [
     "CLOCK_STEP_S",
     "MOST_FILLED_SHARE",
     "MOST_FULL_SHARE",
-    "bound_in",
     "certificates",
     "look",
     "pki_of",
@@ -117,22 +114,6 @@ def seen(host: Host, target: str, said: Mapping[str, Any]) -> Iterator[Event]:
     if before is not None:
         yield from _compared(host, now, before)
         yield from _gone(host, target, now, before)
-
-
-def bound_in(windows: Iterable[Window], host: str) -> Iterator[Event]:
-    """Windows of a load host in which an engine broke a limit of its own."""
-    for window in windows:
-        broken = limits_broken(window)
-        if broken:
-            yield policy.event(
-                "engine_bound",
-                float(window.start_s),
-                until_s=float(window.start_s + window.length_s),
-                host=host,
-                source="watch",
-                text=", ".join(one.reason.replace("_", " ") for one in broken),
-                worker=window.worker,
-            )
 
 
 def certificates(folder: Path, *, now_s: float, until_s: float) -> list[Event]:

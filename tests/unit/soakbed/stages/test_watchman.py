@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.contract.window import GeneratorState, Window
 from soakbed.adapters.pki import ensure_pki
 from soakbed.adapters.ssh import HostUnreachable, Result
 from soakbed.archive.data.watched import read_events
 from soakbed.records.policy import stops
 from soakbed.records.testbed import Host, Testbed
-from soakbed.stages.watchman import PROBE, bound_in, certificates, look, pki_of, seen, watch
+from soakbed.stages.watchman import PROBE, certificates, look, pki_of, seen, watch
 
 NOW_S = 1795512400.0
 DATA = Host(name="d1", duty="data", address="10.0.0.1", key_file="k")
@@ -132,24 +131,6 @@ def test_lines_are_read_by_the_wordings_of_the_archive():
     kernel = [at + "kernel: EXT4-fs error (device vda1): x"]
     told = kinds(answer(journal=journal, kernel=kernel))
     assert told == ["alarm", "died", "defrag", "disk_error"]
-
-
-def test_windows_in_which_an_engine_was_bound_are_told_with_their_worker():
-    windows = [
-        Window(
-            worker=2,
-            seq=at,
-            phase="steady",
-            mode="open",
-            start_s=100 + at,
-            length_s=1,
-            operations={},
-            generator=GeneratorState(cpu_share=share),
-        )
-        for at, share in enumerate([0.5, 0.95])
-    ]
-    (event,) = bound_in(windows, "l1")
-    assert (event.at_s, event.until_s, event.worker, event.text) == (101.0, 102.0, 2, "cpu")
 
 
 class _Shell:
