@@ -106,6 +106,8 @@ def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    # axe takes 5 s for a page of several runs; on two cores that others work on it took over 30.
+    driver.set_script_timeout(120)
     try:
         yield driver
     finally:
