@@ -76,10 +76,16 @@ def ended(call: Callable[[], Any], followed: list[str], *, write: bool) -> Resul
         outcome, cause = lost.lost
         if outcome == UNKNOWN and not write:
             outcome = FAILED  # a read applies nothing
-        return Result(outcome, None, cause, str(lost), tuple(followed))
+        return Result(outcome, None, cause, _told(str(lost), followed), tuple(followed))
     except TargetProtocolError as error:
         outcome = UNKNOWN if write else FAILED
         return Result(outcome, None, "protocol", str(error), tuple(followed))
+
+
+def _told(lost: str, followed: Sequence[str]) -> str:
+    """Time that runs out in a call says little; what stores said before it says why it ran out."""
+    before = followed[-1] if followed else ""
+    return lost if before in lost else f"{lost}; before that: {before}"
 
 
 class RegionCalls:
