@@ -21,6 +21,7 @@ from soakbed import (
     cli_soak,
     commands,
 )
+from soakbed.cli_options import ProfileOption, TestbedOption, WorkloadOption
 from soakbed.commands import Session
 from soakbed.environment import PROJECT, archive_of_runs, places_of
 from soakbed.errors import SoakbedError
@@ -52,17 +53,8 @@ app = typer.Typer(
 app.add_typer(cli_artifacts.app, name="artifacts")
 app.add_typer(cli_campaign.app, name="campaign")
 
-TestbedOption = Annotated[
-    Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")
-]
-WorkloadOption = Annotated[
-    Path, typer.Option("--workload", help="What is sent, a file in loadgen/workloads/.")
-]
 TargetsOption = Annotated[
     str, typer.Option("--targets", help="Which databases, in this order, separated by spaces.")
-]
-ProfileOption = Annotated[
-    str, typer.Option("--profile", help="Tuning: `stock` (as installed) or `tuned`.")
 ]
 SubstituteOption = cli_artifacts.SubstituteOption
 RunArgument = Annotated[str, typer.Argument(help="A run id, or `latest`.")]

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from soakbed import commands_soak
+from soakbed.cli_options import ProfileOption, TestbedOption, WorkloadOption
 from soakbed.commands import Session
 from soakbed.environment import PROJECT, archive_of_runs, places_of
 from soakbed.stages.specs import load_run_spec, load_testbed_spec
@@ -19,22 +20,13 @@ __all__ = ["attach", "resume", "soak", "status", "stop"]
 TESTBED = PROJECT / "infra" / "testbeds" / "local-4x.json"
 WORKLOAD = PROJECT / "loadgen" / "workloads" / "soak-72h.yaml"
 
-TestbedOption = Annotated[
-    Path, typer.Option("--testbed", help="Cluster shape, a file in infra/testbeds/.")
-]
 RunArgument = Annotated[str, typer.Argument(help="A run id; the unfinished run if left out.")]
 DetachOption = Annotated[
     bool,
     typer.Option("--detach", help="In the background; returns after the first look at the load."),
 ]
-WorkloadOption = Annotated[
-    Path, typer.Option("--workload", help="What is sent, a file in loadgen/workloads/.")
-]
 TargetsOption = Annotated[
     str, typer.Option("--targets", help="Which databases, one after the other.")
-]
-ProfileOption = Annotated[
-    str, typer.Option("--profile", help="Tuning: `stock` (as installed) or `tuned`.")
 ]
 AppendfsyncOption = Annotated[
     str, typer.Option(help="Durability of Redis: `always`, `everysec` or `no`.")

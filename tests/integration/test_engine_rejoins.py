@@ -74,7 +74,7 @@ def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_a
     died_s = killed(run, after_s=2.4)
     with run.spool.open("ab") as spool:
         spool.write(b"\x90\x01\x00\x00half a frame")
-    time.sleep(1.5)
+    time.sleep(1.5)  # nobody presses: whole seconds that must be missing later
     before = operations_sent(redis_master)
     spooled = EngineRun(tmp_path, made).finish()
 
@@ -106,7 +106,7 @@ def test_phases_that_passed_meanwhile_are_over_and_the_next_begins_in_its_time(
     run = EngineRun(tmp_path, made)
     run.wait_for_window("capacity")
     killed(run)
-    time.sleep(4.5)
+    time.sleep(4.5)  # nobody presses: the capacity phase of 3 s ends meanwhile
     spooled = EngineRun(tmp_path, made).finish()
     clock = json.loads((tmp_path / "clock-0.json").read_text())
     assert clock["steady"] == clock["capacity"] + 3 + 1

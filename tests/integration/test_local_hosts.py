@@ -183,7 +183,7 @@ def test_a_host_that_died_is_made_again_alone(bench: Bench) -> None:
 def test_a_host_that_reboots_comes_back_as_it_was_and_again(bench: Bench) -> None:
     testbed = bench.up().testbed
     host, before = testbed.hosts["l1"], boot_ids(testbed)
-    ssh(testbed, host, "echo kept | tee /root/left /data/left; touch /run/gone")
+    ssh(testbed, host, "echo kept | tee /srv/left /data/left; touch /run/gone")
     for _ in range(2):
         was = boot_ids(testbed)["l1"]
         with contextlib.suppress(subprocess.CalledProcessError):  # it goes while it answers
@@ -197,7 +197,7 @@ def test_a_host_that_reboots_comes_back_as_it_was_and_again(bench: Bench) -> Non
             assert time.monotonic() < ends_s
             time.sleep(0.1)
     assert ssh(testbed, host, "systemctl is-system-running --wait") == "running"
-    assert ssh(testbed, host, "cat /root/left /data/left") == "kept\nkept"
+    assert ssh(testbed, host, "cat /srv/left /data/left") == "kept\nkept"
     assert ssh(testbed, host, "ls /run/gone; true") == ""
     assert ssh(testbed, host, "nproc") == str(len(host.cpus))
     assert "1 received" in ssh(testbed, testbed.hosts["d1"], "ping -c1 -W2", host.address)
