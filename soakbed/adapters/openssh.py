@@ -41,7 +41,7 @@ def refusal_of(host: Host, known_hosts: str, *, command: str = "true") -> str:
         [
             *("ssh", "-F", "/dev/null", "-i", host.key_file, "-p", str(host.port)),
             *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
-            *(f"{host.user}@{host.address}", command),
+            *(f"{host.user}@{host.reached_at}", command),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -22,7 +22,8 @@ class Host(Frozen):
 
     name: str
     duty: Duty
-    address: str
+    address: str  # where hosts reach each other; databases listen there
+    ssh_address: str = ""  # where the controller reaches it; "" = at its address
     user: str = "root"
     port: int = 22
     key_file: str
@@ -30,6 +31,11 @@ class Host(Frozen):
     cores: int = 0  # that it counted itself, once it was prepared; 0 = nobody asked
     data_dir: str = "/data"  # where database files go; a bind mount on local hosts
     image: str = ""  # hash of the image recipe, local hosts only
+
+    @property
+    def reached_at(self) -> str:
+        """Where the controller reaches it over SSH."""
+        return self.ssh_address or self.address
 
 
 class Testbed(Frozen):
