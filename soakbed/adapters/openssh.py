@@ -76,7 +76,8 @@ class Conversation:
             stderr=subprocess.DEVNULL,
         )
         self._read = b""
-        self._tell(program)
+        with contextlib.suppress(OSError):  # who ended already will not answer either
+            self._tell(program)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +88,7 @@ class Conversation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=_ENDS_WITHIN_S)
         if self._process.poll() is None:
             self._process.kill()

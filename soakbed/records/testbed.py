@@ -29,8 +29,7 @@ class Host(Sparing):
 
     name: str
     duty: Duty
-    address: str  # where hosts reach each other; databases listen there
-    ssh_address: str = ""  # where the controller reaches it; "" = at its address
+    address: str
     user: str = "root"
     port: int = 22
     key_file: str
@@ -46,11 +45,6 @@ class Host(Sparing):
     @property
     def reached_at(self) -> str:
         """The address that SSH uses."""
-        return self.ssh_address or self.address
-
-    @property
-    def reached_at(self) -> str:
-        """Where the controller reaches it over SSH."""
         return self.ssh_address or self.address
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from soakbed.adapters.openssh import Conversation, known_keys, said_by, user_known_hosts
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
-from soakbed.records.spec import TestbedSpec
 from soakbed.records.testbed import Host
+from soakbed.records.testbed_spec import TestbedSpec
 from soakbed.stages.static_rules import (
     DOOR,
     LOAD_FOLDER,
@@ -50,7 +50,7 @@ def check_static_hosts(spec: TestbedSpec, places: Places, *, progress: Progress)
     known, refusals = known_hosts_of(spec, places)
     hosts = [host for name, host in planned_hosts(spec, places).items() if name in known]
     declared = {
-        name: Declared(cores=host.vcpus, memory_gib=host.memory_gib)
+        name: Declared(cores=host.cores, memory_gib=host.memory_gib)
         for name, host in spec.hosts.items()
     }
     file = str(places.state / "ssh" / "known_hosts")
@@ -80,7 +80,7 @@ def planned_hosts(spec: TestbedSpec, places: Places) -> dict[str, Host]:
             user=host.user,
             port=host.port,
             key_file=str(places.project.absolute() / Path(host.key_file).expanduser()),
-            data_dir=host.data_dir,
+            data_dir=host.data_dir or "/data",
         )
         for name, host in spec.hosts.items()
     }

@@ -266,7 +266,7 @@ def _about_declared(name: str, known: Known, said: Declared) -> Iterator[Refusal
     if said.cores and known.cores != said.cores:
         yield (
             f"{name}: it has {known.cores} CPUs, the spec says {said.cores}",
-            f"mend vcpus of {name} in the spec, or use the host that was meant",
+            f"mend cores of {name} in the spec, or use the host that was meant",
         )
     least, most = (said.memory_gib * GIB * share for share in _MEMORY_OF_DECLARED)
     if said.memory_gib and not least <= known.memory_bytes <= most:
@@ -280,7 +280,7 @@ def _about_declared(name: str, known: Known, said: Declared) -> Iterator[Refusal
 def _about_sizes(duty: str, known: Mapping[str, Known]) -> Iterator[Refusal]:
     way_out = (
         f"use {duty} hosts of one size, or say in the spec that they differ: "
-        '"vcpus" and "memory_gib" of each'
+        '"cores" and "memory_gib" of each'
     )
     if len({one.cores for one in known.values()}) > 1:
         shown = ", ".join(f"{name} {one.cores}" for name, one in known.items())
