@@ -21,9 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from soakbed.adapters.terraform_root import Root, check_plugins, copied_root, root_for
+from soakbed.adapters.terraform_root import (
+    Root,
+    backend_of,
+    check_plugins,
+    copied_root,
+    root_for,
+)
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import RemoteState
 
 __all__ = ["Applied", "Progress", "Terraform", "Tfvars"]
 
@@ -35,6 +42,8 @@ Tfvars = Mapping[str, Any]
 _MARK = "SOAKBED_TERRAFORM_OF"
 _STRAGGLER_SAVES_STATE_WITHIN_S = 10
 _ADDRESS = re.compile(r'^(?:module\.\w+(?:\[0\])?\.)+(\w+)\.(\w+)(?:\["([^"]+)"\])?')
+# infra/ says where its state lies, and is called by a root that says so, too, where that is S3.
+_OF_OUR_MAKING = "Backend configuration ignored"
 _STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
 _VERBS = {"create": "making", "delete": "removing", "update": "changing"}
 
@@ -75,13 +84,15 @@ class _Account:
 class Terraform:
     """Runs a root of `places.infra`; everything it writes goes below `places.state`.
 
-    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`).
+    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`). With `remote`
+    the state itself lies in S3, and only the last input, plan and plugins' data here.
 
     Ctrl-C reaches Terraform as SIGINT, and we wait until it has saved its state.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, remote: RemoteState | None = None) -> None:
         self._places = places
+        self._remote = remote
         self._folder = places.state / "terraform"
         self._command = (
             [places.terraform]
@@ -92,8 +103,12 @@ class Terraform:
 
     @property
     def state_file(self) -> Path:
-        """Where Terraform remembers what it made."""
+        """Where Terraform remembers what it made, unless that is in S3."""
         return self._folder / "terraform.tfstate"
+
+    def has_state(self) -> bool:
+        """Whether there may be something that Terraform made and remembers."""
+        return self._remote is not None or self.state_file.exists()
 
     def apply(self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress) -> Applied:
         """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
@@ -206,7 +221,7 @@ class Terraform:
             tfvars,
             places=self._places,
             folder=self._folder,
-            backend={"local": {"path": str(self.state_file)}},
+            backend=backend_of(self._remote, file=self.state_file, by_path=self._places.s3_by_path),
         )
 
     def _ready(self, tfvars: Tfvars) -> Root:
@@ -331,6 +346,8 @@ def _complaint(diagnostic: dict[str, Any]) -> str:
 def _line(event: dict[str, Any]) -> str:
     """One line for the progress display, "" for events that say nothing to an operator."""
     if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "warning":
+        if event["diagnostic"]["summary"] == _OF_OUR_MAKING:
+            return ""
         return f"warning: {_complaint(event['diagnostic'])}"
     step = _STEPS.get(event.get("type", ""))
     if step is None:

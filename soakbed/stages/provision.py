@@ -116,7 +116,7 @@ def _broken(
         progress("Terraform's state is damaged; the hosts are made again from nothing")
         sweep(spec.name, places)
         terraform.forget()
-    if not terraform.state_file.exists():
+    if not terraform.has_state():
         return []
     if not remains_of(spec.name).addresses:
         # The machine was restarted, or somebody cleaned up. Hosts hang on the bridge, so making

@@ -87,8 +87,12 @@ def planned_hosts(spec: TestbedSpec, places: Places) -> dict[str, Host]:
 
 
 def known_hosts_of(spec: TestbedSpec, places: Places) -> tuple[set[str], list[Refusal]]:
-    """Hosts whose SSH key their user has accepted, and no others; leaves ssh/known_hosts."""
-    files = user_known_hosts()
+    """Hosts whose SSH key their user has accepted, and no others; leaves ssh/known_hosts.
+
+    In the file that the user names, or where ssh itself keeps such keys.
+    """
+    named = Path(places.known_hosts).expanduser() if places.known_hosts else None
+    files = [named] if named else user_known_hosts()
     found = {name: known_keys(host.address, host.port, files) for name, host in spec.hosts.items()}
     unknown = [spec.hosts[name] for name, keys in found.items() if not keys]
     folder = places.state / "ssh"
