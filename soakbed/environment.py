@@ -28,5 +28,6 @@ def places_of(testbed: str) -> Places:
         debian_mirror=os.environ.get("SOAKBED_DEBIAN_MIRROR", ""),
         artifacts=os.environ.get("SOAKBED_ARTIFACTS", ""),
         terraform=os.environ.get("SOAKBED_TERRAFORM", ""),
+        terraform_plugins=os.environ.get("SOAKBED_TERRAFORM_PLUGINS", ""),
         archive=archive_of_runs(),
     )

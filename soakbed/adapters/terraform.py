@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from soakbed.adapters.terraform_root import Root, check_plugins, copied_root, root_for
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 
@@ -33,7 +34,7 @@ Tfvars = Mapping[str, Any]
 # can be told from everything else on the machine.
 _MARK = "SOAKBED_TERRAFORM_OF"
 _STRAGGLER_SAVES_STATE_WITHIN_S = 10
-_ADDRESS = re.compile(r'^module\.\w+\[0\]\.terraform_data\.(\w+)(?:\["([^"]+)"\])?')
+_ADDRESS = re.compile(r'^(?:module\.\w+(?:\[0\])?\.)+(\w+)\.(\w+)(?:\["([^"]+)"\])?')
 _STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
 _VERBS = {"create": "making", "delete": "removing", "update": "changing"}
 
@@ -72,13 +73,15 @@ class _Account:
 
 
 class Terraform:
-    """Runs the module in `places.infra`; everything it writes goes below `places.state`.
+    """Runs a root of `places.infra`; everything it writes goes below `places.state`.
+
+    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`).
 
     Ctrl-C reaches Terraform as SIGINT, and we wait until it has saved its state.
     """
 
     def __init__(self, places: Places) -> None:
-        self._infra = places.infra
+        self._places = places
         self._folder = places.state / "terraform"
         self._command = (
             [places.terraform]
@@ -86,7 +89,6 @@ class Terraform:
             # -P: a json.py in the user's folder must not stand in for the real one.
             else [sys.executable, "-P", "-m", __spec__.name]
         )
-        self._project = places.project
 
     @property
     def state_file(self) -> Path:
@@ -125,19 +127,44 @@ class Terraform:
         if self._folder.exists():
             shutil.rmtree(self._folder)
 
-    def validate(self) -> None:
-        """Raise if the module is not valid."""
-        self._init("-backend=false")
-        self._expect_success("validate", "-no-color")
+    def plan(
+        self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress
+    ) -> dict[str, Any]:
+        """What `apply_plan` would do, as `terraform show -json` tells it; nothing is made yet."""
+        root = self._ready(tfvars)
+        options = [f"-replace={address}" for address in replace]
+        var_file = f"-var-file={self._tfvars_file}"
+        plan = f"-out={self._plan_file}"
+        self._told("plan", root, [plan, var_file, *options], progress)
+        shown = self._expect_success(root, "show", "-json", "-no-color", str(self._plan_file))
+        # Warnings may stand around it.
+        told = next(line for line in shown.splitlines() if line.startswith("{"))
+        loaded: dict[str, Any] = json.loads(told)
+        return loaded
 
-    def test(self) -> str:
-        """Run infra/tests; what Terraform printed."""
-        self._init("-backend=false")
-        return self._expect_success("test", "-no-color")
+    def apply_plan(self, *, progress: Progress) -> Applied:
+        """Make what the last `plan` said, and nothing else."""
+        tfvars = self.last_tfvars() or {}
+        return self._told(
+            "apply", self._root(tfvars), ["-auto-approve", str(self._plan_file)], progress
+        )
+
+    def validate(self, kind: str = "local") -> None:
+        """Raise if the root of provider `kind` is not valid."""
+        root = copied_root(kind, places=self._places, folder=self._folder)
+        self._init(root)
+        self._expect_success(root, "validate", "-no-color")
+
+    def test(self, kind: str = "local") -> str:
+        """Run the tests of the root of provider `kind`; what Terraform printed."""
+        root = copied_root(kind, places=self._places, folder=self._folder)
+        self._init(root)
+        return self._expect_success(root, "test", "-no-color")
 
     def fmt_check(self) -> None:
-        """Raise if a file is not formatted as `terraform fmt` would."""
-        self._expect_success("fmt", "-check", "-diff", "-recursive", "-no-color")
+        """Raise if a file below infra/ is not formatted as `terraform fmt` would."""
+        root = Root(self._places.infra, ())
+        self._expect_success(root, "fmt", "-check", "-diff", "-recursive", "-no-color")
 
     def end_stragglers(self) -> int:
         """End what an earlier, killed command on this state left running; how many there were.
@@ -169,21 +196,40 @@ class Terraform:
                     found.append(int(entry.name))
         return found
 
+    @property
+    def _plan_file(self) -> Path:
+        return self._folder / "plan"
+
+    def _root(self, tfvars: Tfvars) -> Root:
+        return root_for(
+            tfvars.get("provider_kind", ""),
+            tfvars,
+            places=self._places,
+            folder=self._folder,
+            backend={"local": {"path": str(self.state_file)}},
+        )
+
+    def _ready(self, tfvars: Tfvars) -> Root:
+        """The root of `tfvars`, initialised, with nothing else at work on its state."""
+        self.end_stragglers()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        root = self._root(tfvars)
+        self._init(root)
+        self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
+        return root
+
     def _change(
         self, command: str, tfvars: Tfvars, options: list[str], progress: Progress
     ) -> Applied:
-        self.end_stragglers()
-        self._init(f"-backend-config=path={self.state_file}", "-reconfigure")
-        self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
+        root = self._ready(tfvars)
+        var_file = f"-var-file={self._tfvars_file}"
+        return self._told(command, root, ["-auto-approve", var_file, *options], progress)
+
+    def _told(self, command: str, root: Root, arguments: list[str], progress: Progress) -> Applied:
+        """Run a command that tells its steps as events, and raise what it complained of."""
         account = _Account()
-        status = self._stream(
-            [
-                *(command, "-auto-approve", "-input=false", "-json", "-lock-timeout=10s"),
-                *(f"-var-file={self._tfvars_file}", *options),
-            ],
-            account,
-            progress,
-        )
+        common = ["-input=false", "-json", "-lock-timeout=10s"]
+        status = self._stream(root, [command, *common, *arguments], account, progress)
         if status or account.complaints:
             raise ProvisionError(
                 f"terraform {command} failed:\n" + "\n".join(account.complaints or ["no reason"]),
@@ -198,9 +244,11 @@ class Terraform:
             outputs=account.outputs,
         )
 
-    def _stream(self, arguments: list[str], account: _Account, progress: Progress) -> int:
+    def _stream(
+        self, root: Root, arguments: list[str], account: _Account, progress: Progress
+    ) -> int:
         interrupted = False
-        with self._start(arguments) as process:
+        with self._start(root, arguments) as process:
             while True:
                 try:
                     for event in _events(process.stdout):
@@ -219,12 +267,12 @@ class Terraform:
             raise KeyboardInterrupt
         return status
 
-    def _init(self, *options: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._expect_success("init", "-input=false", "-no-color", *options)
+    def _init(self, root: Root) -> None:
+        self._expect_success(root, "init", "-input=false", "-no-color", *root.init)
+        check_plugins(root)
 
-    def _expect_success(self, *arguments: str) -> str:
-        with self._start(list(arguments)) as process:
+    def _expect_success(self, root: Root, *arguments: str) -> str:
+        with self._start(root, list(arguments)) as process:
             printed, _ = process.communicate()
         text = printed.decode(errors="replace")
         if process.returncode:
@@ -234,7 +282,7 @@ class Terraform:
             )
         return text
 
-    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+    def _start(self, root: Root, arguments: list[str]) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
@@ -246,11 +294,11 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             # Provisioners call python3; let it be the one that runs soakbed.
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-            "PYTHONPATH": str(self._project),
+            "PYTHONPATH": str(self._places.project),
         }
         try:
             return subprocess.Popen(
-                [*self._command, f"-chdir={self._infra}", *arguments],
+                [*self._command, f"-chdir={root.folder}", *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -288,11 +336,21 @@ def _line(event: dict[str, Any]) -> str:
     if step is None:
         return ""
     hook = event["hook"]
-    found = _ADDRESS.match(hook["resource"]["addr"])
-    what = " ".join(filter(None, found.groups())) if found else hook["resource"]["addr"]
+    what = _thing(hook["resource"]["addr"])
     verb = _VERBS.get(hook.get("action", ""), hook.get("action", ""))
     took = f" after {hook['elapsed_seconds']:.0f} s" if "elapsed_seconds" in hook else ""
     return f"{what}: {verb}{' ' + step if step else ''}{took}"
+
+
+def _thing(address: str) -> str:
+    """A resource as an operator calls it: `host d1` for a host, `vpc` for an aws_vpc.testbed."""
+    found = _ADDRESS.match(address)
+    if not found:
+        return address
+    kind, name, key = found.groups()
+    if kind != "terraform_data" and name != "host":
+        name = kind.partition("_")[2].replace("_", " ")
+    return f"{name} {key}" if key else name
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

@@ -22,6 +22,7 @@ class Places(Frozen):
     debian_mirror: str = ""
     artifacts: str = ""  # a folder or mirror of artifacts that the user names (SOAKBED_ARTIFACTS)
     terraform: str = ""  # a terraform or tofu binary that the user names (SOAKBED_TERRAFORM)
+    terraform_plugins: str = ""  # a folder of its provider plugins (SOAKBED_TERRAFORM_PLUGINS)
     archive: Path | None = None  # another folder for run folders (SOAKBED_RESULTS)
 
     @property

@@ -14,6 +14,7 @@ def hook(kind, address, **more):
     return {"type": kind, "hook": {"resource": {"addr": address}, **more}}
 
 
+CLOUD = "module.testbed.module.aws"
 HOST = 'module.local[0].terraform_data.host["d1"]'
 
 
@@ -35,6 +36,16 @@ HOST = 'module.local[0].terraform_data.host["d1"]'
             hook("apply_start", "module.local[0].terraform_data.network", action="delete"),
             "network: removing",
             id="a resource that there is only one of",
+        ),
+        pytest.param(
+            hook("apply_start", f'{CLOUD}.aws_instance.host["d1"]', action="create"),
+            "host d1: making",
+            id="a host in a cloud",
+        ),
+        pytest.param(
+            hook("apply_start", f"{CLOUD}.aws_placement_group.hosts", action="delete"),
+            "placement group: removing",
+            id="a part of a cloud",
         ),
         pytest.param(
             hook("apply_start", "other.thing", action="create"), "other.thing: making", id="unknown"
