@@ -40,6 +40,7 @@ class Answer:
 
 
 Rule = Callable[[Call], Answer | None]
+Edit = Callable[[Call, bytes], bytes]  # what upstream said -> what goes back
 
 
 def ec2_error(code: str, message: str = "as the test wants it", status: int = 400) -> Answer:
@@ -66,6 +67,8 @@ class AwsDoor:
     def __init__(self, upstream: tuple[str, int] | None = None) -> None:
         self.upstream = upstream
         self.rules: list[Rule] = []
+        self.last_rules: list[Rule] = []  # asked after all others
+        self.edits: list[Edit] = []
         self.calls: list[Call] = []
         door = self
 
@@ -101,7 +104,7 @@ class AwsDoor:
         parameters = dict(parse_qsl(body.decode())) if form else {}
         call = Call(parameters.get("Action", ""), parameters, request.path)
         self.calls.append(call)
-        for rule in self.rules:
+        for rule in [*self.rules, *self.last_rules]:
             if answer := rule(call):
                 payload = answer.body.encode()
                 headers = {"content-type": "text/xml;charset=UTF-8"}
@@ -109,7 +112,10 @@ class AwsDoor:
         if self.upstream is None:
             answer = ec2_error("InternalError", "nobody behind the door", 500)
             return _reply(request, answer.status, {}, answer.body.encode())
-        return _reply(request, *self._forward(request, body))
+        status, headers, said = self._forward(request, body)
+        for edit in self.edits:
+            said = edit(call, said)
+        return _reply(request, status, headers, said)
 
     def _forward(
         self, request: BaseHTTPRequestHandler, body: bytes
