@@ -235,9 +235,7 @@ class _PlacementGroups:
     def _with_group(self, part: bytes) -> bytes:
         found = _INSTANCE.match(part)
         name = self._of_instance.get(found[1], b"") if found else b""
-        return (
-            _GROUP_NAME.sub(XX
-        )
+        return _GROUP_NAME.sub(rb"\1<groupName>" + name + b"</groupName>", part) if name else part
 
     def _create(self, call: Call) -> Answer:
         name = call.parameters["GroupName"]
