@@ -21,9 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from soakbed.adapters.terraform_events import Account, Tell, events_of, line_of, nobody
-from soakbed.adapters.terraform_root import Root, check_plugins, copied_root, root_for
+from soakbed.adapters.terraform_root import (
+    Root,
+    backend_of,
+    check_plugins,
+    copied_root,
+    root_for,
+)
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import RemoteState
 
 __all__ = ["Applied", "Progress", "Terraform", "Tfvars"]
 
@@ -50,13 +57,15 @@ class Applied:
 class Terraform:
     """Runs a root of `places.infra`; everything it writes goes below `places.state`.
 
-    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`).
+    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`). With `remote`
+    the state itself lies in S3, and only the last input, plan and plugins' data here.
 
     Ctrl-C reaches Terraform as SIGINT, and we wait until it has saved its state.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, remote: RemoteState | None = None) -> None:
         self._places = places
+        self._remote = remote
         self._folder = places.state / "terraform"
         self._command = (
             [places.terraform]
@@ -67,8 +76,12 @@ class Terraform:
 
     @property
     def state_file(self) -> Path:
-        """Where Terraform remembers what it made."""
+        """Where Terraform remembers what it made, unless that is in S3."""
         return self._folder / "terraform.tfstate"
+
+    def has_state(self) -> bool:
+        """Whether there may be something that Terraform made and remembers."""
+        return self._remote is not None or self.state_file.exists()
 
     def apply(self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress) -> Applied:
         """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
@@ -180,7 +193,7 @@ class Terraform:
             tfvars,
             places=self._places,
             folder=self._folder,
-            backend={"local": {"path": str(self.state_file)}},
+            backend=backend_of(self._remote, file=self.state_file, by_path=self._places.s3_by_path),
         )
 
     def _ready(self, tfvars: Tfvars) -> Root:

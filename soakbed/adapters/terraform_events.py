@@ -11,6 +11,8 @@ from typing import IO, Any
 __all__ = ["Account", "Step", "Tell", "events_of", "line_of", "nobody"]
 
 _ADDRESS = re.compile(r'^(?:module\.\w+(?:\[0\])?\.)+(\w+)\.(\w+)(?:\["([^"]+)"\])?')
+# infra/ says where its state lies, and is called by a root that says so, too, where that is S3.
+_OF_OUR_MAKING = "Backend configuration ignored"
 _STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
 _VERBS = {"create": "making", "delete": "removing", "update": "changing"}
 
@@ -88,6 +90,8 @@ def _complaint(diagnostic: dict[str, Any]) -> str:
 def line_of(event: dict[str, Any]) -> str:
     """One line for the progress display, "" for events that say nothing to an operator."""
     if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "warning":
+        if event["diagnostic"]["summary"] == _OF_OUR_MAKING:
+            return ""
         return f"warning: {_complaint(event['diagnostic'])}"
     step = _STEPS.get(event.get("type", ""))
     if step is None:

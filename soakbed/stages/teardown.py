@@ -53,7 +53,7 @@ def _is_local(testbed: TestbedSpec | str, terraform: Terraform) -> bool:
 
 def _destroy(terraform: Terraform, progress: Progress) -> None:
     tfvars = terraform.last_tfvars()
-    if tfvars is None or not terraform.state_file.exists():
+    if tfvars is None or not terraform.has_state():
         return
     try:
         terraform.destroy(tfvars, progress=progress)
