@@ -36,5 +36,6 @@ def places_of(testbed: str) -> Places:
         terraform_plugins=os.environ.get("SOAKBED_TERRAFORM_PLUGINS", ""),
         s3_by_path=any(os.environ.get(name) for name in _ENDPOINTS),
         known_hosts=os.environ.get("SOAKBED_KNOWN_HOSTS", ""),
+        checkip=os.environ.get("SOAKBED_CHECKIP", Places.model_fields["checkip"].default),
         archive=archive_of_runs(),
     )
