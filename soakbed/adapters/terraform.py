@@ -10,17 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from soakbed.adapters.terraform_events import Account, Tell, events_of, line_of, nobody
 from soakbed.adapters.terraform_root import (
     Root,
     backend_of,
@@ -41,11 +41,6 @@ Tfvars = Mapping[str, Any]
 # can be told from everything else on the machine.
 _MARK = "SOAKBED_TERRAFORM_OF"
 _STRAGGLER_SAVES_STATE_WITHIN_S = 10
-_ADDRESS = re.compile(r'^(?:module\.\w+(?:\[0\])?\.)+(\w+)\.(\w+)(?:\["([^"]+)"\])?')
-# infra/ says where its state lies, and is called by a root that says so, too, where that is S3.
-_OF_OUR_MAKING = "Backend configuration ignored"
-_STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
-_VERBS = {"create": "making", "delete": "removing", "update": "changing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +52,6 @@ class Applied:
     destroyed: int
     touched: int  # resources; one that was made again counts once, though added and destroyed
     outputs: dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Account:
-    """What the event stream has told so far."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Note one event."""
-        kind = event.get("type")
-        if kind == "change_summary":
-            self.counts = event["changes"]
-        elif kind == "outputs":
-            self.outputs = {name: out.get("value") for name, out in event["outputs"].items()}
-        elif kind == "apply_complete":
-            self.touched.add(event["hook"]["resource"]["addr"])
-        elif kind == "diagnostic" and event["diagnostic"]["severity"] == "error":
-            self.complaints.append(_complaint(event["diagnostic"]))
 
 
 class Terraform:
@@ -115,9 +88,9 @@ class Terraform:
         options = [f"-replace={address}" for address in replace]
         return self._change("apply", tfvars, options, progress)
 
-    def destroy(self, tfvars: Tfvars, *, progress: Progress) -> Applied:
-        """Unmake everything in the state."""
-        return self._change("destroy", tfvars, [], progress)
+    def destroy(self, tfvars: Tfvars, *, progress: Progress, tell: Tell = nobody) -> Applied:
+        """Unmake everything in the state; `tell` of each step once it is done."""
+        return self._change("destroy", tfvars, [], progress, tell)
 
     def last_tfvars(self) -> dict[str, Any] | None:
         """What was last applied, if anything was."""
@@ -157,12 +130,11 @@ class Terraform:
         loaded: dict[str, Any] = json.loads(told)
         return loaded
 
-    def apply_plan(self, *, progress: Progress) -> Applied:
-        """Make what the last `plan` said, and nothing else."""
+    def apply_plan(self, *, progress: Progress, tell: Tell = nobody) -> Applied:
+        """Make what the last `plan` said, and nothing else; `tell` of each step once it is done."""
         tfvars = self.last_tfvars() or {}
-        return self._told(
-            "apply", self._root(tfvars), ["-auto-approve", str(self._plan_file)], progress
-        )
+        root, arguments = self._root(tfvars), ["-auto-approve", str(self._plan_file)]
+        return self._told("apply", root, arguments, progress, tell)
 
     def validate(self, kind: str = "local") -> None:
         """Raise if the root of provider `kind` is not valid."""
@@ -234,15 +206,27 @@ class Terraform:
         return root
 
     def _change(
-        self, command: str, tfvars: Tfvars, options: list[str], progress: Progress
+        self,
+        command: str,
+        tfvars: Tfvars,
+        options: list[str],
+        progress: Progress,
+        tell: Tell = nobody,
     ) -> Applied:
         root = self._ready(tfvars)
         var_file = f"-var-file={self._tfvars_file}"
-        return self._told(command, root, ["-auto-approve", var_file, *options], progress)
+        return self._told(command, root, ["-auto-approve", var_file, *options], progress, tell)
 
-    def _told(self, command: str, root: Root, arguments: list[str], progress: Progress) -> Applied:
+    def _told(
+        self,
+        command: str,
+        root: Root,
+        arguments: list[str],
+        progress: Progress,
+        tell: Tell = nobody,
+    ) -> Applied:
         """Run a command that tells its steps as events, and raise what it complained of."""
-        account = _Account()
+        account = Account(tell)
         common = ["-input=false", "-json", "-lock-timeout=10s"]
         status = self._stream(root, [command, *common, *arguments], account, progress)
         if status or account.complaints:
@@ -260,15 +244,15 @@ class Terraform:
         )
 
     def _stream(
-        self, root: Root, arguments: list[str], account: _Account, progress: Progress
+        self, root: Root, arguments: list[str], account: Account, progress: Progress
     ) -> int:
         interrupted = False
         with self._start(root, arguments) as process:
             while True:
                 try:
-                    for event in _events(process.stdout):
+                    for event in events_of(process.stdout):
                         account.take(event)
-                        if line := _line(event):
+                        if line := line_of(event):
                             progress(line)
                     status = process.wait()
                     break
@@ -325,49 +309,6 @@ class Terraform:
                 f"{self._command[0]} does not run: {error.strerror}",
                 remedy="set SOAKBED_TERRAFORM to a terraform or tofu binary, or unset it",
             ) from error
-
-
-def _events(stream: IO[bytes] | None) -> Iterator[dict[str, Any]]:
-    """Terraform's events; a line that is none (a panic, a warning on stderr) becomes one."""
-    for raw in stream or ():
-        try:
-            event = json.loads(raw)
-        except ValueError:
-            event = {"type": "log", "@message": raw.decode(errors="replace").rstrip()}
-        if isinstance(event, dict):
-            yield event
-
-
-def _complaint(diagnostic: dict[str, Any]) -> str:
-    where = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
-    return f"{where}{diagnostic['summary']}\n{diagnostic.get('detail', '')}".strip()
-
-
-def _line(event: dict[str, Any]) -> str:
-    """One line for the progress display, "" for events that say nothing to an operator."""
-    if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "warning":
-        if event["diagnostic"]["summary"] == _OF_OUR_MAKING:
-            return ""
-        return f"warning: {_complaint(event['diagnostic'])}"
-    step = _STEPS.get(event.get("type", ""))
-    if step is None:
-        return ""
-    hook = event["hook"]
-    what = _thing(hook["resource"]["addr"])
-    verb = _VERBS.get(hook.get("action", ""), hook.get("action", ""))
-    took = f" after {hook['elapsed_seconds']:.0f} s" if "elapsed_seconds" in hook else ""
-    return f"{what}: {verb}{' ' + step if step else ''}{took}"
-
-
-def _thing(address: str) -> str:
-    """A resource as an operator calls it: `host d1` for a host, `vpc` for an aws_vpc.testbed."""
-    found = _ADDRESS.match(address)
-    if not found:
-        return address
-    kind, name, key = found.groups()
-    if kind != "terraform_data" and name != "host":
-        name = kind.partition("_")[2].replace("_", " ")
-    return f"{name} {key}" if key else name
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

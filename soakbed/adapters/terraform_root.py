@@ -9,6 +9,7 @@ into the testbed's state, and which also says where the state lies. So is infra/
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -55,10 +56,11 @@ def root_for(
     if kind != "aws" and "local" in backend:
         path = backend["local"]["path"]
         return Root(places.infra, (f"-backend-config=path={path}", "-reconfigure"))
-    module = places.infra.absolute() / ("aws" if kind == "aws" else ".")
-    written = folder / "root"
+    module = places.infra.resolve() / ("aws" if kind == "aws" else ".")
+    written = folder.resolve() / "root"
     written.mkdir(parents=True, exist_ok=True)
-    document = _document(module, sorted(variables), backend)
+    # A path that is not relative would be copied, and the copy would outlive changes of infra/.
+    document = _document(os.path.relpath(module, written), sorted(variables), backend)
     (written / "main.tf.json").write_text(json.dumps(document, indent=1) + "\n")
     if kind != "aws":
         return Root(written, ("-reconfigure",))
@@ -139,13 +141,13 @@ def _plugin_dir(places: Places) -> tuple[str, ...]:
     return (f"-plugin-dir={Path(places.terraform_plugins).expanduser().absolute()}",)
 
 
-def _document(module: Path, variables: list[str], backend: Backend) -> dict[str, Any]:
+def _document(module: str, variables: list[str], backend: Backend) -> dict[str, Any]:
     """The small root: what goes into the module, what comes out, and where the state lies."""
     return {
         "terraform": {"backend": backend},
         "variable": {name: {} for name in variables},
         "module": {
-            "testbed": {"source": str(module)} | {name: f"${{var.{name}}}" for name in variables}
+            "testbed": {"source": module} | {name: f"${{var.{name}}}" for name in variables}
         },
         "output": {"testbed": {"value": "${module.testbed.testbed}"}},
     }

@@ -25,6 +25,7 @@ class Places(Frozen):
     terraform_plugins: str = ""  # a folder of its provider plugins (SOAKBED_TERRAFORM_PLUGINS)
     s3_by_path: bool = False  # another S3 than AWS's own was named (AWS_ENDPOINT_URL)
     known_hosts: str = ""  # a file of SSH host keys that the user names (SOAKBED_KNOWN_HOSTS)
+    checkip: str = "https://checkip.amazonaws.com"  # says who asks it (SOAKBED_CHECKIP)
     archive: Path | None = None  # another folder for run folders (SOAKBED_RESULTS)
 
     @property

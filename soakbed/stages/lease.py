@@ -46,17 +46,7 @@ def held_lease(places: Places) -> Lease | None:
 
     Raises ProvisionError when it cannot be read: to begin another would forget what was made.
     """
-    path = places.state / FILE
-    try:
-        return Lease.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise ProvisionError(
-            f"{path} cannot be read: {error}",
-            remedy="write it anew by the tags of the testbed's resources (`soakbed reap` shows "
-            "them), or remove it once nothing of the testbed is left",
-        ) from error
+    return _read(places.state / FILE)
 
 
 def keep_lease(lease: Lease, places: Places) -> None:
@@ -70,13 +60,22 @@ def drop_lease(places: Places) -> None:
     (places.state / FILE).unlink(missing_ok=True)
 
 
-def leases_below(states: Path) -> dict[str, Lease]:
-    """Testbed -> lease, of all whose state lies in one folder; what cannot be read is left out."""
-    found = {}
-    for path in sorted(states.glob(f"*/{FILE}")):
-        try:
-            lease = Lease.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            continue
-        found[lease.testbed] = lease
-    return found
+def leases_below(states: Path) -> list[Lease]:
+    """The leases of all testbeds whose state lies in one folder.
+
+    Raises ProvisionError when one cannot be read, as `held_lease`.
+    """
+    return [lease for path in sorted(states.glob(f"*/{FILE}")) if (lease := _read(path))]
+
+
+def _read(path: Path) -> Lease | None:
+    try:
+        return Lease.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise ProvisionError(
+            f"{path} cannot be read: {error}",
+            remedy="write it anew by the tags of the testbed's resources (`soakbed reap` shows "
+            "them), or remove it once nothing of the testbed is left",
+        ) from error

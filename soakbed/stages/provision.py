@@ -23,6 +23,7 @@ from soakbed.records.places import Places
 from soakbed.records.spec import HostSpec, TestbedSpec
 from soakbed.records.testbed import Testbed
 from soakbed.stages.host_checks import check_local_machine
+from soakbed.stages.provision_aws import make_on_aws
 from soakbed.stages.static_checks import check_static_hosts
 
 __all__ = ["Progress", "ProvisionOutcome", "provision", "split_cpus", "tfvars_of"]
@@ -47,6 +48,9 @@ def provision(
 ) -> ProvisionOutcome:
     """Make the hosts, wait until each lets us in, and describe them."""
     terraform.end_stragglers()
+    if spec.provider == "aws":
+        made = make_on_aws(spec, terraform=terraform, places=places, progress=progress)
+        return _opened(*made, places)
     image: Path | None = None
     replace: list[str] = []
     if spec.provider == "local":
@@ -59,11 +63,14 @@ def provision(
         check_static_hosts(spec, places, progress=progress)
     tfvars = tfvars_of(spec, places=places, image=image, cpus=os.sched_getaffinity(0))
     applied = terraform.apply(tfvars, replace, progress=progress)
-    testbed = Testbed.model_validate(applied.outputs["testbed"])
+    return _opened(Testbed.model_validate(applied.outputs["testbed"]), applied.touched, places)
+
+
+def _opened(testbed: Testbed, changed: int, places: Places) -> ProvisionOutcome:
     _wait_until_open(testbed)
     described = testbed.model_dump_json(by_alias=True, indent=2)
     (places.state / "testbed.json").write_text(described + "\n")
-    return ProvisionOutcome(testbed, applied.touched)
+    return ProvisionOutcome(testbed, changed)
 
 
 def tfvars_of(
