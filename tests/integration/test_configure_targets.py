@@ -91,10 +91,13 @@ def test_the_machines_own_kernel_is_left_alone(bench):
 
 
 def test_stock_after_tuned_is_stock(bench):
-    bench.prepare("stock")
+    bench.prepare("stock", lease_dropped=True)
     assert bench.on("d1", "cat /proc/sys/net/core/somaxconn").strip() != "32768"
     assert " relatime" in bench.on("d1", "grep ' /data ' /proc/mounts").replace(",", " ")
-    bench.prepare("tuned")
+    lease = "ls /var/lib/soakbed/lease; systemctl is-enabled soakbed-lease.timer"
+    assert bench.on("d1", lease).split() == ["disabled"]
+    bench.prepare("tuned", lease_ends_s=LEASE_ENDS_S)
+    assert bench.on("d1", lease).split() == ["/var/lib/soakbed/lease", "enabled"]
     assert "noatime" in bench.on("d1", "grep ' /data ' /proc/mounts")
 
 
