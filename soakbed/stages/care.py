@@ -12,6 +12,7 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.records import policy
 from soakbed.records.testbed import Testbed
 from soakbed.records.watch import Unwatched
+from soakbed.stages.budget import budget_watch
 from soakbed.stages.load_plan import load_limit_s
 from soakbed.stages.watch import Care
 from soakbed.stages.watchman import watch
@@ -27,12 +28,15 @@ def care_for(
     shell: Shell,
     progress: Callable[[str], None],
 ) -> Care:
-    """For one target of `run`. Only a soak is minded while it runs; any run can be stopped."""
+    """For one target of `run`. Only a soak is minded while it runs; any run can be stopped, and
+    ends by itself when its budget is spent.
+    """
     minding = _Minding(run, target, testbed, shell, progress)
+    must_stop = budget_watch(run, progress)
     if not run.is_soak():
-        return Care(stop_asked=run.stop_asked, note=minding.note)
+        return Care(stop_asked=must_stop, note=minding.note)
     duties = {name: host.duty for name, host in testbed.hosts.items()}
-    return Care(run.stop_asked, minding, minding.note, duties=duties, patient=True)
+    return Care(must_stop, minding, minding.note, duties=duties, patient=True)
 
 
 @dataclass(frozen=True, slots=True)
