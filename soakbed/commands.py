@@ -50,6 +50,7 @@ __all__ = [
     "conclude",
     "configure",
     "judge",
+    "lock_folder",
     "provision",
     "report",
     "run_through",
@@ -58,6 +59,11 @@ __all__ = [
 ]
 
 _LOCKS = Path("/run/lock")
+
+
+def lock_folder(states: Path) -> Path:
+    """Where locks of testbeds lie; `states` where this machine has no place for them."""
+    return _LOCKS if os.access(_LOCKS, os.W_OK) else states
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Session:
     @property
     def locks(self) -> Path:
         """Where the testbed's lock lies, for all clones on this machine."""
-        return _LOCKS if os.access(_LOCKS, os.W_OK) else self.places.state.parent
+        return lock_folder(self.places.state.parent)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

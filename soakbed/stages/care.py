@@ -13,6 +13,7 @@ from soakbed.records import policy
 from soakbed.records.testbed import Testbed
 from soakbed.records.watch import Unwatched
 from soakbed.stages.budget import budget_watch
+from soakbed.stages.heartbeat import Heartbeat
 from soakbed.stages.load_plan import load_limit_s
 from soakbed.stages.watch import Care
 from soakbed.stages.watchman import watch
@@ -27,16 +28,22 @@ def care_for(
     *,
     shell: Shell,
     progress: Callable[[str], None],
+    heart: Heartbeat | None = None,
 ) -> Care:
     """For one target of `run`. Only a soak is minded while it runs; any run can be stopped, and
-    ends by itself when its budget is spent.
+    ends by itself when its budget is spent; any holds the lease of its hosts (`heart`).
     """
     minding = _Minding(run, target, testbed, shell, progress)
     must_stop = budget_watch(run, progress)
+
+    def beat(planned_end_s: float) -> None:
+        if heart is not None:
+            heart(planned_end_s, target=target)
+
     if not run.is_soak():
-        return Care(stop_asked=must_stop, note=minding.note)
+        return Care(stop_asked=must_stop, note=minding.note, beat=beat)
     duties = {name: host.duty for name, host in testbed.hosts.items()}
-    return Care(must_stop, minding, minding.note, duties=duties, patient=True)
+    return Care(must_stop, minding, minding.note, beat, duties=duties, patient=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a command is going to cost, before it makes anything; and since when hosts cost something.
 
-Reads the table of prices (`infra/prices/`), how long earlier runs took, and `costs.json` in the
-state of the testbed, which stands from the making of its hosts to their teardown.
+Reads the table of prices (`infra/prices/`), how long earlier runs took, and since when the testbed
+has hosts: by its lease, or without one by `costs.json` in its state.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from soakbed.records.standing import Cost
 from soakbed.records.testbed_spec import HourPrice, TestbedSpec
 from soakbed.stages.campaign_times import overheads_of, planned_s
 from soakbed.stages.cost import hour_cost, so_far
+from soakbed.stages.lease import held_lease
 
 __all__ = [
     "begin_cost",
@@ -80,9 +81,12 @@ def forget_hosts(places: Places) -> None:
 def hosts_since_s(places: Places) -> float | None:
     """Since when the hosts cost something; None: there are none.
 
-    A file that says nothing any more counts from the oldest thing in the state folder: too early
-    rather than too late.
+    Hosts of a lease that lapsed have ended; whoever makes some again is given a new one. A file
+    that says nothing any more counts from the oldest thing in the state folder: too early rather
+    than too late.
     """
+    if (lease := held_lease(places)) is not None:
+        return None if lease.has_lapsed(time.time()) else float(lease.begun_s)
     path = places.state / _SINCE
     if not path.is_file():
         return None

@@ -11,6 +11,7 @@ from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 from soakbed.stages.cost_plan import forget_hosts
+from soakbed.stages.lease import drop_lease
 
 __all__ = ["teardown"]
 
@@ -40,6 +41,7 @@ def teardown(
             shutil.rmtree(places.state / secret)
     (places.state / "testbed.json").unlink(missing_ok=True)
     forget_hosts(places)
+    drop_lease(places)
     return before
 
 

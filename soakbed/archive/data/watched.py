@@ -25,6 +25,7 @@ _STATES = (
     "certificate_short",
     "disk_filling",
     "disk_full",
+    "lease_not_extended",
     "load_disk_filling",
     "member_down",
     "worker_lost",

@@ -16,6 +16,7 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.commands import Session
 from soakbed.errors import BudgetSpent, SpecError
 from soakbed.records.campaign import CampaignSpec
+from soakbed.records.lease import first_lease
 from soakbed.records.places import Places
 from soakbed.records.spec import Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.stages.campaign_plan import plan_campaign
@@ -29,6 +30,8 @@ from soakbed.stages.cost_plan import (
     plan_of_hosts,
     price_table,
 )
+from soakbed.stages.heartbeat import heartbeat_of
+from soakbed.stages.lease import keep_lease
 
 PROJECT = Path(__file__).parents[3]
 HOSTS = {"d1": "data", "d2": "data", "d3": "data", "l1": "load"}
@@ -126,6 +129,22 @@ def test_hosts_cost_from_their_first_making_to_their_teardown(places):
     assert hosts_since_s(places) <= time.time()
     forget_hosts(places)
     assert hosts_since_s(places) is None
+
+
+def test_hosts_on_a_lease_cost_from_its_beginning_until_it_lapses(places):
+    note_hosts(places)
+    now_s = time.time()
+    held = first_lease("t-cost", provider="aws", region="", now_s=now_s - 3600, lasts_h=2.0)
+    keep_lease(held, places)
+    assert hosts_since_s(places) == held.begun_s
+    keep_lease(held.model_copy(update={"ends_s": int(now_s) - 1}), places)
+    assert hosts_since_s(places) is None
+
+
+def test_no_lease_is_longer_than_its_budget(places):
+    spec = local(**PRICED, lease={"margin_h": 2}, budget={"amount": 6, "currency": "EUR"})
+    heart = heartbeat_of(spec, places, None, shell=None, progress=print)
+    assert heart.budget_h == 3.0
 
 
 def test_hosts_alone_are_planned_for_their_first_lease(places):
