@@ -147,8 +147,8 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
     counts = f"up, {remains_of(session.spec.name).counts()}" if told["up"] else "not up"
     console.print(f"testbed {session.spec.name}: {counts}", highlight=False, soft_wrap=True)
     if cost is not None:
-        told = f"cost since its hosts were made: {cost_so_far(cost)}"
-        console.print(told, highlight=False, soft_wrap=True)
+        said = f"cost since its hosts were made: {cost_so_far(cost)}"
+        console.print(said, highlight=False, soft_wrap=True)
     if lease is not None:
         console.print(f"lease: {_lease_text(lease)}", highlight=False, soft_wrap=True)
     console.print(f"finished: {', '.join(finished) or 'none yet'}", highlight=False)
