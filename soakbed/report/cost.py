@@ -52,8 +52,9 @@ def cost_row(reported: Reported) -> Row:
             cells.append(Cell(_UNKNOWN, key=key, word="empty"))
             continue
         least = "≤ " if entry.run.cost and entry.run.cost.hour.at_most else ""
-        text = f"{least}{found[0]:,.4g} {found[1]}"
-        cells.append(Cell(text, raw=str(found[0]), key=key))
+        # Hundredths are what is paid in; of less than one of them, digits that still say something.
+        amount = f"{found[0]:,.2f}" if found[0] >= 0.1 else f"{found[0]:.3g}"
+        cells.append(Cell(f"{least}{amount} {found[1]}", raw=str(found[0]), key=key))
     return Row(Head(known.label, known.direction, meaning=known.meaning), tuple(cells))
 
 
