@@ -89,7 +89,7 @@ class Session:
     def tools(self) -> Tools:
         """The foreign programs, bound to this testbed's places."""
         return Tools(
-            terraform=Terraform(self.places),
+            terraform=Terraform(self.places, self.spec.remote_state),
             ansible=Playbooks(self.places.playbooks, private=self.places.state),
             artifacts=CachedArtifacts.of(self.places, watch=self._say_download),
             progress=self.display,

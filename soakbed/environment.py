@@ -9,6 +9,7 @@ from soakbed.records.places import Places
 
 __all__ = ["PROJECT", "archive_of_runs", "folder_of_states", "places_of"]
 
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")  # as AWS's own tools read them
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -33,5 +34,8 @@ def places_of(testbed: str) -> Places:
         artifacts=os.environ.get("SOAKBED_ARTIFACTS", ""),
         terraform=os.environ.get("SOAKBED_TERRAFORM", ""),
         terraform_plugins=os.environ.get("SOAKBED_TERRAFORM_PLUGINS", ""),
+        s3_by_path=any(os.environ.get(name) for name in _ENDPOINTS),
+        known_hosts=os.environ.get("SOAKBED_KNOWN_HOSTS", ""),
+        checkip=os.environ.get("SOAKBED_CHECKIP", Places.model_fields["checkip"].default),
         archive=archive_of_runs(),
     )

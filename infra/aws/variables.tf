@@ -253,12 +253,12 @@ variable "hosts" {
   }
 
   validation {
-    condition     = length(distinct([for type in values(local.asked) : try(local.known[type].architecture, "")])) <= 1
+    condition     = length(distinct([for host in var.hosts : try(local.known[coalesce(host.instance_type, var.instance_type)].architecture, "")])) <= 1
     error_message = "Hosts of two architectures cannot share one image and one set of artifacts; use types of amd64 or of arm64 alone."
   }
 
   validation {
-    condition     = alltrue([for name, host in var.hosts : host.duty != "data" || try(local.known[local.asked[name]].nvme_gb > 0, true)])
+    condition     = alltrue([for host in var.hosts : host.duty != "data" || try(local.known[coalesce(host.instance_type, var.instance_type)].nvme_gb > 0, true)])
     error_message = "A data host keeps its database on a local NVMe disk, and one of these types has none; use it for load hosts alone."
   }
 }

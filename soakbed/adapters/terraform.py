@@ -10,20 +10,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from soakbed.adapters.terraform_root import Root, check_plugins, copied_root, root_for
+from soakbed.adapters.terraform_events import Account, Tell, events_of, line_of, nobody
+from soakbed.adapters.terraform_root import (
+    Root,
+    backend_of,
+    check_plugins,
+    copied_root,
+    root_for,
+)
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import RemoteState
 
 __all__ = ["Applied", "Progress", "Terraform", "Tfvars"]
 
@@ -34,9 +41,6 @@ Tfvars = Mapping[str, Any]
 # can be told from everything else on the machine.
 _MARK = "SOAKBED_TERRAFORM_OF"
 _STRAGGLER_SAVES_STATE_WITHIN_S = 10
-_ADDRESS = re.compile(r'^(?:module\.\w+(?:\[0\])?\.)+(\w+)\.(\w+)(?:\["([^"]+)"\])?')
-_STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
-_VERBS = {"create": "making", "delete": "removing", "update": "changing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +54,18 @@ class Applied:
     outputs: dict[str, Any]
 
 
-@dataclass(slots=True)
-class _Account:
-    """What the event stream has told so far."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Note one event."""
-        kind = event.get("type")
-        if kind == "change_summary":
-            self.counts = event["changes"]
-        elif kind == "outputs":
-            self.outputs = {name: out.get("value") for name, out in event["outputs"].items()}
-        elif kind == "apply_complete":
-            self.touched.add(event["hook"]["resource"]["addr"])
-        elif kind == "diagnostic" and event["diagnostic"]["severity"] == "error":
-            self.complaints.append(_complaint(event["diagnostic"]))
-
-
 class Terraform:
     """Runs a root of `places.infra`; everything it writes goes below `places.state`.
 
-    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`).
+    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`). With `remote`
+    the state itself lies in S3, and only the last input, plan and plugins' data here.
 
     Ctrl-C reaches Terraform as SIGINT, and we wait until it has saved its state.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, remote: RemoteState | None = None) -> None:
         self._places = places
+        self._remote = remote
         self._folder = places.state / "terraform"
         self._command = (
             [places.terraform]
@@ -92,17 +76,21 @@ class Terraform:
 
     @property
     def state_file(self) -> Path:
-        """Where Terraform remembers what it made."""
+        """Where Terraform remembers what it made, unless that is in S3."""
         return self._folder / "terraform.tfstate"
+
+    def has_state(self) -> bool:
+        """Whether there may be something that Terraform made and remembers."""
+        return self._remote is not None or self.state_file.exists()
 
     def apply(self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress) -> Applied:
         """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
         options = [f"-replace={address}" for address in replace]
         return self._change("apply", tfvars, options, progress)
 
-    def destroy(self, tfvars: Tfvars, *, progress: Progress) -> Applied:
-        """Unmake everything in the state."""
-        return self._change("destroy", tfvars, [], progress)
+    def destroy(self, tfvars: Tfvars, *, progress: Progress, tell: Tell = nobody) -> Applied:
+        """Unmake everything in the state; `tell` of each step once it is done."""
+        return self._change("destroy", tfvars, [], progress, tell)
 
     def last_tfvars(self) -> dict[str, Any] | None:
         """What was last applied, if anything was."""
@@ -142,12 +130,11 @@ class Terraform:
         loaded: dict[str, Any] = json.loads(told)
         return loaded
 
-    def apply_plan(self, *, progress: Progress) -> Applied:
-        """Make what the last `plan` said, and nothing else."""
+    def apply_plan(self, *, progress: Progress, tell: Tell = nobody) -> Applied:
+        """Make what the last `plan` said, and nothing else; `tell` of each step once it is done."""
         tfvars = self.last_tfvars() or {}
-        return self._told(
-            "apply", self._root(tfvars), ["-auto-approve", str(self._plan_file)], progress
-        )
+        root, arguments = self._root(tfvars), ["-auto-approve", str(self._plan_file)]
+        return self._told("apply", root, arguments, progress, tell)
 
     def validate(self, kind: str = "local") -> None:
         """Raise if the root of provider `kind` is not valid."""
@@ -206,7 +193,7 @@ class Terraform:
             tfvars,
             places=self._places,
             folder=self._folder,
-            backend={"local": {"path": str(self.state_file)}},
+            backend=backend_of(self._remote, file=self.state_file, by_path=self._places.s3_by_path),
         )
 
     def _ready(self, tfvars: Tfvars) -> Root:
@@ -219,15 +206,27 @@ class Terraform:
         return root
 
     def _change(
-        self, command: str, tfvars: Tfvars, options: list[str], progress: Progress
+        self,
+        command: str,
+        tfvars: Tfvars,
+        options: list[str],
+        progress: Progress,
+        tell: Tell = nobody,
     ) -> Applied:
         root = self._ready(tfvars)
         var_file = f"-var-file={self._tfvars_file}"
-        return self._told(command, root, ["-auto-approve", var_file, *options], progress)
+        return self._told(command, root, ["-auto-approve", var_file, *options], progress, tell)
 
-    def _told(self, command: str, root: Root, arguments: list[str], progress: Progress) -> Applied:
+    def _told(
+        self,
+        command: str,
+        root: Root,
+        arguments: list[str],
+        progress: Progress,
+        tell: Tell = nobody,
+    ) -> Applied:
         """Run a command that tells its steps as events, and raise what it complained of."""
-        account = _Account()
+        account = Account(tell)
         common = ["-input=false", "-json", "-lock-timeout=10s"]
         status = self._stream(root, [command, *common, *arguments], account, progress)
         if status or account.complaints:
@@ -245,15 +244,15 @@ class Terraform:
         )
 
     def _stream(
-        self, root: Root, arguments: list[str], account: _Account, progress: Progress
+        self, root: Root, arguments: list[str], account: Account, progress: Progress
     ) -> int:
         interrupted = False
         with self._start(root, arguments) as process:
             while True:
                 try:
-                    for event in _events(process.stdout):
+                    for event in events_of(process.stdout):
                         account.take(event)
-                        if line := _line(event):
+                        if line := line_of(event):
                             progress(line)
                     status = process.wait()
                     break
@@ -310,47 +309,6 @@ class Terraform:
                 f"{self._command[0]} does not run: {error.strerror}",
                 remedy="set SOAKBED_TERRAFORM to a terraform or tofu binary, or unset it",
             ) from error
-
-
-def _events(stream: IO[bytes] | None) -> Iterator[dict[str, Any]]:
-    """Terraform's events; a line that is none (a panic, a warning on stderr) becomes one."""
-    for raw in stream or ():
-        try:
-            event = json.loads(raw)
-        except ValueError:
-            event = {"type": "log", "@message": raw.decode(errors="replace").rstrip()}
-        if isinstance(event, dict):
-            yield event
-
-
-def _complaint(diagnostic: dict[str, Any]) -> str:
-    where = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
-    return f"{where}{diagnostic['summary']}\n{diagnostic.get('detail', '')}".strip()
-
-
-def _line(event: dict[str, Any]) -> str:
-    """One line for the progress display, "" for events that say nothing to an operator."""
-    if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "warning":
-        return f"warning: {_complaint(event['diagnostic'])}"
-    step = _STEPS.get(event.get("type", ""))
-    if step is None:
-        return ""
-    hook = event["hook"]
-    what = _thing(hook["resource"]["addr"])
-    verb = _VERBS.get(hook.get("action", ""), hook.get("action", ""))
-    took = f" after {hook['elapsed_seconds']:.0f} s" if "elapsed_seconds" in hook else ""
-    return f"{what}: {verb}{' ' + step if step else ''}{took}"
-
-
-def _thing(address: str) -> str:
-    """A resource as an operator calls it: `host d1` for a host, `vpc` for an aws_vpc.testbed."""
-    found = _ADDRESS.match(address)
-    if not found:
-        return address
-    kind, name, key = found.groups()
-    if kind != "terraform_data" and name != "host":
-        name = kind.partition("_")[2].replace("_", " ")
-    return f"{name} {key}" if key else name
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

@@ -3,12 +3,13 @@
 Terraform fetches every plugin that any module below a root names. So testbeds that need none
 (local, static) have infra/ itself as their root, and AWS has infra/aws/. What init writes beside a
 root (its lock file) has no place in infra/: infra/aws/ is called by a small root that is written
-into the testbed's state, and which also says where the state lies.
+into the testbed's state, and which also says where the state lies. So is infra/ where that is S3.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -19,8 +20,17 @@ from typing import Any
 
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import RemoteState
 
-__all__ = ["Backend", "Root", "check_plugins", "copied_root", "plugin_missing", "root_for"]
+__all__ = [
+    "Backend",
+    "Root",
+    "backend_of",
+    "check_plugins",
+    "copied_root",
+    "plugin_missing",
+    "root_for",
+]
 
 Backend = Mapping[str, Mapping[str, Any]]  # {"local": {"path": ...}}, as Terraform's JSON has it
 
@@ -43,15 +53,30 @@ def root_for(
     kind: str, variables: Iterable[str], *, places: Places, folder: Path, backend: Backend
 ) -> Root:
     """The root that makes testbeds of provider `kind`; `folder`: Terraform's part of the state."""
-    if kind != "aws":
-        (path,) = [options["path"] for options in backend.values()]
+    if kind != "aws" and "local" in backend:
+        path = backend["local"]["path"]
         return Root(places.infra, (f"-backend-config=path={path}", "-reconfigure"))
-    module = places.infra.absolute() / "aws"
-    written = folder / "root"
+    module = places.infra.resolve() / ("aws" if kind == "aws" else ".")
+    written = folder.resolve() / "root"
     written.mkdir(parents=True, exist_ok=True)
-    document = _document(module, sorted(variables), backend)
+    # A path that is not relative would be copied, and the copy would outlive changes of infra/.
+    document = _document(os.path.relpath(module, written), sorted(variables), backend)
     (written / "main.tf.json").write_text(json.dumps(document, indent=1) + "\n")
+    if kind != "aws":
+        return Root(written, ("-reconfigure",))
     return Root(written, ("-reconfigure", *_plugin_dir(places)), module / "provider.json")
+
+
+def backend_of(remote: RemoteState | None, *, file: Path, by_path: bool) -> Backend:
+    """Where the state lies: in an S3 object, or in a file of this machine.
+
+    The object's lock is another object beside it, so that no second service is needed. `by_path`:
+    the bucket is named in the path, as servers other than AWS's own want it.
+    """
+    if remote is None:
+        return {"local": {"path": str(file)}}
+    asked = {**remote.model_dump(), "use_lockfile": True, "encrypt": True}
+    return {"s3": asked | ({"use_path_style": True} if by_path else {})}
 
 
 def copied_root(kind: str, *, places: Places, folder: Path) -> Root:
@@ -116,13 +141,13 @@ def _plugin_dir(places: Places) -> tuple[str, ...]:
     return (f"-plugin-dir={Path(places.terraform_plugins).expanduser().absolute()}",)
 
 
-def _document(module: Path, variables: list[str], backend: Backend) -> dict[str, Any]:
+def _document(module: str, variables: list[str], backend: Backend) -> dict[str, Any]:
     """The small root: what goes into the module, what comes out, and where the state lies."""
     return {
         "terraform": {"backend": backend},
         "variable": {name: {} for name in variables},
         "module": {
-            "testbed": {"source": str(module)} | {name: f"${{var.{name}}}" for name in variables}
+            "testbed": {"source": module} | {name: f"${{var.{name}}}" for name in variables}
         },
         "output": {"testbed": {"value": "${module.testbed.testbed}"}},
     }

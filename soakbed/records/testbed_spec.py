@@ -28,6 +28,7 @@ __all__ = [
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 _WIDEST_OPERATOR_PREFIX = 8  # an operator's own network is no eighth of the internet
+_OF_STATIC_HOSTS = ("inner_address", "data_dir", "cores", "memory_gib")
 _SUBNET_PREFIXES = range(16, 29)  # what a VPC may have
 
 
@@ -43,10 +44,13 @@ class HostSpec(Sparing):
     """One host to make (local: address inside the network) or to use (static: user and key too).
 
     In a cloud `address` stays "": the cloud gives it. `inner_address` is for static hosts that
-    reach each other by another address than the one that SSH uses.
+    reach each other by another address than the one that SSH uses, and `cores` and `memory_gib`
+    say what a static host has, where hosts of one duty are not alike.
     """
 
-    grown: ClassVar = frozenset({"instance_type", "inner_address"})
+    grown: ClassVar = frozenset(
+        {"instance_type", "inner_address", "data_dir", "cores", "memory_gib"}
+    )
 
     duty: Duty
     address: str = ""
@@ -55,6 +59,9 @@ class HostSpec(Sparing):
     key_file: str = ""  # static only; other hosts get a key of their own
     instance_type: str = ""  # aws only; "" is the testbed's
     inner_address: str = ""  # static only; "" is address
+    data_dir: Annotated[str, Field(pattern=r"^(/[\w.-]+)*$")] = ""  # static only; "" is /data
+    cores: Annotated[int, Field(ge=0)] = 0  # static only, as the next; 0 says nothing
+    memory_gib: Annotated[float, Field(ge=0)] = 0.0
 
     @field_validator("address", "inner_address")
     @classmethod
@@ -217,7 +224,8 @@ class TestbedSpec(Sparing):
             )
         if self.network_cidr:
             raise ValueError("network_cidr beside aws; move it into the part aws")
-        self._refuse("address", "key_file", "inner_address", why="AWS and soakbed give it")
+        self._refuse("address", "key_file", why="AWS and soakbed give it")
+        self._refuse(*_OF_STATIC_HOSTS, why="it is for static hosts")
 
     def _check_static(self) -> None:
         self._refuse("instance_type", why="it is for hosts in a cloud")
@@ -229,7 +237,7 @@ class TestbedSpec(Sparing):
 
     def _check_local(self) -> None:
         self._refuse("instance_type", why="it is for hosts in a cloud")
-        self._refuse("inner_address", why="it is for static hosts")
+        self._refuse(*_OF_STATIC_HOSTS, why="it is for static hosts")
         self._refuse_parts("aws", "remote_state")
         self._every_host_has_an_address_of_its_own()
         try:

@@ -100,7 +100,7 @@ def prepare_hosts(  # noqa: PLR0913  (as configure_target)
     made = load_host_variables(places, progress=progress) if load_host is None else load_host
     pki = ensure_pki(
         places.state / "pki",
-        {host.name: host.address for host in testbed.hosts.values()},
+        {host.name: (host.address, host.reached_at) for host in testbed.hosts.values()},
         lifetime=CERTIFICATE_LIFETIME,
         renew_below=CERTIFICATE_LEFT,
     )

@@ -95,7 +95,7 @@ class LocalAws:
         self._groups.held.clear()
         self.door.edits = [self._groups.written_into_instances]
         self.door.rules = []
-        self.door.last_rules = [self._groups.answer, _console]
+        self.door.last_rules = [self._groups.answer, _console, _own_address]
         self._at_first = self._everything()
         self.door.calls.clear()
 
@@ -202,6 +202,11 @@ def _console(call: Call) -> Answer | None:
     return _answer(
         "GetConsoleOutput", f"<instanceId>{instance}</instanceId><output>{output}</output>"
     )
+
+
+def _own_address(call: Call) -> Answer | None:
+    """What checkip.amazonaws.com says, at /my-address."""
+    return Answer(200, "203.0.113.7\n") if call.path == "/my-address" else None
 
 
 class _PlacementGroups:

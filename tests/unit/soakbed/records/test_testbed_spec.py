@@ -47,7 +47,7 @@ def test_a_testbed_that_asks_for_nothing_new_is_archived_as_an_older_soakbed_rea
     assert TestbedSpec.model_validate(written) == spec
     new = {"aws", "lease", "budget", "remote_state"}
     assert written.keys() & new == json.loads((SHAPES / f"{name}.json").read_text()).keys() & new
-    assert not {"instance_type", "inner_address"} & written["hosts"]["d1"].keys()
+    assert not HostSpec.grown & written["hosts"]["d1"].keys()
 
 
 def test_a_host_is_reached_at_its_own_address_where_no_other_is_told():
@@ -81,6 +81,9 @@ def test_a_host_is_reached_at_its_own_address_where_no_other_is_told():
         pytest.param(
             shape("local-4x", d1={"inner_address": "10.83.17.11"}), "static hosts", id="inner"
         ),
+        pytest.param(shape("local-4x", d1={"data_dir": "/mnt"}), "static hosts", id="data_dir"),
+        pytest.param(shape("aws-4x", d1={"cores": 8}), "d1 have cores on provider aws", id="cores"),
+        pytest.param(shape("static-example", d1={"data_dir": "data"}), "pattern", id="relative"),
         pytest.param(shape("static-example", d1={"address": ""}), "d1 have no address", id="none"),
         pytest.param(
             shape("static-example", d1={"address": "192.0.2.12"}), "share one address", id="twice"
