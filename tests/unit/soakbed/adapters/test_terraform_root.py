@@ -60,8 +60,11 @@ def test_aws_is_called_from_the_state_so_that_init_writes_nothing_into_infra(pla
     document = json.loads((root.folder / "main.tf.json").read_text())
     assert document["terraform"]["backend"] == BACKEND
     assert document["variable"] == {"name": {}, "zone": {}}
-    assert document["module"]["testbed"] == {
-        "source": str(PROJECT / "infra/aws"),
+    called = document["module"]["testbed"]
+    assert called["source"].startswith("../"), "a local module, used where it lies"
+    assert (root.folder / called["source"]).resolve() == PROJECT / "infra/aws"
+    assert called == {
+        "source": called["source"],
         "name": "${var.name}",
         "zone": "${var.zone}",
     }
