@@ -61,6 +61,7 @@ def _tables(page: Page) -> Iterator[tuple[str, Table | None]]:
     yield "Response beside service", page.percentiles
     yield "Per operation", page.per_operation
     yield "Per host", page.per_host
+    yield "What hosts did not get", page.throttling
     yield "What failed, and why", page.errors
     yield "What is not alike", page.unlike
 
