@@ -198,9 +198,9 @@ def _stolen(evidence: Evidence) -> Iterator[tuple[float, str]]:
         before, after = (
             one.get("counters", {}).get("cpu_ticks", {}) for one in (facts.before, facts.after)
         )
-        ticks = sum(after.values()) - sum(before.values())
-        if "steal" in before and "steal" in after and ticks > 0:
-            yield (after["steal"] - before["steal"]) / ticks, host
+        if "steal" in before and "steal" in after:
+            ticks = sum(after.values()) - sum(before.values())
+            yield (after["steal"] - before["steal"]) / max(ticks, 1), host
 
 
 def facts_drift(evidence: Evidence) -> Finding:

@@ -145,8 +145,8 @@ def test_figures_are_without_the_samples_in_which_a_host_was_throttled(tmp_path)
     folder = target(tmp_path / "etcd", windows)
     outcome = f'{{"started_s": {BEGAN_S}, "ended_s": {BEGAN_S + 60}}}'
     (folder / "load" / "steady.json").write_text(outcome)
-    # Of the second from 10 to 15 a tenth of all packets was held back, on one of two hosts.
-    throttled = {"bw_out_allowance_exceeded": [0, 0, 0, 50, 50], "net_sent_packets": [500] * 5}
+    # From the fifth second to the tenth a packet in ten was held back, on one of two hosts.
+    throttled = {"bw_out_allowance_exceeded": [0, 0, 0, 50, 0], "net_sent_packets": [500] * 5}
     for host, changed in (("d1", throttled), ("d2", {})):
         write_counters(folder / "hosts" / host, BEGAN_S - 5.0, changed)
     made = measure(folder).phase("steady", "steady")

@@ -144,6 +144,7 @@ def test_a_run_on_hosts_of_a_cloud_shows_what_was_held_back_and_when(tmp_path):
     judged(run)
     held = {"bw_in_allowance_exceeded": 40.0, "pps_allowance_exceeded": 0.0}
     with_samples(run, "etcd", began_s=BEGAN_S, card=held)
+    judged(run)
     page = compose(shown_of(run))
     cells = page.throttling.sections[0].rows[0].cells
     assert cells[3].note.endswith("for want of inbound bandwidth")
