@@ -48,9 +48,9 @@ def _await_ms(one: HostSeries) -> np.ndarray:
     """The mean request to the disk, reads and writes; NaN where there was none."""
     waits_s = one.columns["disk_read_wait_s"] + one.columns["disk_write_wait_s"]
     requests = one.columns["disk_reads"] + one.columns["disk_writes"]
-    return np.divide(
-        1000 * waits_s, requests, out=np.full(waits_s.size, np.nan), where=requests > 0
-    )
+    made = np.full(waits_s.size, np.nan)
+    np.divide(1000 * waits_s, requests, out=made, where=requests > 0)
+    return made
 
 
 def _held_back_per_s(one: HostSeries) -> np.ndarray:

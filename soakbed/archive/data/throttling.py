@@ -148,7 +148,7 @@ def _exceeded(rows: Rows) -> NDArray[np.float64]:
     )
     # A card that was silent and held nothing back did so to none of its packets.
     known = [np.where(np.isnan(way), 0.0, way) for way in ways]
-    return np.maximum.reduce(known)
+    return np.asarray(np.maximum.reduce(known), dtype=np.float64)
 
 
 def _held_back(rows: Rows) -> Bools:
