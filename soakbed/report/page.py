@@ -21,6 +21,7 @@ from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import METRICS, Metric
 from soakbed.report.cards import Card, Note, Promise, cards, caveats, promises
 from soakbed.report.contenders import Contender, Reported, reported
+from soakbed.report.cost import costs_table
 from soakbed.report.coverage import gaps_table
 from soakbed.report.differences import (
     differences,
@@ -40,6 +41,7 @@ from soakbed.report.resources import host_plots, per_host, per_operation
 from soakbed.report.tables import Table, glance
 from soakbed.report.tables_detail import errors, hosts, instrument, offered, percentiles
 from soakbed.report.tables_marks import events, marked
+from soakbed.report.throttling import throttling_table
 from soakbed.report.timelines import Clock, achieved, capacity, over_time
 from soakbed.report.words import CONSEQUENCES, DIFFERENCES, MARK_PATHS, VERDICTS, Ink
 
@@ -93,7 +95,9 @@ class Page:
     percentiles: Table
     host_plots: tuple[Plot, ...]
     per_operation: Table
+    costs: Table | None
     per_host: Table
+    throttling: Table | None
     errors: Table
     instrument: Table
     marked: Table
@@ -155,7 +159,9 @@ def compose(shown: Reported) -> Page:
         percentiles=percentiles(shown),
         host_plots=tuple(host_plots(shown, clock)),
         per_operation=per_operation(shown),
+        costs=costs_table(shown),
         per_host=per_host(shown),
+        throttling=throttling_table(shown),
         errors=errors(shown),
         instrument=instrument(shown),
         marked=marked(shown),

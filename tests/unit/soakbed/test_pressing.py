@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,14 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import LoadError
 from soakbed.pipeline import Bench
 from soakbed.pressing import Pressing, Stopwatch, Tools
+from soakbed.records.cost import HourCost, RunCost
+from soakbed.records.lease import Lease
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, ReadyTarget
 from soakbed.records.spec import HostSpec, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
+from soakbed.records.testbed_spec import Budget
+from soakbed.stages.lease import keep_lease
 from soakbed.stages.summarise import assemble_summary
 
 HOSTS = {f"d{i}": HostSpec(duty="data", address=f"10.83.9.{10 + i}") for i in (1, 2, 3)}
@@ -156,6 +161,34 @@ def test_a_grave_event_keeps_the_target_as_it_is(run, press, monkeypatch):
     assert any("left as it is" in word for word in CALLED)
 
 
+def spent(run: RunFolder, *, of: float) -> None:
+    """Hosts at 1 an hour that were made two hours ago, on a budget of `of`."""
+    since_s = time.time() - 7200
+    hour = HourCost(per_hour=1.0, currency="EUR", basis="hour_price of the testbed")
+    budget = Budget(amount=of, currency="EUR")
+    kept = RunCost(hour=hour, began_s=since_s, hosts_since_s=since_s, budget=budget)
+    run.write("cost", kept)
+
+
+def test_a_budget_that_is_spent_begins_no_further_session_and_no_further_target(
+    run, press, monkeypatch
+):
+    run.write("etcd/ready", READY)
+
+    def costly(held, session):
+        spent(held, of=2.1)
+        return outcome(session)
+
+    spent(run, of=100.0)
+    loads(monkeypatch, costly)
+    press("etcd", TESTBED, None)
+    assert [word for word in CALLED if word in ("capacity", "steady")] == ["capacity"]
+    assert CALLED.index("collect") < CALLED.index("wipe")
+    press("redis_cluster", TESTBED, None)
+    held = assemble_summary(run.path).targets["redis_cluster"]
+    assert held.status == "not_measured" and "the budget of 2.10 EUR is spent" in held.reason
+
+
 def bench(run: RunFolder, tmp_path: Path) -> Bench:
     press = pressing_of(run, tmp_path)
     return Bench(SPEC, run, press.places, press.tools, press.watch)
@@ -191,3 +224,39 @@ def test_hosts_are_left_alone_while_a_soaks_load_is_on(
     made = bench(run, tmp_path)
     assert made._hosts(is_on=made._load_is_on()) == TESTBED
     assert prepared == ([] if alone else ["hosts"])
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "answers", "alone"),
+    [
+        pytest.param(10**10, False, True, id="the lease goes on: they are waited for"),
+        pytest.param(1, True, True, id="one answers: it has heard of a later end"),
+        pytest.param(1, False, False, id="the lease ended and nobody answers"),
+    ],
+)
+def test_hosts_that_their_lease_ended_are_not_waited_for(
+    run, tmp_path, monkeypatch, ends_s, answers, alone
+):
+    monkeypatch.setattr(pipeline, "living_hosts", lambda _name: set(HOSTS))
+    monkeypatch.setattr(pipeline, "greets", lambda *_, **__: answers)
+    begun(run, accounted=False)
+    made = bench(run, tmp_path)
+    keep_lease(Lease(id="w", testbed="t", provider="aws", begun_s=0, ends_s=ends_s), made.places)
+    assert made._load_is_on() is alone
+    assert any("the lease of the hosts ended" in line for line in CALLED) is not alone
+
+
+def test_a_living_controller_extends_the_lease_before_what_may_take_long(
+    run, tmp_path, monkeypatch
+):
+    beats: list[str] = []
+    press = replace(
+        pressing_of(run, tmp_path), heart=lambda _ends_s=0.0, *, target: beats.append(target)
+    )
+    monkeypatch.setattr(pressing, "configure_target", lambda *_, **__: READY)
+    monkeypatch.setattr(pressing, "collect", lambda *_, **__: {"schema": 1})
+    monkeypatch.setattr(Pressing, "_alarms", lambda *_: [])
+    monkeypatch.setattr(Pressing, "_keep_facts", lambda *_, **__: None)
+    press._ready("etcd", TESTBED, None)
+    press.collect("redis_cluster", TESTBED, None)
+    assert beats == ["etcd", "redis_cluster"]
