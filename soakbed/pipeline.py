@@ -39,7 +39,7 @@ from soakbed.stages.configure import (
     prepare_hosts,
     with_counted_cores,
 )
-from soakbed.stages.cost_plan import begin_cost, end_cost, note_hosts
+from soakbed.stages.cost_plan import begin_cost, end_cost
 from soakbed.stages.heartbeat import heartbeat_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -100,7 +100,6 @@ def prepare(
     fetch(spec, TARGETS, tools=tools, places=places, watch=watch)
     had, lease = held_lease(places), hold_lease(spec, places)
     with watch.stage("provision") as changed:
-        note_hosts(places)
         came_up = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
         changed(came_up.changed)
     if lease is not None:

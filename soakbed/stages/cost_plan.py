@@ -66,7 +66,10 @@ def hour_cost_of(
 
 
 def note_hosts(places: Places) -> None:
-    """Hosts are about to be made, or were made before: from the first time on they cost."""
+    """Hosts are about to be made, or were before: from the first time on they cost.
+
+    Those of a cloud always have a lease, which says it too.
+    """
     path = places.state / _SINCE
     if not path.is_file():
         places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
