@@ -47,8 +47,9 @@ from tests.integration.configured import (
     starts,
 )
 
-# The hosts live on a lease. What their unit sees of the clock is shifted for one of them in the end.
+# The hosts live on a lease; what one of them sees of the clock is shifted in the end.
 LEASE_ENDS_S = int(time.time()) + 4 * 3600
+UNITS = "/etc/systemd/system"
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(900)]
 
@@ -90,10 +91,13 @@ def test_the_machines_own_kernel_is_left_alone(bench):
 
 
 def test_stock_after_tuned_is_stock(bench):
-    bench.prepare("stock")
+    bench.prepare("stock", lease_dropped=True)
     assert bench.on("d1", "cat /proc/sys/net/core/somaxconn").strip() != "32768"
     assert " relatime" in bench.on("d1", "grep ' /data ' /proc/mounts").replace(",", " ")
-    bench.prepare("tuned")
+    lease = "ls /var/lib/soakbed/lease; systemctl is-enabled soakbed-lease.timer"
+    assert bench.on("d1", lease).split() == ["disabled"]
+    bench.prepare("tuned", lease_ends_s=LEASE_ENDS_S)
+    assert bench.on("d1", lease).split() == ["/var/lib/soakbed/lease", "enabled"]
     assert "noatime" in bench.on("d1", "grep ' /data ' /proc/mounts")
 
 
@@ -354,27 +358,32 @@ def test_a_wiped_redis_leaves_no_process_and_no_data(bench):
 
 # ---- leases; the last, for one host ends itself
 
-# Local hosts share the kernel's clock, and nothing may hang on a clock that a test sets. So only
-# the unit that asks for the lease sees another `date` first in its path, and asks more often.
-SHIFTED = r"""
-mkdir -p /srv/shifted /etc/systemd/system/soakbed-lease.service.d /etc/systemd/system/soakbed-lease.timer.d
-cat >/srv/shifted/date <<'END'
-#!/bin/sh
-[ "$*" = +%%s ] && exec /usr/bin/date -d '+%d seconds' +%%s
-exec /usr/bin/date "$@"
-END
-chmod 755 /srv/shifted/date
-printf '[Service]\nEnvironment=PATH=/srv/shifted:/usr/sbin:/usr/bin\n'     >/etc/systemd/system/soakbed-lease.service.d/test.conf
-printf '[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=1\nAccuracySec=100ms\nOnBootSec=1\n'     >/etc/systemd/system/soakbed-lease.timer.d/test.conf
-systemctl daemon-reload
-systemctl restart soakbed-lease.timer
-"""
+
+def shift_clock(bench: Bench, host: str, by_s: float) -> None:
+    """Local hosts share the kernel's clock, and nothing else may hang on one that a test sets. So
+    the unit that asks for the lease alone sees another `date` first, and asks every second.
+    """
+    date = f'[ "$*" = +%s ] && exec /usr/bin/date -d "+{by_s:.0f} seconds" +%s\n'
+    files = {
+        "/srv/shifted/date": f'#!/bin/sh\n{date}exec /usr/bin/date "$@"\n',
+        f"{UNITS}/soakbed-lease.service.d/test.conf": (
+            "[Service]\nEnvironment=PATH=/srv/shifted:/usr/sbin:/usr/bin\n"
+        ),
+        f"{UNITS}/soakbed-lease.timer.d/test.conf": (
+            "[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=1\nAccuracySec=100ms\n"
+        ),
+    }
+    for path, text in files.items():
+        folder, _, name = path.rpartition("/")
+        bench.shell.put_texts(bench.testbed.hosts[host], folder, {name: text})
+    bench.on(host, "chmod 755 /srv/shifted/date; systemctl daemon-reload")
+    bench.on(host, "systemctl restart soakbed-lease.timer")
 
 
 def test_every_host_asks_for_its_lease_by_itself(bench):
     for host in HOSTS:
-        assert bench.on(host, "cat /var/lib/soakbed/lease") == f"{LEASE_ENDS_S}\n"
-        assert bench.on(host, "systemctl is-enabled soakbed-lease.timer") == "enabled\n"
+        assert bench.on(host, "cat /var/lib/soakbed/lease").strip() == str(LEASE_ENDS_S)
+        assert bench.on(host, "systemctl is-enabled soakbed-lease.timer").strip() == "enabled"
         asked = bench.on(host, "systemctl show -p LastTriggerUSec --value soakbed-lease.timer")
         assert asked.strip() not in ("", "n/a")
 
@@ -389,12 +398,12 @@ def test_a_heartbeat_that_reaches_a_host_keeps_it_and_without_one_it_ends_itself
     extended = held_lease(bench.places)
     assert extended.ends_s > LEASE_ENDS_S + 5 * 3600
     for host in HOSTS:
-        assert bench.on(host, "cat /var/lib/soakbed/lease") == f"{extended.ends_s}\n"
+        assert bench.on(host, "cat /var/lib/soakbed/lease").strip() == str(extended.ends_s)
 
-    bench.on("d3", SHIFTED % (LEASE_ENDS_S + 3600 - time.time()))  # past the first, not this one
+    shift_clock(bench, "d3", LEASE_ENDS_S + 3600 - time.time())  # past the first, not this one
     time.sleep(5)
     assert living_hosts("t-play") == set(HOSTS)
-    bench.on("d3", SHIFTED % (extended.ends_s + 3600 - time.time()))
+    shift_clock(bench, "d3", extended.ends_s + 3600 - time.time())
     ends_s = time.monotonic() + 90
     while "d3" in living_hosts("t-play"):
         assert time.monotonic() < ends_s, "it lives on"

@@ -21,10 +21,12 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.commands import Session
 from soakbed.errors import ArchiveError, DetachedEnded
 from soakbed.records.gaps import Coverage, Gap
+from soakbed.records.lease import Lease
 from soakbed.records.places import Places
 from soakbed.records.spec import HostSpec, HourPrice, Phases, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.watch import SoFar, WorkerNow
 from soakbed.report.standing import standing_text
+from soakbed.stages.lease import keep_lease
 from soakbed.stages.standing import standing_of, under_way
 from soakbed.stages.watch_notes import WatchNotes
 
@@ -335,3 +337,21 @@ def test_attach_goes_when_the_run_is_finished_and_ctrl_c_only_detaches(session, 
     run.write("summary", {})
     run.finish()
     assert commands_soak._followed(session, run)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "said"),
+    [
+        pytest.param(5400, "the hosts end themselves", id="on"),
+        pytest.param(-60, "the hosts have ended themselves", id="over"),
+    ],
+)
+def test_status_tells_of_the_lease(session, run, capsys, left_s, said):
+    ends_s = int(time.time()) + left_s
+    lease = Lease(id="w", testbed="t-soak", provider="aws", begun_s=0, ends_s=ends_s)
+    keep_lease(lease, session.places)
+    commands_soak.status(session, asks_hosts=False, as_json=False)
+    assert said in session.console.file.getvalue()
+    commands_soak.status(session, asks_hosts=False, as_json=True)
+    told = json.loads(capsys.readouterr().out)["lease"]
+    assert told["ends_s"] == ends_s and abs(told["left_s"] - max(0, left_s)) < 5

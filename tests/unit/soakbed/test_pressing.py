@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from soakbed.errors import LoadError
 from soakbed.pipeline import Bench
 from soakbed.pressing import Pressing, Stopwatch, Tools
 from soakbed.records.cost import HourCost, RunCost
+from soakbed.records.lease import Lease
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, ReadyTarget
 from soakbed.records.spec import HostSpec, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.records.testbed_spec import Budget
+from soakbed.stages.lease import keep_lease
 from soakbed.stages.summarise import assemble_summary
 
 HOSTS = {f"d{i}": HostSpec(duty="data", address=f"10.83.9.{10 + i}") for i in (1, 2, 3)}
@@ -221,3 +224,39 @@ def test_hosts_are_left_alone_while_a_soaks_load_is_on(
     made = bench(run, tmp_path)
     assert made._hosts(is_on=made._load_is_on()) == TESTBED
     assert prepared == ([] if alone else ["hosts"])
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "answers", "alone"),
+    [
+        pytest.param(10**10, False, True, id="the lease goes on: they are waited for"),
+        pytest.param(1, True, True, id="one answers: it has heard of a later end"),
+        pytest.param(1, False, False, id="the lease ended and nobody answers"),
+    ],
+)
+def test_hosts_that_their_lease_ended_are_not_waited_for(
+    run, tmp_path, monkeypatch, ends_s, answers, alone
+):
+    monkeypatch.setattr(pipeline, "living_hosts", lambda _name: set(HOSTS))
+    monkeypatch.setattr(pipeline, "greets", lambda *_, **__: answers)
+    begun(run, accounted=False)
+    made = bench(run, tmp_path)
+    keep_lease(Lease(id="w", testbed="t", provider="aws", begun_s=0, ends_s=ends_s), made.places)
+    assert made._load_is_on() is alone
+    assert any("the lease of the hosts ended" in line for line in CALLED) is not alone
+
+
+def test_a_living_controller_extends_the_lease_before_what_may_take_long(
+    run, tmp_path, monkeypatch
+):
+    beats: list[str] = []
+    press = replace(
+        pressing_of(run, tmp_path), heart=lambda _ends_s=0.0, *, target: beats.append(target)
+    )
+    monkeypatch.setattr(pressing, "configure_target", lambda *_, **__: READY)
+    monkeypatch.setattr(pressing, "collect", lambda *_, **__: {"schema": 1})
+    monkeypatch.setattr(Pressing, "_alarms", lambda *_: [])
+    monkeypatch.setattr(Pressing, "_keep_facts", lambda *_, **__: None)
+    press._ready("etcd", TESTBED, None)
+    press.collect("redis_cluster", TESTBED, None)
+    assert beats == ["etcd", "redis_cluster"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,3 +266,21 @@ def test_a_plan_of_another_load_is_not_gone_on_with(host, folder):
     broken(host, replace(PLAN, seed=99))
     _, said = pressed(host, folder)
     assert not any("goes on" in line for line in said)
+
+
+def test_the_heartbeat_is_told_when_the_session_will_have_ended(host, folder, monkeypatch):
+    beats: list[float] = []
+    monkeypatch.setattr(watch, "BEAT_S", 0.0)
+    host.looks = 5
+    began_s = time.time()
+    pressed(host, folder, beat=beats.append)
+    limit_s = watch.session_limit_s(PLAN)
+    assert len(beats) > 1
+    assert all(began_s - 2 + limit_s <= told <= time.time() + limit_s for told in beats)
+
+
+def test_the_heartbeat_is_not_asked_at_every_look(host, folder):
+    beats: list[float] = []
+    host.looks = 5
+    pressed(host, folder, beat=beats.append)
+    assert len(beats) == 1
