@@ -77,10 +77,13 @@ class CloudNotes:
     def tell(self, step: Step) -> None:
         """Write down what came of it. The intent stands already, so a full disk stops nothing."""
         known = self._open.setdefault(step.address, [])
-        if step.action == "create" and known:
-            self._note([known.pop().then("made", at_s=_now_s(), id=step.id)])
+        begun = [it for it in known if not it.id]
+        if step.action == "create" and begun:
+            known.remove(begun[-1])
+            self._note([begun[-1].then("made", at_s=_now_s(), id=step.id)])
         elif step.action == "delete":
-            ended = [it for it in known if it.id in {step.id, ""}]
+            # Of two at one address the new one has no id yet, and is not the one that went.
+            ended = [it for it in known if it.id == step.id] or begun
             self._open[step.address] = [it for it in known if it not in ended]
             self._note(it.then("gone", at_s=_now_s()) for it in ended)
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 __all__ = ["Answer", "AwsDoor", "Call", "ec2_error", "refuse"]
 
+_OWN = {"connection", "content-length"}
 _HOPS = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
 
 
@@ -40,7 +41,7 @@ class Answer:
 
 
 Rule = Callable[[Call], Answer | None]
-Edit = Callable[[Call, bytes], bytes]  # what upstream said -> what goes back
+Edit = Callable[[Call, bytes], bytes]  # of what upstream is asked, or of what it said
 
 
 def ec2_error(code: str, message: str = "as the test wants it", status: int = 400) -> Answer:
@@ -61,6 +62,11 @@ def refuse(action: str, code: str, *, where: Callable[[Call], bool] = lambda _ca
     return rule
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # Terraform comes with ten connections at once
+
+
 class AwsDoor:
     """A server of HTTP on loopback; `with AwsDoor(upstream) as door:` ends it."""
 
@@ -68,6 +74,7 @@ class AwsDoor:
         self.upstream = upstream
         self.rules: list[Rule] = []
         self.last_rules: list[Rule] = []  # asked after all others
+        self.asks: list[Edit] = []
         self.edits: list[Edit] = []
         self.calls: list[Call] = []
         door = self
@@ -83,8 +90,8 @@ class AwsDoor:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._one_by_one = threading.Lock()  # moto gets into disorder when asked by several at once
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
@@ -112,7 +119,10 @@ class AwsDoor:
         if self.upstream is None:
             answer = ec2_error("InternalError", "nobody behind the door", 500)
             return _reply(request, answer.status, {}, answer.body.encode())
-        status, headers, said = self._forward(request, body)
+        for ask in self.asks:
+            body = ask(call, body)
+        with self._one_by_one:
+            status, headers, said = self._forward(request, body)
         for edit in self.edits:
             said = edit(call, said)
         return _reply(request, status, headers, said)
@@ -123,7 +133,7 @@ class AwsDoor:
         assert self.upstream
         there = http.client.HTTPConnection(*self.upstream, timeout=60)
         try:
-            headers = {k: v for k, v in request.headers.items() if k.lower() != "connection"}
+            headers = {k: v for k, v in request.headers.items() if k.lower() not in _OWN}
             there.request(request.command, request.path, body, headers)
             answer = there.getresponse()
             return answer.status, dict(answer.getheaders()), answer.read()

@@ -32,6 +32,8 @@ _XMLNS = 'xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"'
 _UP_WITHIN_S = 60
 _INSTANCE = re.compile(rb"<instanceId>(i-[0-9a-f]+)</instanceId>")
 _GROUP_NAME = re.compile(rb"(<placement>[^/]*?)<groupName\s*(?:/>|></groupName>)", re.DOTALL)
+_RULE = re.compile(rb"<securityGroupRuleId>(sgr-[0-9a-f]+)</securityGroupRuleId>")
+_NO_DESCRIPTION = re.compile(rb"<description\s*/>|<description></description>")
 
 # What exists, by kind: boto3's listing, where its rows are, and each row's id.
 _KINDS = {
@@ -93,7 +95,8 @@ class LocalAws:
         url = f"http://127.0.0.1:{self._port}/moto-api/reset"
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30).close()
         self._groups.held.clear()
-        self.door.edits = [self._groups.written_into_instances]
+        self.door.asks = [_interface_of_its_instance]
+        self.door.edits = [self._groups.written_into_instances, _Descriptions()]
         self.door.rules = []
         self.door.last_rules = [self._groups.answer, _console, _own_address]
         self._at_first = self._everything()
@@ -207,6 +210,34 @@ def _console(call: Call) -> Answer | None:
 def _own_address(call: Call) -> Answer | None:
     """What checkip.amazonaws.com says, at /my-address."""
     return Answer(200, "203.0.113.7\n") if call.path == "/my-address" else None
+
+
+def _interface_of_its_instance(call: Call, body: bytes) -> bytes:
+    """On AWS an interface that comes with an instance ends with it, and lends it its groups."""
+    if call.action != "RunInstances" or "NetworkInterface.1.DeviceIndex" not in call.parameters:
+        return body
+    groups = call.values("NetworkInterface.1.SecurityGroupId.")
+    told = "".join(f"&SecurityGroupId.{at}={id}" for at, id in enumerate(groups, start=1))
+    return body + b"&NetworkInterface.1.DeleteOnTermination=true" + told.encode()
+
+
+class _Descriptions:
+    """What is written to a rule between groups; moto shows it for rules of addresses alone."""
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, bytes] = {}
+
+    def __call__(self, call: Call, body: bytes) -> bytes:
+        if call.action.startswith("AuthorizeSecurityGroup"):
+            said = call.parameters.get("IpPermissions.1.Groups.1.Description", "")
+            self._of |= dict.fromkeys(_RULE.findall(body), said.encode()) if said else {}
+        elif call.action == "DescribeSecurityGroupRules":
+            return _RULE.sub(self._described, _NO_DESCRIPTION.sub(b"", body))
+        return body
+
+    def _described(self, found: re.Match[bytes]) -> bytes:
+        said = self._of.get(found[1], b"")
+        return found[0] + (b"<description>" + said + b"</description>" if said else b"")
 
 
 class _PlacementGroups:
