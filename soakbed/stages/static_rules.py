@@ -51,6 +51,10 @@ _MEMORY_OF_DECLARED = (0.85, 1.05)
 # Machines of one type differ by a few pages; 5 % is no accident.
 _MEMORY_ALIKE = 0.05
 
+# Containers may hide that they share a kernel, but its start is one. Read one after the other, its
+# moment moves by no more than clocks are slewed; two machines do not start in the same millisecond.
+_ONE_KERNEL_NS = 2_000_000
+
 # One login answers all: who am I, may I become root, and is there a python3.
 DOOR = (
     'echo "soakbed-uid=$(id -u)"; '
@@ -91,13 +95,15 @@ class Declared:
 class Known:
     """What a host said of itself. `address`: why it cannot listen at its own, "" if it can.
 
-    `taken`: port -> who listens there, "" unknown; `this_machine`: equal for two names of one host.
+    `taken`: port -> who listens there, "" unknown; `this_machine`: equal for two names of one host;
+    `booted_ns`: when its kernel started, by its own clock.
     """
 
     system: Mapping[str, str]
     systemd: bool
     machine: str
     this_machine: str
+    booted_ns: int
     cores: int
     memory_bytes: int
     free_bytes: Mapping[str, int]
@@ -235,12 +241,15 @@ def about_reach(
 
 def remarks(known: Mapping[str, Known]) -> Iterator[str]:
     """What is no reason to refuse, and worth knowing."""
-    kernels: dict[str, list[str]] = {}
-    for name, one in sorted(known.items()):
-        kernels.setdefault(one.this_machine.partition(" ")[0], []).append(name)
-    for names in kernels.values():
+    by_boot = sorted(known, key=lambda name: known[name].booted_ns)
+    together: list[list[str]] = []
+    for name in by_boot:
+        before = together[-1][-1] if together else ""
+        near = before and known[name].booted_ns - known[before].booted_ns < _ONE_KERNEL_NS
+        together[-1:] = [[*together[-1], name]] if near else [*together[-1:], [name]]
+    for names in together:
         if len(names) > 1:
-            yield f"{', '.join(names)} share one machine, so that each slows the others"
+            yield f"{', '.join(sorted(names))} share one machine, so that each slows the others"
 
 
 def _is_debian_12(system: Mapping[str, str]) -> bool:

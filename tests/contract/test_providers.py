@@ -10,6 +10,7 @@ import pytest
 from soakbed.records.testbed import Cloud, Host, Provider, Testbed
 from soakbed.records.testbed_spec import HostSpec, TestbedSpec
 from soakbed.stages.specs import load_testbed_spec
+from soakbed.stages.static_rules import TARGET_PORTS
 from tests.contract.provider_contract import breaches, keys_in
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,15 @@ def test_no_private_key_goes_into_the_state(provider):
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_nothing_is_open_to_the_world(provider):
     assert not re.search(r'ingress[^}]*"(?:0\.0\.0\.0/0|::/0)"', text_of(provider), re.DOTALL)
+
+
+def test_hosts_on_aws_are_open_to_each_other_where_databases_listen_and_nowhere_else():
+    listed = re.search(r"inner_ports = \{(.*?)\n  \}", text_of("aws"), re.DOTALL)
+    assert listed
+    open_: set[int] = set()
+    for first, last in re.findall(r"\[(\d+), (\d+)\]", listed[1]):
+        open_ |= set(range(int(first), int(last) + 1))
+    assert open_ == {22, *TARGET_PORTS}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from soakbed.adapters.ssh import Ssh
 from soakbed.records.testbed import Host, Testbed
 from tests.contract.provider_contract import keys_in
 from tests.disturbances.local_host import LocalHost
@@ -42,12 +43,24 @@ def test_a_run_over_hosts_you_have_killed_in_every_stage_is_finished_by_the_same
     assert keys_in(run) == []
     assert keys_in(soakbed.folder / "state" / "t-kill-have" / "terraform") == []
     the_cluster_was_where_hosts_reach_each_other(run, local)
+    sudo_told_the_journal_no_arguments(run)
 
     processes = {name: set(host_of(local, one).pids()) for name, one in local.hosts.items()}
     soakbed.run("teardown")
     assert not list((soakbed.folder / "state" / "t-kill-have").glob("ssh/*"))
     for name, one in local.hosts.items():
         assert processes[name] & set(host_of(local, one).pids()), f"{name} was left alone"
+
+
+def sudo_told_the_journal_no_arguments(run: Path) -> None:
+    testbed = Testbed.model_validate_json((run / "testbed.json").read_text())
+    with Ssh(testbed) as shell:
+        asked = ["journalctl", "--output=cat", "--no-pager", "_COMM=sudo"]
+        told = shell.run(testbed.hosts["l1"], asked).out.splitlines()
+    commands = [line.partition("COMMAND=")[2] for line in told if "COMMAND=" in line]
+    ours = [one for one in commands if "BECOME-SUCCESS" not in one]  # Ansible has its own way
+    assert ours.count("/bin/sh -s") > 20
+    assert [one for one in ours if "soakbed" in one or len(one) > 200] == []
 
 
 def host_of(local: Testbed, one: Host) -> LocalHost:

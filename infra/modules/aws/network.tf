@@ -2,7 +2,7 @@
 # the gateway is there for the operator's SSH alone.
 
 locals {
-  # Reached by the hosts among themselves only. A role's test compares them with the roles' ports.
+  # Reached by the hosts among themselves only. A test compares them with what listens there.
   inner_ports = {
     ssh         = [22, 22]
     etcd        = [2379, 2382] # clients, peers, metrics, status
@@ -11,6 +11,7 @@ locals {
     redis-bus   = [16379, 16380]
     tikv        = [20160, 20160]
     tikv-status = [20180, 20180]
+    null-server = [27379, 27379] # what `soakbed calibrate` presses
   }
 }
 

@@ -124,6 +124,7 @@ def facts(asked: Mapping[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "this_machine": this_machine(),
+        "booted_ns": time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": memory_bytes(),
         "free_bytes": {folder: free_bytes(folder) for folder in asked["folders"]},

@@ -31,6 +31,7 @@ GOOD = Known(
     systemd=True,
     machine="x86_64",
     this_machine="boot-1 net:[1]",
+    booted_ns=1_790_000_000_000_000_000,
     cores=8,
     memory_bytes=15 * GIB,
     free_bytes={"/data": 400 * GIB},
@@ -195,10 +196,16 @@ def test_data_hosts_of_two_architectures_are_refused():
 
 
 def test_hosts_on_one_machine_are_remarked_upon():
-    beside = known(this_machine="boot-1 net:[2]")
-    assert list(static_rules.remarks({"d1": GOOD, "d2": beside, "d3": OTHER})) == [
-        "d1, d2 share one machine, so that each slows the others"
+    def booted(after_ms):
+        return known(booted_ns=GOOD.booted_ns + after_ms * 10**6)
+
+    hosts = {"d3": booted(900), "d2": booted(1), "d1": GOOD, "l2": booted(901), "l1": booted(-400)}
+    assert list(static_rules.remarks(hosts)) == [
+        "d1, d2 share one machine, so that each slows the others",
+        "d3, l2 share one machine, so that each slows the others",
     ]
+    assert list(static_rules.remarks({"d1": GOOD, "d2": booted(5)})) == []
+    assert list(static_rules.remarks({})) == []
 
 
 @pytest.mark.parametrize(
