@@ -7,5 +7,6 @@ output "testbed" {
     shares_machine   = var.provider_kind == "local"
     known_hosts_file = "${var.ssh_dir}/known_hosts"
     hosts            = one(concat(module.local[*].hosts, module.static[*].hosts))
+    cloud            = null
   }
 }

@@ -16,7 +16,7 @@ variable "provider_kind" {
 
   validation {
     condition     = contains(["local", "static"], var.provider_kind)
-    error_message = "There is no such provider; use local (hosts made on this machine) or static (hosts you have, by address)."
+    error_message = "There is no such provider; use local (hosts made on this machine) or static (hosts you have, by address); hosts on AWS have a root of their own, aws/."
   }
 }
 
@@ -33,15 +33,17 @@ variable "network_cidr" {
 }
 
 variable "hosts" {
-  description = "Hosts by name. `duty` says what runs on each: data (a database member) or load (Locust and the engine). `cpus` (local only) are the CPUs of this machine it may use, [] for all; `user`, `port`, `key_file` and `data_dir` are for static hosts."
+  description = "Hosts by name. `duty` says what runs on each: data (a database member) or load (Locust and the engine). `cpus` (local only) are the CPUs of this machine it may use, [] for all; `user`, `port`, `key_file`, `data_dir` and `inner_address` (by which hosts reach each other, \"\" for `address`) are for static hosts; `instance_type` is for the root aws/."
   type = map(object({
-    duty     = string
-    address  = string
-    user     = optional(string, "root")
-    port     = optional(number, 22)
-    key_file = optional(string, "")
-    data_dir = optional(string, "/data")
-    cpus     = optional(list(number), [])
+    duty          = string
+    address       = optional(string, "")
+    inner_address = optional(string, "")
+    user          = optional(string, "root")
+    port          = optional(number, 22)
+    key_file      = optional(string, "")
+    data_dir      = optional(string, "/data")
+    cpus          = optional(list(number), [])
+    instance_type = optional(string, "")
   }))
   nullable = false
 
@@ -71,7 +73,11 @@ variable "hosts" {
   }
 
   validation {
-    condition     = alltrue([for host in var.hosts : can(cidrhost("${host.address}/32", 0))])
+    condition = alltrue(flatten([
+      for host in var.hosts : [
+        for address in [host.address, coalesce(host.inner_address, host.address, "none")] : can(cidrhost("${address}/32", 0))
+      ]
+    ]))
     error_message = "Hosts are reached by IPv4 address; write one like 10.83.17.11."
   }
 

@@ -18,6 +18,7 @@ from soakbed import (
     cli_artifacts,
     cli_campaign,
     cli_compare,
+    cli_reap,
     cli_soak,
     commands,
 )
@@ -223,6 +224,10 @@ def teardown(testbed: TestbedOption = TESTBED) -> None:
     Example: `soakbed teardown`
     """
     commands.teardown(_session(testbed))
+
+
+# After `teardown`: what that, or a machine that died before it, has left in a cloud.
+app.command()(cli_reap.reap)
 
 
 def _fail(error: SoakbedError) -> NoReturn:

@@ -45,6 +45,7 @@ __all__ = [
     "conclude",
     "configure",
     "judge",
+    "lock_folder",
     "provision",
     "report",
     "run_through",
@@ -53,6 +54,11 @@ __all__ = [
 ]
 
 _LOCKS = Path("/run/lock")
+
+
+def lock_folder(states: Path) -> Path:
+    """Where locks of testbeds lie; `states` where this machine has no place for them."""
+    return _LOCKS if os.access(_LOCKS, os.W_OK) else states
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Session:
     def tools(self) -> Tools:
         """The foreign programs, bound to this testbed's places."""
         return Tools(
-            terraform=Terraform(self.places),
+            terraform=Terraform(self.places, self.spec.remote_state),
             ansible=Playbooks(self.places.playbooks, private=self.places.state),
             artifacts=CachedArtifacts.of(self.places, watch=self._say_download),
             progress=self.display,
@@ -91,7 +97,7 @@ class Session:
     @property
     def locks(self) -> Path:
         """Where the testbed's lock lies, for all clones on this machine."""
-        return _LOCKS if os.access(_LOCKS, os.W_OK) else self.places.state.parent
+        return lock_folder(self.places.state.parent)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

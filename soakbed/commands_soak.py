@@ -23,12 +23,15 @@ from soakbed.archive.lock import TestbedBusy, holder
 from soakbed.archive.run_folder import RunFolder
 from soakbed.commands import Session, conclude, run_through
 from soakbed.errors import ArchiveError, DetachedEnded
+from soakbed.records.lease import Lease
 from soakbed.records.places import Places
 from soakbed.records.spec import RunSpec
 from soakbed.records.standing import Standing
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
+from soakbed.report import formats
 from soakbed.report.standing import come_back, standing_text
+from soakbed.stages.lease import held_lease
 from soakbed.stages.standing import CONTROLLER_LOG, looked_at, seen_by, standing_of
 
 __all__ = ["attach", "resume", "soak", "status", "stop"]
@@ -122,10 +125,12 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
         if asks_hosts or pid is None:
             standing = _asked(standing, run)
     local = session.spec.provider == "local"
+    lease = held_lease(session.places)
     told = {
         "testbed": session.spec.name,
         "provider": session.spec.provider,
         "up": remains_of(session.spec.name).lines() if local else [],
+        "lease": _lease(lease) if lease else None,
         "unfinished": run.run_id if run else None,
         "finished": finished,
         "run": standing.model_dump(mode="json", by_alias=True) if standing else None,
@@ -136,10 +141,25 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
     console = session.console
     counts = f"up, {remains_of(session.spec.name).counts()}" if told["up"] else "not up"
     console.print(f"testbed {session.spec.name}: {counts}", highlight=False, soft_wrap=True)
+    if lease is not None:
+        console.print(f"lease: {_lease_text(lease)}", highlight=False, soft_wrap=True)
     console.print(f"finished: {', '.join(finished) or 'none yet'}", highlight=False)
     if standing is not None:
         console.print("unfinished:", highlight=False)
         console.print(standing_text(standing))
+
+
+def _lease(lease: Lease) -> dict[str, object]:
+    left_s = max(0, lease.ends_s - int(time.time()))
+    return {"id": lease.id, "ends_s": lease.ends_s, "left_s": left_s}
+
+
+def _lease_text(lease: Lease) -> str:
+    ends, now_s = formats.when(lease.ends_s), time.time()
+    if lease.has_lapsed(now_s):
+        return f"ended {ends}; the hosts have ended themselves, and soakbed provision makes others"
+    left = formats.duration(lease.ends_s - now_s)
+    return f"the hosts end themselves {ends}, in {left}, unless a run extends it"
 
 
 def _run(results: Path, run_id: str) -> RunFolder:

@@ -9,6 +9,7 @@ import json
 import math
 import shlex
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.local_machine import living_hosts
+from soakbed.adapters.openssh import greets
 from soakbed.adapters.patient import PatientShell
 from soakbed.adapters.ssh import Shell, Ssh
 from soakbed.adapters.wheels import load_host_variables, loadgen_build
@@ -24,6 +26,7 @@ from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.errors import Unavailable
 from soakbed.pressing import PATIENCE_S, Pressing, Progress, Stopwatch, Tools
 from soakbed.records.calibration import RunCalibration
+from soakbed.records.lease import Lease
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
 from soakbed.records.spec import TARGETS, RunSpec, TestbedSpec
@@ -36,8 +39,10 @@ from soakbed.stages.configure import (
     prepare_hosts,
     with_counted_cores,
 )
+from soakbed.stages.heartbeat import heartbeat_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
+from soakbed.stages.lease import drop_lease, held_lease, hold_lease
 from soakbed.stages.provision import provision
 from soakbed.stages.watch_notes import WATCH
 
@@ -92,11 +97,14 @@ def prepare(
     `bench` does right after `provision`; a host that was made again is always prepared.
     """
     fetch(spec, TARGETS, tools=tools, places=places, watch=watch)
+    had, lease = held_lease(places), hold_lease(spec, places)
     with watch.stage("provision") as changed:
         came_up = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
         changed(came_up.changed)
+    if lease is not None:
+        lease = _beat_once(spec, places, came_up.testbed, tools) or lease
     mark = places.state / "prepared.json"
-    wanted = preparation_of(places, profile)
+    wanted = preparation_of(places, profile) | ({"lease": lease.id} if lease else {})
     if came_up.changed:
         mark.unlink(missing_ok=True)
     if only_what_is_missing and mark.exists() and json.loads(mark.read_text()) == wanted:
@@ -109,11 +117,24 @@ def prepare(
             places=places,
             log=places.state / "logs" / "site.jsonl",
             progress=tools.progress,
+            lease_ends_s=lease.ends_s if lease else 0,
+            lease_dropped=had is not None and lease is None,
         )
         changed(prepared.changed)
+        if lease is None:
+            drop_lease(places)
         write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
         write_whole(mark, json.dumps(wanted) + "\n")
     return with_counted_cores(came_up.testbed, places)
+
+
+def _beat_once(spec: TestbedSpec, places: Places, testbed: Testbed, tools: Tools) -> Lease | None:
+    """Whoever calls for the hosts wants them to live on: tell them, before preparing them."""
+    with Ssh(testbed) as shell:
+        heart = heartbeat_of(spec, places, testbed, shell=shell, progress=tools.progress)
+        if heart is not None:
+            heart()
+    return held_lease(places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +159,15 @@ class Bench:
             shell = waiting if self.run.is_soak() else hosts
             if not is_on:
                 self._keep_manifest(command, self._calibration(testbed, shell))
-            press = Pressing(self.spec, self.run, self.places, self.tools, self.watch, hosts)
+            heart = heartbeat_of(
+                self.spec.testbed,
+                self.places,
+                testbed,
+                shell=hosts,
+                progress=self.tools.progress,
+                run=self.run,
+            )
+            press = Pressing(self.spec, self.run, self.places, self.tools, self.watch, hosts, heart)
             for target in self.spec.targets:
                 press(target, testbed, shell)
         self._keep_manifest(command)
@@ -176,9 +205,25 @@ class Bench:
         ]
         if all(folder.with_suffix(".json").exists() for folder in begun):
             return False
+        if self._have_ended():
+            return False
         if self.spec.testbed.provider != "local":
             return True
         return set(self.spec.testbed.hosts) <= living_hosts(self.spec.testbed.name)
+
+    def _have_ended(self) -> bool:
+        """Whether the hosts' lease ended, and with it the hosts: there is nobody to wait for."""
+        lease = held_lease(self.places)
+        if lease is None or not lease.has_lapsed(time.time()) or not self.run.has("testbed"):
+            return False
+        hosts = self.run.read("testbed", Testbed).hosts.values()
+        if any(greets(host.reached_at, host.port, within_s=5) for host in hosts):
+            return False
+        self.tools.progress(
+            "warning: the lease of the hosts ended, and they with it; what was not fetched by then "
+            "is lost"
+        )
+        return True
 
     def _calibration(self, testbed: Testbed, shell: Shell) -> RunCalibration:
         """The load hosts' ceiling as it is known now, or as the run began with."""

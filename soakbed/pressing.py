@@ -35,6 +35,7 @@ from soakbed.stages.clocks import clocks_kept
 from soakbed.stages.collect import collect, host_facts
 from soakbed.stages.configure import configure_target, verify_target, wipe_target
 from soakbed.stages.course import Course, course_of, with_steps
+from soakbed.stages.heartbeat import Heartbeat
 from soakbed.stages.load import drive, plan_session, session_is_there
 from soakbed.stages.placement import placement_kept
 from soakbed.stages.samples import sampled, samples_name
@@ -92,6 +93,12 @@ class Pressing:
     tools: Tools
     watch: Stopwatch
     hosts: Shell  # as they answer now; stages are given one that may wait for them
+    heart: Heartbeat | None = None  # None: the hosts live without a lease
+
+    def _beat(self, target: str) -> None:
+        """Before what may take long: the hosts must not end meanwhile."""
+        if self.heart is not None:
+            self.heart(target=target)
 
     def _note_engine(self, target: str) -> None:
         """Which engine presses a target; more than one where a resumed run brought another."""
@@ -159,6 +166,7 @@ class Pressing:
             begun = self.run.stop_asked() or self._measuring(target, testbed, shell)
             if isinstance(ready, NotMeasured) or begun:
                 return ready
+        self._beat(target)
         with self.watch.stage(f"{target}: configure") as changed:
             try:
                 made: TargetReady
@@ -236,7 +244,14 @@ class Pressing:
                 shell=self.hosts,
                 folder=self.run.folder(ready.target, "load", plan.session),
                 progress=tell,
-                care=care_for(self.run, ready.target, testbed, shell=self.hosts, progress=tell),
+                care=care_for(
+                    self.run,
+                    ready.target,
+                    testbed,
+                    shell=self.hosts,
+                    progress=tell,
+                    heart=self.heart,
+                ),
             )
 
     def _with_stop(self, outcome: LoadOutcome, plan: Plan) -> LoadOutcome:
@@ -251,6 +266,7 @@ class Pressing:
 
     def collect(self, target: TargetName, testbed: Testbed, shell: Shell) -> None:
         """Journals, configurations and facts from the live hosts into the run folder."""
+        self._beat(target)
         with self.watch.stage(f"{target}: collect"):
             alarms = self._alarms(target, testbed, shell)
             self._keep_facts(testbed, shell, target, "after", alarms=alarms)

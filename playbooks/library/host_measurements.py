@@ -69,12 +69,17 @@ def fsync_us(data_dir: str, count: int) -> dict[str, float]:
 
 
 def round_trip_us(address: str, port: int) -> float | None:
-    """The fastest of a few TCP handshakes with the SSH port; None when nothing answers."""
+    """The fastest of a few TCP handshakes with the SSH port; None when nothing answers.
+
+    A refusal is an answer, too: sshd need not listen where hosts reach each other.
+    """
     taken = []
     for _ in range(ROUND_TRIPS):
         begun = time.perf_counter_ns()
         try:
             socket.create_connection((address, port), timeout=2).close()
+        except ConnectionRefusedError:
+            pass
         except OSError:
             return None
         taken.append((time.perf_counter_ns() - begun) / 1000)

@@ -8,7 +8,7 @@ connection ever trusts a key on first sight.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-__all__ = ["ensure_host_keys", "ensure_tunnel_key"]
+__all__ = ["ensure_host_keys", "ensure_operator_key", "ensure_tunnel_key", "write_known_hosts"]
 
 
 def ensure_host_keys(folder: Path, addresses: Mapping[str, str], *, testbed: str) -> None:
@@ -36,6 +36,18 @@ def ensure_host_keys(folder: Path, addresses: Mapping[str, str], *, testbed: str
         public = _ensure_key(folder / "hosts" / f"{name}_ed25519", comment=f"{testbed} {name}")
         known += f"{address} {public}\n"
     _write(folder / "known_hosts", known, mode=0o644)
+
+
+def ensure_operator_key(folder: Path, *, testbed: str) -> None:
+    """The key that opens the hosts, made in `folder` if there is none; hosts have their own."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _ensure_key(folder / "id_ed25519", comment=f"soakbed {testbed}")
+
+
+def write_known_hosts(path: Path, keys: Mapping[tuple[str, ...], Sequence[str]]) -> None:
+    """Write the public keys of hosts at `path`: all addresses of a host -> its keys."""
+    lines = [f"{','.join(addresses)} {key}\n" for addresses, those in keys.items() for key in those]
+    _write(path, "".join(sorted(lines)), mode=0o644)
 
 
 def ensure_tunnel_key(folder: Path, *, testbed: str) -> Path:

@@ -59,7 +59,7 @@ class _Authority:
 
 def ensure_pki(
     folder: Path,
-    addresses: Mapping[str, str],
+    addresses: Mapping[str, Sequence[str]],
     *,
     lifetime: dt.timedelta,
     renew_below: dt.timedelta,
@@ -67,7 +67,8 @@ def ensure_pki(
 ) -> Pki:
     """Make what is missing, of other addresses, or valid for less than `renew_below`.
 
-    `addresses`: host name -> address; each host gets one certificate for serving and dialling.
+    `addresses`: host name -> where it is reached, by hosts and by us, which may be the same; each
+    host gets one certificate for serving and dialling.
     A new CA makes every certificate new. Calling it twice changes nothing.
     """
     now = now or dt.datetime.now(dt.UTC)
@@ -87,7 +88,10 @@ def ensure_pki(
     until = now + lifetime
     authority, made = _authority(folder, until=until, keep_until=now + renew_below, now=now)
     issued = ["ca"] if made else []
-    wanted = {name: [address, "127.0.0.1", "localhost"] for name, address in addresses.items()}
+    wanted = {
+        name: list(dict.fromkeys([*found, "127.0.0.1", "localhost"]))
+        for name, found in addresses.items()
+    }
     for name, places in {**wanted, ADMIN: [], CLIENT: []}.items():
         if not made and _still_good(folder, name, places, authority, keep_until=now + renew_below):
             continue

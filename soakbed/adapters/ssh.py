@@ -1,6 +1,7 @@
 """Commands and files over SSH, through Fabric: the only module that knows that library.
 
-Hosts are known by the key that was recorded when they were made; any other key is refused. A
+Hosts are known by the key that was recorded when they were made; any other key is refused. What is
+run or written there is root's: a user of another name goes through sudo, without a password. A
 connection that broke is made again once per call, and a host that stays away is `HostUnreachable`,
 which callers that only look in may wait out.
 """
@@ -37,6 +38,8 @@ _ANSWER_TIMEOUT_S = 10.0
 _GLANCE_S = 0.2  # how often a silent command's other stream and its time limit are looked at
 
 _PART_TIMEOUT_S = 120
+_WRITE_TIMEOUT_S = 120
+_SHELL = "/bin/sh -s"
 _DD = ("iflag=skip_bytes,count_bytes,fullblock", "status=none")
 
 Made = TypeVar("Made")
@@ -87,7 +90,7 @@ class Shell(Protocol):
     def run(
         self, host: Host, command: Sequence[str], *, timeout_s: float = 60, check: bool = True
     ) -> Result:
-        """Run one command, which must bear being run twice, as after a line that broke.
+        """Run one command as root, which must bear being run twice, as after a line that broke.
 
         Raises CommandFailed on a non-zero end when `check`, and when time is up.
         """
@@ -95,8 +98,9 @@ class Shell(Protocol):
     def ask(self, host: Host, command: Sequence[str], *, times: int) -> list[Answer]:
         """Start one command that answers each line with a line, and ask it so many times.
 
-        The first answer, which waits for the command to start, is not among them. Raises
-        HostUnreachable, and CommandFailed when an answer does not come in a few seconds.
+        It runs as the user that logs in, since nothing may stand between it and us. The first
+        answer, which waits for the command to start, is not among them. Raises HostUnreachable,
+        and CommandFailed when an answer does not come in a few seconds.
         """
 
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
@@ -144,12 +148,12 @@ class Ssh:
         def attempt(connection: Connection) -> Result:
             # Not Fabric's run: it catches Ctrl-C for itself, and takes three threads per command.
             with contextlib.closing(connection.create_session()) as channel:
-                channel.exec_command(line)
+                _begin(channel, host, line)
                 done = _read_to_end(channel, timeout_s)
             if done is None:
                 raise CommandFailed(
                     f"{host.name}: {_shown(line)} did not end in {timeout_s:.0f} s",
-                    remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
+                    remedy=f"look at {host.name} ({host.reached_at}): is it overloaded or full?",
                 )
             return done.text()
 
@@ -158,7 +162,7 @@ class Ssh:
             said = (result.err or result.out).strip().splitlines()
             raise CommandFailed(
                 f"{host.name}: {_shown(line)} ended with {result.code}: {' / '.join(said[-3:])}",
-                remedy=f"run it by hand on {host.name} ({host.address}) to see why",
+                remedy=f"run it by hand on {host.name} ({host.reached_at}) to see why",
             )
         return result
 
@@ -178,19 +182,25 @@ class Ssh:
         except _Silent as error:
             raise CommandFailed(
                 f"{host.name}: {_shown(line)} did not answer: {error}",
-                remedy=f"look at {host.name} ({host.address}): is it overloaded or full?",
+                remedy=f"look at {host.name} ({host.reached_at}): is it overloaded or full?",
             ) from error
 
     def put_texts(self, host: Host, folder: str, texts: Mapping[str, str]) -> None:
         """Write small files into a folder, in the order given, each whole or not at all."""
-        self.run(host, ["mkdir", "-p", folder])
+        script = _writing(folder, texts)
 
-        def attempt(connection: Connection) -> None:
-            for name, text in texts.items():
-                connection.put(io.BytesIO(text.encode()), f"{folder}/{name}.new")
-                connection.sftp().posix_rename(f"{folder}/{name}.new", f"{folder}/{name}")
+        def attempt(connection: Connection) -> _Ended | None:
+            with contextlib.closing(connection.create_session()) as channel:
+                _feed(channel, host, script)
+                return _read_to_end(channel, _WRITE_TIMEOUT_S)
 
-        self._with(host, attempt)
+        ended = self._with(host, attempt)
+        if ended is None or ended.code:
+            said = ended.err.decode(errors="replace").strip() if ended else "it took too long"
+            raise CommandFailed(
+                f"{host.name}: {', '.join(texts)} cannot be written to {folder}: {said}",
+                remedy=f"look at {host.name} ({host.reached_at}): is its disk full?",
+            )
 
     def get_tree(self, host: Host, folder: str, into: Path, *, timeout_s: float = 600) -> None:
         """Copy a folder of the host into a local one, as one stream."""
@@ -201,7 +211,7 @@ class Ssh:
             channel = connection.create_session()
             channel.settimeout(timeout_s)
             with contextlib.closing(channel):
-                channel.exec_command(command)
+                _begin(channel, host, command)
                 stream = io.BufferedReader(channel.makefile("rb"), _CHUNK_BYTES)
                 with tarfile.open(fileobj=stream, mode="r|") as packed:
                     packed.extractall(into, filter="data")
@@ -210,7 +220,7 @@ class Ssh:
             if code > 1:
                 raise CommandFailed(
                     f"{host.name}: {command} ended with {code}",
-                    remedy=f"look at {folder} on {host.name} ({host.address})",
+                    remedy=f"look at {folder} on {host.name} ({host.reached_at})",
                 )
 
         self._with(host, attempt)
@@ -227,7 +237,7 @@ class Ssh:
 
         def attempt(connection: Connection) -> _Ended:
             with contextlib.closing(connection.create_session()) as channel:
-                channel.exec_command(line)
+                _begin(channel, host, line)
                 done = _read_to_end(channel, _PART_TIMEOUT_S)
             if done is None:
                 raise EOFError(f"{path} did not come in {_PART_TIMEOUT_S} s")
@@ -237,7 +247,7 @@ class Ssh:
         if ended.code:
             raise CommandFailed(
                 f"{host.name}: {path} cannot be read: {ended.err.decode(errors='replace').strip()}",
-                remedy=f"look at the file on {host.name} ({host.address})",
+                remedy=f"look at the file on {host.name} ({host.reached_at})",
             )
         return ended.out
 
@@ -249,7 +259,7 @@ class Ssh:
                 self._drop(host.name)
                 if not left:
                     raise HostUnreachable(
-                        f"{host.name} ({host.address}:{host.port}) does not answer over SSH: "
+                        f"{host.name} ({host.reached_at}:{host.port}) does not answer over SSH: "
                         f"{error or type(error).__name__}",
                         remedy="check that the host is up (`soakbed status`) and reachable; "
                         "load that runs there goes on, and the same command adopts it",
@@ -260,7 +270,7 @@ class Ssh:
     def _connection(self, host: Host) -> Connection:
         if host.name not in self._open:
             connection = Connection(
-                host.address,
+                host.reached_at,
                 user=host.user,
                 port=host.port,
                 connect_timeout=CONNECT_TIMEOUT_S,
@@ -288,6 +298,38 @@ class Ssh:
 
 class _Silent(Exception):
     """A command that should have answered did not, while the connection stands."""
+
+
+def _begin(channel: Channel, host: Host, line: str) -> None:
+    """Start a command as root."""
+    if host.user == "root":
+        channel.exec_command(line)
+    else:
+        _feed(channel, host, line)
+
+
+def _feed(channel: Channel, host: Host, script: str) -> None:
+    """Start root's shell and let it read `script`, all of it or none.
+
+    Not as arguments: sudo writes those into the host's journal, and the kernel bounds them. In
+    braces, so that a line that breaks off in the middle of a command runs no half of it.
+    """
+    channel.exec_command(_SHELL if host.user == "root" else f"sudo -n -- {_SHELL}")
+    channel.settimeout(_WRITE_TIMEOUT_S)
+    # Who was refused has hung up already, and its words are still to be read.
+    with contextlib.suppress(OSError):
+        channel.sendall(f"{{\n{script}\n}}\n".encode())
+        channel.shutdown_write()
+
+
+def _writing(folder: str, texts: Mapping[str, str]) -> str:
+    """A script that writes the files, each under another name first."""
+    lines = ["set -e", f"mkdir -p {shlex.quote(folder)}", f"cd {shlex.quote(folder)}"]
+    for name, text in texts.items():
+        new, named = shlex.quote(f"./{name}.new"), shlex.quote(f"./{name}")
+        # The shell's own printf, whose argument no kernel bounds.
+        lines += [f"printf %s {shlex.quote(text)} > {new}", f"mv -f {new} {named}"]
+    return "\n".join(lines)
 
 
 def _one_answer(channel: Channel) -> Answer:

@@ -10,19 +10,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from soakbed.adapters.terraform_events import Account, Tell, events_of, line_of, nobody
+from soakbed.adapters.terraform_root import (
+    Root,
+    backend_of,
+    check_plugins,
+    copied_root,
+    root_for,
+)
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import RemoteState
 
 __all__ = ["Applied", "Progress", "Terraform", "Tfvars"]
 
@@ -33,9 +41,6 @@ Tfvars = Mapping[str, Any]
 # can be told from everything else on the machine.
 _MARK = "SOAKBED_TERRAFORM_OF"
 _STRAGGLER_SAVES_STATE_WITHIN_S = 10
-_ADDRESS = re.compile(r'^module\.\w+\[0\]\.terraform_data\.(\w+)(?:\["([^"]+)"\])?')
-_STEPS = {"apply_start": "", "apply_complete": "done", "apply_errored": "failed"}
-_VERBS = {"create": "making", "delete": "removing", "update": "changing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +54,18 @@ class Applied:
     outputs: dict[str, Any]
 
 
-@dataclass(slots=True)
-class _Account:
-    """What the event stream has told so far."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Note one event."""
-        kind = event.get("type")
-        if kind == "change_summary":
-            self.counts = event["changes"]
-        elif kind == "outputs":
-            self.outputs = {name: out.get("value") for name, out in event["outputs"].items()}
-        elif kind == "apply_complete":
-            self.touched.add(event["hook"]["resource"]["addr"])
-        elif kind == "diagnostic" and event["diagnostic"]["severity"] == "error":
-            self.complaints.append(_complaint(event["diagnostic"]))
-
-
 class Terraform:
-    """Runs the module in `places.infra`; everything it writes goes below `places.state`.
+    """Runs a root of `places.infra`; everything it writes goes below `places.state`.
+
+    Which root, the input says: its `provider_kind` (see `adapters.terraform_root`). With `remote`
+    the state itself lies in S3, and only the last input, plan and plugins' data here.
 
     Ctrl-C reaches Terraform as SIGINT, and we wait until it has saved its state.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._infra = places.infra
+    def __init__(self, places: Places, remote: RemoteState | None = None) -> None:
+        self._places = places
+        self._remote = remote
         self._folder = places.state / "terraform"
         self._command = (
             [places.terraform]
@@ -86,21 +73,24 @@ class Terraform:
             # -P: a json.py in the user's folder must not stand in for the real one.
             else [sys.executable, "-P", "-m", __spec__.name]
         )
-        self._project = places.project
 
     @property
     def state_file(self) -> Path:
-        """Where Terraform remembers what it made."""
+        """Where Terraform remembers what it made, unless that is in S3."""
         return self._folder / "terraform.tfstate"
+
+    def has_state(self) -> bool:
+        """Whether there may be something that Terraform made and remembers."""
+        return self._remote is not None or self.state_file.exists()
 
     def apply(self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress) -> Applied:
         """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
         options = [f"-replace={address}" for address in replace]
         return self._change("apply", tfvars, options, progress)
 
-    def destroy(self, tfvars: Tfvars, *, progress: Progress) -> Applied:
-        """Unmake everything in the state."""
-        return self._change("destroy", tfvars, [], progress)
+    def destroy(self, tfvars: Tfvars, *, progress: Progress, tell: Tell = nobody) -> Applied:
+        """Unmake everything in the state; `tell` of each step once it is done."""
+        return self._change("destroy", tfvars, [], progress, tell)
 
     def last_tfvars(self) -> dict[str, Any] | None:
         """What was last applied, if anything was."""
@@ -125,19 +115,43 @@ class Terraform:
         if self._folder.exists():
             shutil.rmtree(self._folder)
 
-    def validate(self) -> None:
-        """Raise if the module is not valid."""
-        self._init("-backend=false")
-        self._expect_success("validate", "-no-color")
+    def plan(
+        self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress
+    ) -> dict[str, Any]:
+        """What `apply_plan` would do, as `terraform show -json` tells it; nothing is made yet."""
+        root = self._ready(tfvars)
+        options = [f"-replace={address}" for address in replace]
+        var_file = f"-var-file={self._tfvars_file}"
+        plan = f"-out={self._plan_file}"
+        self._told("plan", root, [plan, var_file, *options], progress)
+        shown = self._expect_success(root, "show", "-json", "-no-color", str(self._plan_file))
+        # Warnings may stand around it.
+        told = next(line for line in shown.splitlines() if line.startswith("{"))
+        loaded: dict[str, Any] = json.loads(told)
+        return loaded
 
-    def test(self) -> str:
-        """Run infra/tests; what Terraform printed."""
-        self._init("-backend=false")
-        return self._expect_success("test", "-no-color")
+    def apply_plan(self, *, progress: Progress, tell: Tell = nobody) -> Applied:
+        """Make what the last `plan` said, and nothing else; `tell` of each step once it is done."""
+        tfvars = self.last_tfvars() or {}
+        root, arguments = self._root(tfvars), ["-auto-approve", str(self._plan_file)]
+        return self._told("apply", root, arguments, progress, tell)
+
+    def validate(self, kind: str = "local") -> None:
+        """Raise if the root of provider `kind` is not valid."""
+        root = copied_root(kind, places=self._places, folder=self._folder)
+        self._init(root)
+        self._expect_success(root, "validate", "-no-color")
+
+    def test(self, kind: str = "local") -> str:
+        """Run the tests of the root of provider `kind`; what Terraform printed."""
+        root = copied_root(kind, places=self._places, folder=self._folder)
+        self._init(root)
+        return self._expect_success(root, "test", "-no-color")
 
     def fmt_check(self) -> None:
-        """Raise if a file is not formatted as `terraform fmt` would."""
-        self._expect_success("fmt", "-check", "-diff", "-recursive", "-no-color")
+        """Raise if a file below infra/ is not formatted as `terraform fmt` would."""
+        root = Root(self._places.infra, ())
+        self._expect_success(root, "fmt", "-check", "-diff", "-recursive", "-no-color")
 
     def end_stragglers(self) -> int:
         """End what an earlier, killed command on this state left running; how many there were.
@@ -169,21 +183,52 @@ class Terraform:
                     found.append(int(entry.name))
         return found
 
-    def _change(
-        self, command: str, tfvars: Tfvars, options: list[str], progress: Progress
-    ) -> Applied:
-        self.end_stragglers()
-        self._init(f"-backend-config=path={self.state_file}", "-reconfigure")
-        self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
-        account = _Account()
-        status = self._stream(
-            [
-                *(command, "-auto-approve", "-input=false", "-json", "-lock-timeout=10s"),
-                *(f"-var-file={self._tfvars_file}", *options),
-            ],
-            account,
-            progress,
+    @property
+    def _plan_file(self) -> Path:
+        return self._folder / "plan"
+
+    def _root(self, tfvars: Tfvars) -> Root:
+        return root_for(
+            tfvars.get("provider_kind", ""),
+            tfvars,
+            places=self._places,
+            folder=self._folder,
+            backend=backend_of(self._remote, file=self.state_file, by_path=self._places.s3_by_path),
         )
+
+    def _ready(self, tfvars: Tfvars) -> Root:
+        """The root of `tfvars`, initialised, with nothing else at work on its state."""
+        self.end_stragglers()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        root = self._root(tfvars)
+        self._init(root)
+        self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
+        return root
+
+    def _change(
+        self,
+        command: str,
+        tfvars: Tfvars,
+        options: list[str],
+        progress: Progress,
+        tell: Tell = nobody,
+    ) -> Applied:
+        root = self._ready(tfvars)
+        var_file = f"-var-file={self._tfvars_file}"
+        return self._told(command, root, ["-auto-approve", var_file, *options], progress, tell)
+
+    def _told(
+        self,
+        command: str,
+        root: Root,
+        arguments: list[str],
+        progress: Progress,
+        tell: Tell = nobody,
+    ) -> Applied:
+        """Run a command that tells its steps as events, and raise what it complained of."""
+        account = Account(tell)
+        common = ["-input=false", "-json", "-lock-timeout=10s"]
+        status = self._stream(root, [command, *common, *arguments], account, progress)
         if status or account.complaints:
             raise ProvisionError(
                 f"terraform {command} failed:\n" + "\n".join(account.complaints or ["no reason"]),
@@ -198,14 +243,16 @@ class Terraform:
             outputs=account.outputs,
         )
 
-    def _stream(self, arguments: list[str], account: _Account, progress: Progress) -> int:
+    def _stream(
+        self, root: Root, arguments: list[str], account: Account, progress: Progress
+    ) -> int:
         interrupted = False
-        with self._start(arguments) as process:
+        with self._start(root, arguments) as process:
             while True:
                 try:
-                    for event in _events(process.stdout):
+                    for event in events_of(process.stdout):
                         account.take(event)
-                        if line := _line(event):
+                        if line := line_of(event):
                             progress(line)
                     status = process.wait()
                     break
@@ -219,12 +266,12 @@ class Terraform:
             raise KeyboardInterrupt
         return status
 
-    def _init(self, *options: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._expect_success("init", "-input=false", "-no-color", *options)
+    def _init(self, root: Root) -> None:
+        self._expect_success(root, "init", "-input=false", "-no-color", *root.init)
+        check_plugins(root)
 
-    def _expect_success(self, *arguments: str) -> str:
-        with self._start(list(arguments)) as process:
+    def _expect_success(self, root: Root, *arguments: str) -> str:
+        with self._start(root, list(arguments)) as process:
             printed, _ = process.communicate()
         text = printed.decode(errors="replace")
         if process.returncode:
@@ -234,7 +281,7 @@ class Terraform:
             )
         return text
 
-    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+    def _start(self, root: Root, arguments: list[str]) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
@@ -246,11 +293,11 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             # Provisioners call python3; let it be the one that runs soakbed.
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-            "PYTHONPATH": str(self._project),
+            "PYTHONPATH": str(self._places.project),
         }
         try:
             return subprocess.Popen(
-                [*self._command, f"-chdir={self._infra}", *arguments],
+                [*self._command, f"-chdir={root.folder}", *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -262,37 +309,6 @@ class Terraform:
                 f"{self._command[0]} does not run: {error.strerror}",
                 remedy="set SOAKBED_TERRAFORM to a terraform or tofu binary, or unset it",
             ) from error
-
-
-def _events(stream: IO[bytes] | None) -> Iterator[dict[str, Any]]:
-    """Terraform's events; a line that is none (a panic, a warning on stderr) becomes one."""
-    for raw in stream or ():
-        try:
-            event = json.loads(raw)
-        except ValueError:
-            event = {"type": "log", "@message": raw.decode(errors="replace").rstrip()}
-        if isinstance(event, dict):
-            yield event
-
-
-def _complaint(diagnostic: dict[str, Any]) -> str:
-    where = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
-    return f"{where}{diagnostic['summary']}\n{diagnostic.get('detail', '')}".strip()
-
-
-def _line(event: dict[str, Any]) -> str:
-    """One line for the progress display, "" for events that say nothing to an operator."""
-    if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "warning":
-        return f"warning: {_complaint(event['diagnostic'])}"
-    step = _STEPS.get(event.get("type", ""))
-    if step is None:
-        return ""
-    hook = event["hook"]
-    found = _ADDRESS.match(hook["resource"]["addr"])
-    what = " ".join(filter(None, found.groups())) if found else hook["resource"]["addr"]
-    verb = _VERBS.get(hook.get("action", ""), hook.get("action", ""))
-    took = f" after {hook['elapsed_seconds']:.0f} s" if "elapsed_seconds" in hook else ""
-    return f"{what}: {verb}{' ' + step if step else ''}{took}"
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

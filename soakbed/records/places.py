@@ -22,6 +22,10 @@ class Places(Frozen):
     debian_mirror: str = ""
     artifacts: str = ""  # a folder or mirror of artifacts that the user names (SOAKBED_ARTIFACTS)
     terraform: str = ""  # a terraform or tofu binary that the user names (SOAKBED_TERRAFORM)
+    terraform_plugins: str = ""  # a folder of its provider plugins (SOAKBED_TERRAFORM_PLUGINS)
+    s3_by_path: bool = False  # another S3 than AWS's own was named (AWS_ENDPOINT_URL)
+    known_hosts: str = ""  # a file of SSH host keys that the user names (SOAKBED_KNOWN_HOSTS)
+    checkip: str = "https://checkip.amazonaws.com"  # says who asks it (SOAKBED_CHECKIP)
     archive: Path | None = None  # another folder for run folders (SOAKBED_RESULTS)
 
     @property

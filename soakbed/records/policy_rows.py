@@ -306,6 +306,14 @@ POLICY: tuple[Row, ...] = (
         "nothing to do",
     ),
     Row(
+        "lease_not_extended", ("watch",), "note",
+        "a host, or the cloud that it is in, could not be told that its lease goes on",
+        "nothing is done to the target until the old lease ends, a margin of hours after the plan; "
+        "each beat tells it again",
+        "see that the host answers over SSH, or that AWS lets you write tags; soakbed status shows "
+        "the lease",
+    ),
+    Row(
         "cut_frame", ("archive",), "note",
         "a spool ends inside a frame; its bytes are left out and counted",
         "the engine died while it wrote; what is missing is counted as such",

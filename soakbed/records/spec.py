@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
-    field_validator,
     model_serializer,
     model_validator,
 )
 
 from soakbed.records.frozen import Frozen
 from soakbed.records.ladder import KneeSpec, SteadySpec
-from soakbed.records.testbed import Duty
+from soakbed.records.testbed_spec import HostSpec, HourPrice, PlainName, TestbedSpec
 
 __all__ = [
     "TARGETS",
@@ -36,96 +32,7 @@ __all__ = [
 
 TargetName = Literal["etcd", "redis_cluster", "tikv"]
 TARGETS: tuple[TargetName, ...] = ("etcd", "redis_cluster", "tikv")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 _OF_A_STEP = ("step_s", "settle_s")
-
-
-class HostSpec(Frozen):
-    """One host to make (local: address inside the network) or to use (static: user and key too)."""
-
-    duty: Duty
-    address: str
-    user: str = "root"
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
-    key_file: str = ""  # static only; local hosts get a key of their own
-
-    @field_validator("address")
-    @classmethod
-    def _address_is_ipv4(cls, value: str) -> str:
-        try:
-            ipaddress.IPv4Address(value)
-        except ValueError:
-            raise ValueError("not an IPv4 address; write one like 10.83.17.11") from None
-        return value
-
-
-def _short_and_plain(value: str) -> str:
-    """Names become names of machines, units and folders."""
-    if not _NAME.fullmatch(value):
-        raise ValueError(
-            "not a short plain name; "
-            "use a-z, 0-9 and -, at most 20 characters, beginning with a letter"
-        )
-    return value
-
-
-PlainName = Annotated[str, AfterValidator(_short_and_plain)]
-
-
-class HourPrice(Frozen):
-    """What all hosts of a testbed cost per hour, as its user says: `currency` is a word, EUR."""
-
-    amount: Annotated[float, Field(ge=0)]
-    currency: Annotated[str, Field(min_length=1, max_length=12)]
-
-
-class TestbedSpec(Frozen):
-    """One cluster shape: a file in `infra/testbeds/`."""
-
-    schema_: Literal[1] = Field(default=1, alias="schema")
-    name: PlainName
-    provider: Literal["local", "static"]
-    network_cidr: str = ""  # local only: the bridge gets the first address
-    hosts: dict[str, HostSpec]
-    hour_price: HourPrice | None = None  # the page then says what a million operations cost
-
-    @field_validator("hosts")
-    @classmethod
-    def _enough_of_each_duty(cls, value: dict[str, HostSpec]) -> dict[str, HostSpec]:
-        data = sum(host.duty == "data" for host in value.values())
-        if data < 3:
-            raise ValueError(
-                f"{data} hosts of duty data, a majority needs at least 3; "
-                'add hosts with "duty": "data"'
-            )
-        if data == len(value):
-            raise ValueError('no host of duty load; add one with "duty": "load"')
-        return value
-
-    @model_validator(mode="after")
-    def _addresses_fit_the_network(self) -> TestbedSpec:
-        addresses = [host.address for host in self.hosts.values()]
-        if len(set(addresses)) != len(addresses):
-            raise ValueError("two hosts share one address; give each its own")
-        if self.provider == "static":
-            without = [name for name, host in self.hosts.items() if not host.key_file]
-            if without:
-                raise ValueError(f"hosts {', '.join(without)} have no key_file; name a private key")
-            return self
-        try:
-            network = ipaddress.IPv4Network(self.network_cidr)
-        except ValueError:
-            raise ValueError(
-                f"network_cidr {self.network_cidr!r} is not a network; write one like 10.83.17.0/24"
-            ) from None
-        for name, host in self.hosts.items():
-            bridge, last = network.network_address + 1, network.broadcast_address
-            if not bridge < ipaddress.IPv4Address(host.address) < last:
-                raise ValueError(
-                    f"{name} has {host.address}, outside {network} or the bridge's own address; "
-                    f"use {network.network_address + 10} or above"
-                )
-        return self
 
 
 class PopularitySpec(Frozen):

@@ -6,19 +6,26 @@ Written once by `stages.provision` from Terraform's one output; read by everythi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from soakbed.records.frozen import Frozen
+from soakbed.records.frozen import Frozen, Sparing
 
-__all__ = ["Duty", "Host", "Testbed"]
+__all__ = ["Cloud", "Duty", "Host", "Provider", "Testbed"]
 
 Duty = Literal["data", "load"]
+Provider = Literal["local", "static", "aws"]
 
 
-class Host(Frozen):
-    """One machine, and how to reach it over SSH."""
+class Host(Sparing):
+    """One machine, and how to reach it over SSH.
+
+    `address` is where hosts reach each other; `ssh_address` is where the controller reaches this
+    one, "" where that is the same.
+    """
+
+    grown: ClassVar = frozenset({"ssh_address", "instance_id", "instance_type", "zone"})
 
     name: str
     duty: Duty
@@ -30,17 +37,46 @@ class Host(Frozen):
     cores: int = 0  # that it counted itself, once it was prepared; 0 = nobody asked
     data_dir: str = "/data"  # where database files go; a bind mount on local hosts
     image: str = ""  # hash of the image recipe, local hosts only
+    ssh_address: str = ""
+    instance_id: str = ""  # in a cloud only, as the next two
+    instance_type: str = ""
+    zone: str = ""
+
+    @property
+    def reached_at(self) -> str:
+        """The address that SSH uses."""
+        return self.ssh_address or self.address
 
 
-class Testbed(Frozen):
+class Cloud(Frozen):
+    """Where in a cloud a testbed is, and of what it was made.
+
+    `network_sustained_mbit` is what the weakest of its hosts may send for hours (Mbit/s), whatever
+    it may send in a burst.
+    """
+
+    provider: Literal["aws"]
+    region: str
+    zone: str
+    image_id: str
+    image_name: str
+    instance_types: tuple[str, ...]
+    placement_group: str
+    network_sustained_mbit: int
+
+
+class Testbed(Sparing):
     """The hosts of one cluster, as they came up. `shares_machine`: all hosts run on one machine."""
+
+    grown: ClassVar = frozenset({"cloud"})
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     name: str
-    provider: Literal["local", "static"]
+    provider: Provider
     shares_machine: bool
     known_hosts_file: str
     hosts: dict[str, Host]
+    cloud: Cloud | None = None  # None outside clouds
 
     def of_duty(self, duty: Duty) -> list[Host]:
         """Hosts of one duty, by name."""

@@ -12,6 +12,7 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.records import policy
 from soakbed.records.testbed import Testbed
 from soakbed.records.watch import Unwatched
+from soakbed.stages.heartbeat import Heartbeat
 from soakbed.stages.load_plan import load_limit_s
 from soakbed.stages.watch import Care
 from soakbed.stages.watchman import watch
@@ -26,13 +27,21 @@ def care_for(
     *,
     shell: Shell,
     progress: Callable[[str], None],
+    heart: Heartbeat | None = None,
 ) -> Care:
-    """For one target of `run`. Only a soak is minded while it runs; any run can be stopped."""
+    """For one target of `run`. Only a soak is minded while it runs; any run can be stopped, and
+    holds the lease of its hosts (`heart`).
+    """
     minding = _Minding(run, target, testbed, shell, progress)
+
+    def beat(planned_end_s: float) -> None:
+        if heart is not None:
+            heart(planned_end_s, target=target)
+
     if not run.is_soak():
-        return Care(stop_asked=run.stop_asked, note=minding.note)
+        return Care(stop_asked=run.stop_asked, note=minding.note, beat=beat)
     duties = {name: host.duty for name, host in testbed.hosts.items()}
-    return Care(run.stop_asked, minding, minding.note, duties=duties, patient=True)
+    return Care(run.stop_asked, minding, minding.note, beat, duties=duties, patient=True)
 
 
 @dataclass(frozen=True, slots=True)

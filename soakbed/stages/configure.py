@@ -80,7 +80,7 @@ def preparation_of(places: Places, profile: str) -> dict[str, str]:
     return {"profile": profile, "files": digest.hexdigest()}
 
 
-def prepare_hosts(
+def prepare_hosts(  # noqa: PLR0913  (as configure_target)
     testbed: Testbed,
     profile: str,
     *,
@@ -89,16 +89,18 @@ def prepare_hosts(
     log: Path,
     progress: Progress | None = None,
     load_host: Mapping[str, str] | None = None,
+    lease_ends_s: int = 0,
+    lease_dropped: bool = False,
 ) -> HostsReady:
     """Measure and tune every host, bring certificates, set the load hosts up (site.yml).
 
-    `load_host`: variables of role load_host, None to make what they name. Raises ConfigureError
-    naming host and task.
+    `load_host`: variables of role load_host, None to make what they name. `lease_ends_s` (unix
+    time; 0: none) and `lease_dropped`: see role lease. Raises ConfigureError naming host and task.
     """
     made = load_host_variables(places, progress=progress) if load_host is None else load_host
     pki = ensure_pki(
         places.state / "pki",
-        {host.name: host.address for host in testbed.hosts.values()},
+        {host.name: (host.address, host.reached_at) for host in testbed.hosts.values()},
         lifetime=CERTIFICATE_LIFETIME,
         renew_below=CERTIFICATE_LEFT,
     )
@@ -106,7 +108,8 @@ def prepare_hosts(
         "site.yml",
         _inventory(testbed, places),
         {"profile": profile, "pki_source": str(pki.folder), **made}
-        | _tunnel_variables(testbed, places),
+        | _tunnel_variables(testbed, places)
+        | {"lease_ends_s": lease_ends_s, "lease_dropped": lease_dropped},
         log=log,
         on_event=progress,
     )

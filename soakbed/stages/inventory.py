@@ -16,7 +16,10 @@ __all__ = ["inventory", "write_inventory"]
 
 
 def inventory(testbed: Testbed) -> dict[str, Any]:
-    """Groups `data` and `load`, and how each host is reached. YAML, since JSON is YAML."""
+    """Groups `data` and `load`, and how each host is reached. YAML, since JSON is YAML.
+
+    `ansible_host` is where we reach a host, `host_address` where the other hosts do.
+    """
     groups = {
         duty: {"hosts": {host.name: _host(host) for host in testbed.of_duty(duty)}}
         for duty in ("data", "load")
@@ -46,10 +49,11 @@ def write_inventory(testbed: Testbed, file: Path) -> Path:
 
 def _host(host: Host) -> dict[str, Any]:
     return {
-        "ansible_host": host.address,
+        "ansible_host": host.reached_at,
         "ansible_port": host.port,
         "ansible_user": host.user,
         "ansible_become": host.user != "root",
         "ansible_ssh_private_key_file": host.key_file,
+        "host_address": host.address,
         "host_data_dir": host.data_dir,
     }

@@ -16,13 +16,15 @@ from typing import Any
 from soakbed.adapters.host_image import ensure_image
 from soakbed.adapters.host_keys import ensure_host_keys
 from soakbed.adapters.local_machine import living_hosts, remains_of, sweep
-from soakbed.adapters.openssh import greets, known_keys, refusal_of, user_known_hosts
+from soakbed.adapters.openssh import greets, refusal_of
 from soakbed.adapters.terraform import Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import HostSpec, TestbedSpec
 from soakbed.records.testbed import Testbed
 from soakbed.stages.host_checks import check_local_machine
+from soakbed.stages.provision_aws import make_on_aws
+from soakbed.stages.static_checks import check_static_hosts
 
 __all__ = ["Progress", "ProvisionOutcome", "provision", "split_cpus", "tfvars_of"]
 
@@ -46,6 +48,9 @@ def provision(
 ) -> ProvisionOutcome:
     """Make the hosts, wait until each lets us in, and describe them."""
     terraform.end_stragglers()
+    if spec.provider == "aws":
+        made = make_on_aws(spec, terraform=terraform, places=places, progress=progress)
+        return _opened(*made, places)
     image: Path | None = None
     replace: list[str] = []
     if spec.provider == "local":
@@ -55,14 +60,17 @@ def provision(
         image = ensure_image(places, progress=progress)
         replace = _broken(spec, terraform, places, progress)
     else:
-        _write_known_hosts(spec, places)
+        check_static_hosts(spec, places, progress=progress)
     tfvars = tfvars_of(spec, places=places, image=image, cpus=os.sched_getaffinity(0))
     applied = terraform.apply(tfvars, replace, progress=progress)
-    testbed = Testbed.model_validate(applied.outputs["testbed"])
+    return _opened(Testbed.model_validate(applied.outputs["testbed"]), applied.touched, places)
+
+
+def _opened(testbed: Testbed, changed: int, places: Places) -> ProvisionOutcome:
     _wait_until_open(testbed)
     described = testbed.model_dump_json(by_alias=True, indent=2)
     (places.state / "testbed.json").write_text(described + "\n")
-    return ProvisionOutcome(testbed, applied.touched)
+    return ProvisionOutcome(testbed, changed)
 
 
 def tfvars_of(
@@ -78,7 +86,7 @@ def tfvars_of(
         "ssh_dir": str(places.state.absolute() / "ssh"),
         "hosts": {
             name: {
-                **host.model_dump(),
+                **host.model_dump(exclude={"cores", "memory_gib"}),
                 "key_file": _absolute(host.key_file, places),
                 "cpus": list(shares.get(name, ())),
             }
@@ -115,7 +123,7 @@ def _broken(
         progress("Terraform's state is damaged; the hosts are made again from nothing")
         sweep(spec.name, places)
         terraform.forget()
-    if not terraform.state_file.exists():
+    if not terraform.has_state():
         return []
     if not remains_of(spec.name).addresses:
         # The machine was restarted, or somebody cleaned up. Hosts hang on the bridge, so making
@@ -142,24 +150,6 @@ def _dead(spec: TestbedSpec) -> list[str]:
     with ThreadPoolExecutor(len(spec.hosts)) as pool:
         found = pool.map(is_dead, spec.hosts)
         return [name for name, dead in zip(spec.hosts, found, strict=True) if dead]
-
-
-def _write_known_hosts(spec: TestbedSpec, places: Places) -> None:
-    """Static hosts are known by the keys their user has accepted, and by no others."""
-    files = user_known_hosts()
-    found = {name: known_keys(host.address, host.port, files) for name, host in spec.hosts.items()}
-    unknown = [spec.hosts[name] for name, keys in found.items() if not keys]
-    if unknown:
-        raise ProvisionError(
-            "no SSH host key is known for " + ", ".join(host.address for host in unknown),
-            remedy="log in once by hand, compare the fingerprint with the host's own, and accept "
-            + "it:\n"
-            + "\n".join(f"       ssh -p {h.port} {h.user}@{h.address} true" for h in unknown),
-        )
-    folder = places.state / "ssh"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = dict.fromkeys(line for keys in found.values() for line in keys)
-    (folder / "known_hosts").write_text("\n".join(lines) + "\n")
 
 
 def _wait_until_open(testbed: Testbed) -> None:

@@ -10,6 +10,8 @@ from soakbed.adapters.terraform import Progress, Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
+from soakbed.stages.lease import drop_lease
+from soakbed.stages.teardown_aws import unmake_on_aws
 
 __all__ = ["teardown"]
 
@@ -24,13 +26,19 @@ def teardown(
 
     Terraform goes first, but its word is not trusted: it may have been killed, or its state lost.
     So the machine is swept by exact names, and then looked at. A second teardown finds nothing,
-    and that is fine. Hosts of a static testbed are not touched.
+    and that is fine. Hosts of a static testbed are not touched. What is on AWS is taken out there
+    (`stages.teardown_aws`), and what this machine knows of it is removed only when it is gone.
     """
     name = testbed if isinstance(testbed, str) else testbed.name
     terraform.end_stragglers()
     local = _is_local(testbed, terraform)
     before = remains_of(name) if local else Remains()
-    _destroy(terraform, progress)
+    if _is_on_aws(testbed, terraform):
+        unmade = unmake_on_aws(testbed, terraform=terraform, places=places, progress=progress)
+        if unmade.leftovers:
+            progress(f"{len(unmade.leftovers)} resources that Terraform did not know of are gone")
+    else:
+        _destroy(terraform, progress)
     if local:
         sweep(name, places)
         _prove_nothing_left(name, before)
@@ -38,6 +46,7 @@ def teardown(
         if (places.state / secret).exists():
             shutil.rmtree(places.state / secret)
     (places.state / "testbed.json").unlink(missing_ok=True)
+    drop_lease(places)
     return before
 
 
@@ -49,9 +58,15 @@ def _is_local(testbed: TestbedSpec | str, terraform: Terraform) -> bool:
     return tfvars is None or tfvars["provider_kind"] == "local"
 
 
+def _is_on_aws(testbed: TestbedSpec | str, terraform: Terraform) -> bool:
+    """Whether anything of it may be on AWS: what was last made there counts, not only its file."""
+    made_there = (terraform.last_tfvars() or {}).get("provider_kind") == "aws"
+    return made_there or (isinstance(testbed, TestbedSpec) and testbed.provider == "aws")
+
+
 def _destroy(terraform: Terraform, progress: Progress) -> None:
     tfvars = terraform.last_tfvars()
-    if tfvars is None or not terraform.state_file.exists():
+    if tfvars is None or not terraform.has_state():
         return
     try:
         terraform.destroy(tfvars, progress=progress)

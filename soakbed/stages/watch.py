@@ -7,6 +7,7 @@ that no worker is left of, and start units again that neither run nor have ended
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from soakbed.adapters.ssh import CommandFailed, HostUnreachable
 from soakbed.errors import LoadError
 from soakbed.records.watch import Unwatched
 from soakbed.stages.backfill import Backfill
+from soakbed.stages.heartbeat import BEAT_S
 from soakbed.stages.load_plan import goes_on, session_limit_s
 from soakbed.stages.load_session import Glance, LoadSession
 from soakbed.stages.so_far import Collating
@@ -51,6 +53,10 @@ def _nothing(_since_s: float) -> str:
     return ""
 
 
+def _unleased(_planned_end_s: float) -> None:
+    return
+
+
 def _ignored(_silence: Unwatched) -> None:
     return
 
@@ -61,7 +67,8 @@ class Care:
 
     `stop_asked`: whether somebody wants it to end now. `mind`: called every MIND_S with the time
     since which it has not looked; what it returns is why the load must stop, "" to go on. `note`:
-    called with each stretch in which nobody looked on, once it is over.
+    called with each stretch in which nobody looked on, once it is over. `beat`: called at the
+    beginning and every BEAT_S with the time at which the session will have ended by its plan.
     `duties`: host -> duty, for the tables of hours that are over; None: none are made meanwhile.
     `patient`: wait for hosts that are away at the beginning and the end, too.
     """
@@ -69,6 +76,7 @@ class Care:
     stop_asked: Callable[[], bool] = _never
     mind: Callable[[float], str] = _nothing
     note: Callable[[Unwatched], None] = _ignored
+    beat: Callable[[float], None] = _unleased
     duties: Mapping[str, str] | None = None
     patient: bool = False
     web_port: int = 0
@@ -86,6 +94,7 @@ class _Since:
     collated_s: float = field(default_factory=time.monotonic)
     minded_s: float = field(default_factory=time.monotonic)
     minded_unix_s: float = 0.0
+    beaten_s: float = -math.inf
 
 
 class Watch:
@@ -216,6 +225,9 @@ class Watch:
             if not self._stopped and (why := self._care.mind(since.minded_unix_s)):
                 self._stop(why)
             since.minded_s, since.minded_unix_s = now_s, asked_s
+        if now_s - since.beaten_s >= BEAT_S:
+            self._care.beat(self._planned_end_s())
+            since.beaten_s = now_s
         busy = self._collating is not None and self._collating.is_busy()
         if now_s - since.fetched_s >= self._backfill_s and not busy:
             self._backfill.catch_up()
@@ -226,6 +238,11 @@ class Watch:
                 since.collated_s = now_s
         if self._collating and (made := self._collating.result()):
             self._notes.so_far(made)
+
+    def _planned_end_s(self) -> float:
+        """Until when the session may go on by itself, unix time."""
+        began = [phase.began_s for phase in self._notes.now.phases if phase.began_s]
+        return min(began, default=time.time()) + session_limit_s(self._session.plan)
 
     def _pause(self, seconds: float) -> None:
         """Wait for the next look, or until a stop is asked for."""

@@ -17,7 +17,7 @@ HOSTS = {"d1": "10.0.0.1", "d2": "10.0.0.2", "d3": "10.0.0.3"}
 def inventory(folder: Path) -> Path:
     hosts = {
         name: {
-            "ansible_host": address,
+            "host_address": address,
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
         }

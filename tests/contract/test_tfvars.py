@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from soakbed.records.places import Places
-from soakbed.records.testbed import Host, Testbed
+from soakbed.records.testbed import Cloud, Host, Testbed
+from soakbed.stages.aws_input import AwsAnswers, aws_tfvars
 from soakbed.stages.provision import tfvars_of
 from soakbed.stages.specs import load_testbed_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 INFRA = PROJECT / "infra"
 SHAPES = sorted((INFRA / "testbeds").glob("*.json"))
+ROOTS = [INFRA, INFRA / "aws"]
+ANSWERS = AwsAnswers(
+    zone="eu-central-1a", operator_cidr="203.0.113.7/32", lease_id="a1b2c3", destroy_after=2**31
+)
 
 
 def variables(folder: Path) -> dict[str, str]:
@@ -41,28 +46,56 @@ def output_keys(folder: Path) -> set[str]:
 def test_every_testbed_in_the_tree_gives_terraform_exactly_the_variables_it_has(shape, tmp_path):
     spec = load_testbed_spec(shape)
     places = Places(project=PROJECT, state=tmp_path / "state", cache=tmp_path / "cache")
-    tfvars = tfvars_of(spec, places=places, image=Path("/image"), cpus=[0, 1])
-    declared = variables(INFRA)
+    if spec.provider == "aws":
+        key = places.state / "ssh/id_ed25519.pub"
+        key.parent.mkdir(parents=True)
+        key.write_text("ssh-ed25519 AAAA soakbed\n")
+        tfvars = aws_tfvars(spec, ANSWERS, places=places)
+        declared = variables(INFRA / "aws")
+    else:
+        tfvars = tfvars_of(spec, places=places, image=Path("/image"), cpus=[0, 1])
+        declared = variables(INFRA)
     assert set(tfvars) == set(declared)
     for host in tfvars["hosts"].values():
         assert set(host) <= attributes(declared["hosts"])
     assert json.loads(json.dumps(tfvars)) == tfvars
 
 
-@pytest.mark.parametrize("module", ["local", "static"])
+@pytest.mark.parametrize("module", ["aws", "local", "static"])
 def test_each_module_describes_its_hosts_with_exactly_the_fields_of_the_record(module):
     counted_later = {"cores"}  # by the hosts themselves, when they are prepared
     assert output_keys(INFRA / "modules" / module) == set(Host.model_fields) - counted_later
 
 
-def test_the_one_output_has_exactly_the_fields_of_the_record():
-    text = (INFRA / "outputs.tf").read_text()
+@pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.name)
+def test_the_one_output_has_exactly_the_fields_of_the_record(root):
+    text = (root / "outputs.tf").read_text()
     keys = set(re.findall(r"^    (\w+)\s*=", text, re.MULTILINE))
     assert keys == {field.alias or name for name, field in Testbed.model_fields.items()}
 
 
+def test_what_a_cloud_tells_of_itself_has_exactly_the_fields_of_the_record():
+    text = (INFRA / "modules/aws/outputs.tf").read_text()
+    told = re.search(r'output "cloud" \{.*?value = \{(.*?)\n  \}', text, re.DOTALL)
+    assert told
+    assert set(re.findall(r"^    (\w+)\s*=", told[1], re.MULTILINE)) == set(Cloud.model_fields)
+
+
+def test_hosts_are_asked_for_by_one_and_the_same_object_whatever_the_root():
+    above, aws = (attributes(variables(root)["hosts"]) for root in ROOTS)
+    assert above == aws
+
+
+def test_the_pinned_plugin_is_the_one_that_every_module_asks_for():
+    pins = json.loads((INFRA / "aws/provider.json").read_text())
+    for folder in (INFRA / "aws", INFRA / "modules/aws"):
+        text = (folder / "versions.tf").read_text()
+        assert f'source  = "{pins["source"]}"' in text
+        assert f'version = "{pins["version"]}"' in text
+
+
 def test_every_variable_says_what_it_is_for():
-    folders = [INFRA, *(INFRA / "modules").iterdir()]
+    folders = [*ROOTS, *(INFRA / "modules").iterdir()]
     for folder in folders:
         for name, block in variables(folder).items():
             assert "description = " in block, f"{folder.name}: {name}"

@@ -95,21 +95,6 @@ def no_secret_in(run: Path, *, state: Path) -> None:
             assert b"PRIVATE KEY" not in content, path
 
 
-@pytest.mark.parametrize("short_soakbed", [("t-kill", "10.83.71")], indirect=True)
-def test_a_run_killed_in_configure_load_and_collect_is_finished_by_the_same_command(
-    short_soakbed,
-):
-    soakbed = short_soakbed
-    bench = ("bench", "--targets", "etcd")
-    for stage, after_s in (("etcd: configure", 4), ("etcd: steady", 5), ("etcd: collect", 0.3)):
-        soakbed.run_until(stage, *bench, then=signal.SIGKILL, after_s=after_s)
-    soakbed.run(*bench, expect=(0, 7))
-    runs = [path for path in soakbed.results.iterdir() if not path.is_symlink()]
-    assert len(runs) == 1, "every attempt went on with the first one's folder"
-    assert soakbed.summary()["targets"]["etcd"]["status"] == "measured"
-    assert lacking(soakbed.results / "latest", "etcd") <= TOO_FEW
-
-
 @pytest.mark.parametrize("short_soakbed", [("t-gone", "10.83.72")], indirect=True)
 def test_teardown_works_after_a_kill_in_the_middle_of_making_hosts(short_soakbed):
     short_soakbed.run_until("provision", "provision", then=signal.SIGKILL, after_s=1.5)

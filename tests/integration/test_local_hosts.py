@@ -293,9 +293,7 @@ def test_an_address_range_in_use_is_refused_with_the_way_out(bench: Bench) -> No
     assert remains_of("t-infra-twin").lines() == []
 
 
-def test_hosts_you_have_are_used_and_left_alone(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hosts_you_have_are_used_and_left_alone(bench: Bench, tmp_path: Path) -> None:
     made = bench.up().testbed
     hosts = {
         name: {"duty": host.duty, "address": host.address, "key_file": host.key_file}
@@ -306,7 +304,7 @@ def test_hosts_you_have_are_used_and_left_alone(
     terraform = Terraform(places)
 
     nobody = tmp_path / "known_hosts"
-    monkeypatch.setattr("soakbed.stages.provision.user_known_hosts", lambda: [nobody])
+    places = places.model_copy(update={"known_hosts": str(nobody)})
     nobody.write_text("")
     with pytest.raises(ProvisionError, match=r"no SSH host key is known for 10\.83\.40\.11"):
         provision(spec, terraform=terraform, places=places, progress=str)

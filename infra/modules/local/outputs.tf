@@ -11,6 +11,11 @@ output "hosts" {
       cpus     = host.cpus
       data_dir = "/data"
       image    = basename(var.image)
+
+      ssh_address   = ""
+      instance_id   = ""
+      instance_type = ""
+      zone          = ""
     }
   }
 }

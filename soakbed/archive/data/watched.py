@@ -26,6 +26,7 @@ _STATES = (
     "disk_filling",
     "disk_full",
     "disk_full_soon",
+    "lease_not_extended",
     "load_disk_filling",
     "member_down",
     "worker_lost",

@@ -14,7 +14,7 @@ DAY = dt.timedelta(days=1)
 def pki(tmp_path_factory):
     """Of a host d1 at 127.0.0.1."""
     folder = tmp_path_factory.mktemp("pki")
-    return ensure_pki(folder, {"d1": "127.0.0.1"}, lifetime=2 * DAY, renew_below=DAY)
+    return ensure_pki(folder, {"d1": ["127.0.0.1"]}, lifetime=2 * DAY, renew_below=DAY)
 
 
 @pytest.fixture

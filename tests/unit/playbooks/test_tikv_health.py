@@ -59,7 +59,7 @@ def test_a_change_goes_to_another_member_where_one_knows_no_leader(pki, serve, t
 
 
 def test_a_client_of_another_ca_is_turned_away(pki, serve, tmp_path):
-    others = ensure_pki(tmp_path / "x", {"d1": "127.0.0.1"}, lifetime=2 * DAY, renew_below=DAY)
+    others = ensure_pki(tmp_path / "x", {"d1": ["127.0.0.1"]}, lifetime=2 * DAY, renew_below=DAY)
     tls = mutual_tls.context(str(pki.ca), *map(str, others.pair("root")))
     with pytest.raises(pd_api.NotYet, match=r"(?i)tls|ssl|reset|eof"):
         pd_api.Pd([endpoint_of(serve())], tls).ask("/stores")

@@ -14,7 +14,7 @@ from soakbed.adapters.pki import ensure_pki
 from soakbed.errors import ConfigureError
 
 DAYS = dt.timedelta(days=1)
-HOSTS = {"d1": "127.0.0.1", "d2": "10.83.50.12"}
+HOSTS = {"d1": ["127.0.0.1"], "d2": ["10.83.50.12"]}
 
 
 def make(folder, hosts=HOSTS, now=None, lifetime=14 * DAYS):
@@ -133,11 +133,21 @@ def test_too_little_time_left_makes_everything_new(pki):
 
 
 def test_a_host_with_another_address_gets_another_certificate(pki):
-    assert make(pki.folder, {**HOSTS, "d2": "10.83.50.99"}).issued == ("d2",)
+    assert make(pki.folder, {**HOSTS, "d2": ["10.83.50.99"]}).issued == ("d2",)
+
+
+def test_a_host_reached_at_two_addresses_proves_itself_at_both(tmp_path):
+    pki = make(tmp_path / "pki", {"d1": ["10.90.0.11", "198.51.100.7"]})
+    names = certificate(pki, "d1").extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert {str(name.value) for name in names.value} == {
+        *("10.90.0.11", "198.51.100.7", "127.0.0.1", "localhost"),
+    }
+    assert make(pki.folder, {"d1": ["198.51.100.7", "10.90.0.11"]}).issued == ()
+    assert make(pki.folder, {"d1": ["10.90.0.11", "10.90.0.11"]}).issued == ("d1",)
 
 
 def test_a_new_host_gets_its_certificate_and_the_others_keep_theirs(pki):
-    assert make(pki.folder, {**HOSTS, "d3": "10.83.50.13"}).issued == ("d3",)
+    assert make(pki.folder, {**HOSTS, "d3": ["10.83.50.13"]}).issued == ("d3",)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +176,7 @@ def test_a_lost_ca_makes_everything_new(pki):
 
 def test_no_certificate_outlives_its_ca(pki):
     tomorrow = dt.datetime.now(dt.UTC) + DAYS
-    make(pki.folder, {**HOSTS, "d3": "10.83.50.13"}, now=tomorrow)
+    make(pki.folder, {**HOSTS, "d3": ["10.83.50.13"]}, now=tomorrow)
     assert certificate(pki, "d3").not_valid_after_utc == certificate(pki, "ca").not_valid_after_utc
 
 

@@ -144,7 +144,7 @@ def test_certificates_must_outlive_load_and_collection(tmp_path):
     check_certificates(testbed, 1e12)  # a testbed without certificates of ours
     now = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
     life, left = dt.timedelta(days=3), dt.timedelta(days=1)
-    ensure_pki(pki_of(testbed), {"d1": "10.0.0.1"}, lifetime=life, renew_below=left, now=now)
+    ensure_pki(pki_of(testbed), {"d1": ["10.0.0.1"]}, lifetime=life, renew_below=left, now=now)
     check_certificates(testbed, now.timestamp() + 3 * DAY_S)
     with pytest.raises(LoadError, match="valid until 2026-11-27 00:00") as refused:
         check_certificates(testbed, now.timestamp() + 3 * DAY_S + 1)

@@ -1,6 +1,7 @@
 """Testbed -> inventory, as Ansible reads it."""
 
 import json
+from pathlib import Path
 
 import yaml
 
@@ -42,8 +43,23 @@ def test_each_host_says_how_it_is_reached():
         "ansible_user": "admin",
         "ansible_become": True,
         "ansible_ssh_private_key_file": "/keys/id_ed25519",
+        "host_address": "10.83.50.21",
         "host_data_dir": "/mnt/nvme",
     }
+
+
+def test_a_host_that_others_reach_elsewhere_than_we_do_says_both():
+    groups = inventory(made_testbed(ssh_address="198.51.100.7"))["all"]["children"]
+    l1, d1 = groups["load"]["hosts"]["l1"], groups["data"]["hosts"]["d1"]
+    assert (l1["ansible_host"], l1["host_address"]) == ("198.51.100.7", "10.83.50.21")
+    assert d1["ansible_host"] == d1["host_address"] == "10.83.50.11"
+
+
+def test_roles_ask_for_a_hosts_place_in_the_cluster_never_for_ours():
+    playbooks = Path(__file__).resolve().parents[4] / "playbooks"
+    files = [path for path in playbooks.rglob("*") if path.suffix in (".yml", ".j2")]
+    assert len(files) > 100
+    assert [path.name for path in files if "ansible_host" in path.read_text()] == []
 
 
 def test_root_needs_no_further_rights():

@@ -38,7 +38,7 @@ def test_five_mistakes_in_three_places_are_five_errors_each_with_a_remedy(tmp_pa
         load_run_spec(tmp_path / "t.json", tmp_path / "w.yaml", ["etdc"])
     mistakes = caught.value.mistakes
     assert [(Path(m.file).name, m.key, m.value, m.remedy) for m in mistakes] == [
-        ("t.json", "provider", '"lokal"', "use 'local' or 'static'"),
+        ("t.json", "provider", '"lokal"', "use 'local', 'static' or 'aws'"),
         ("t.json", "hosts.d1.address", '"10.83.17.999"', "write one like 10.83.17.11"),
         ("w.yaml", "keys", "5", "use at least 100"),
         ("w.yaml", "read_shares", "0.5", "write read_share"),

@@ -177,7 +177,7 @@ def test_certificates_must_last_as_long_as_the_load(tmp_path):
     now = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
     day_s = 86400
     life, left = dt.timedelta(days=3), dt.timedelta(days=1)
-    ensure_pki(pki_of(testbed), {"d1": "10.0.0.1"}, lifetime=life, renew_below=left, now=now)
+    ensure_pki(pki_of(testbed), {"d1": ["10.0.0.1"]}, lifetime=life, renew_below=left, now=now)
     from_s = now.timestamp()
 
     def told(at_s, until_s):

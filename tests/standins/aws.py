@@ -1,0 +1,153 @@
+"""A door in front of a stand-in AWS that can refuse, keep back and answer in its place.
+
+`AwsDoor` speaks HTTP on loopback. What a test's rules do not answer goes to `upstream`, and every
+call is kept: tests ask what was asked of AWS, not only what came of it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
+
+__all__ = ["Answer", "AwsDoor", "Call", "ec2_error", "refuse"]
+
+_HOPS = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: `action` is EC2's or STS's name for it, "" where it is none of theirs."""
+
+    action: str
+    parameters: dict[str, str]
+    path: str
+
+    def values(self, prefix: str) -> list[str]:
+        """Values of all parameters that begin so, such as `ResourceId.`."""
+        return [value for name, value in self.parameters.items() if name.startswith(prefix)]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: a status of HTTP and a body of XML."""
+
+    status: int
+    body: str
+
+
+Rule = Callable[[Call], Answer | None]
+Edit = Callable[[Call, bytes], bytes]  # what upstream said -> what goes back
+
+
+def ec2_error(code: str, message: str = "as the test wants it", status: int = 400) -> Answer:
+    """An error in the words of EC2."""
+    return Answer(
+        status,
+        f'<?xml version="1.0"?><Response><Errors><Error><Code>{code}</Code>'
+        f"<Message>{message}</Message></Error></Errors><RequestID>r-1</RequestID></Response>",
+    )
+
+
+def refuse(action: str, code: str, *, where: Callable[[Call], bool] = lambda _call: True) -> Rule:
+    """A rule: calls of that action, of which `where` holds, end with that error."""
+
+    def rule(call: Call) -> Answer | None:
+        return ec2_error(code) if call.action == action and where(call) else None
+
+    return rule
+
+
+class AwsDoor:
+    """A server of HTTP on loopback; `with AwsDoor(upstream) as door:` ends it."""
+
+    def __init__(self, upstream: tuple[str, int] | None = None) -> None:
+        self.upstream = upstream
+        self.rules: list[Rule] = []
+        self.last_rules: list[Rule] = []  # asked after all others
+        self.edits: list[Edit] = []
+        self.calls: list[Call] = []
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_any(self) -> None:
+                door.serve(self)
+
+            do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_any
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def url(self) -> str:
+        """What AWS_ENDPOINT_URL is to be."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def asked(self, action: str) -> list[Call]:
+        """The calls of one action so far."""
+        return [call for call in self.calls if call.action == action]
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer by the first rule that has one, else as upstream does."""
+        body = request.rfile.read(int(request.headers.get("content-length") or 0))
+        form = request.headers.get("content-type", "").startswith("application/x-www-form")
+        parameters = dict(parse_qsl(body.decode())) if form else {}
+        call = Call(parameters.get("Action", ""), parameters, request.path)
+        self.calls.append(call)
+        for rule in [*self.rules, *self.last_rules]:
+            if answer := rule(call):
+                payload = answer.body.encode()
+                headers = {"content-type": "text/xml;charset=UTF-8"}
+                return _reply(request, answer.status, headers, payload)
+        if self.upstream is None:
+            answer = ec2_error("InternalError", "nobody behind the door", 500)
+            return _reply(request, answer.status, {}, answer.body.encode())
+        status, headers, said = self._forward(request, body)
+        for edit in self.edits:
+            said = edit(call, said)
+        return _reply(request, status, headers, said)
+
+    def _forward(
+        self, request: BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        assert self.upstream
+        there = http.client.HTTPConnection(*self.upstream, timeout=60)
+        try:
+            headers = {k: v for k, v in request.headers.items() if k.lower() != "connection"}
+            there.request(request.command, request.path, body, headers)
+            answer = there.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            there.close()
+
+    def __enter__(self) -> AwsDoor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _reply(
+    request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], payload: bytes
+) -> None:
+    request.send_response(status)
+    for name, value in headers.items():
+        if name.lower() not in _HOPS:
+            request.send_header(name, value)
+    request.send_header("content-length", str(len(payload)))
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(payload)
