@@ -137,9 +137,10 @@ def extend(
     """Write a later end, and whose it is now, on resources that carry tags. Raises AwsRefused."""
     tags = [{"Key": DESTROY_AFTER, "Value": str(destroy_after_s)}]
     tags += [{"Key": RUN, "Value": run_id}] if run_id else []
-    ids = [one.id for one in resources if one.tags]
-    for at in range(0, len(ids), _MOST_TAGGED):
-        region.ask("ec2", "create_tags", Resources=ids[at : at + _MOST_TAGGED], Tags=tags)
+    for kind in _KINDS:
+        ids = [one.id for one in resources if one.tags and one.kind == kind.kind]
+        for at in range(0, len(ids), _MOST_TAGGED):
+            region.ask("ec2", "create_tags", Resources=ids[at : at + _MOST_TAGGED], Tags=tags)
 
 
 def delete(
@@ -182,7 +183,9 @@ def _listed(region: Region, kind: _Kind, only: Row) -> Iterable[CloudResource]:
 
 
 def _resource(region: str, kind: _Kind, row: Row) -> CloudResource:
-    tags = {str(tag["Key"]): str(tag["Value"]) for tag in row.get("Tags") or ()}
+    # Of network interfaces, and of nothing else, tags are told as TagSet.
+    told = row.get("Tags") or row.get("TagSet") or ()
+    tags = {str(tag["Key"]): str(tag["Value"]) for tag in told}
     state = row.get(kind.state, "") if kind.state else ""
     return CloudResource(
         kind=kind.kind,
@@ -250,7 +253,7 @@ def _removal(one: CloudResource) -> tuple[str, dict[str, object]]:
         "network interface": ("delete_network_interface", {"NetworkInterfaceId": one.id}),
         "volume": ("delete_volume", {"VolumeId": one.id}),
         "placement group": ("delete_placement_group", {"GroupName": one.name}),
-        "key pair": ("delete_key_pair", {"KeyPairId": one.id}),
+        "key pair": ("delete_key_pair", {"KeyName": one.name}),
         "internet gateway": ("delete_internet_gateway", {"InternetGatewayId": one.id}),
         "route table": ("delete_route_table", {"RouteTableId": one.id}),
         "subnet": ("delete_subnet", {"SubnetId": one.id}),

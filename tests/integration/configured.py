@@ -53,9 +53,14 @@ class Bench:
         self.plays += 1
         return self.places.state / "logs" / f"{self.plays}.jsonl"
 
-    def prepare(self, profile: str = "tuned") -> HostsReady:
+    def prepare(self, profile: str = "tuned", lease_ends_s: int = 0) -> HostsReady:
         return prepare_hosts(
-            self.testbed, profile, ansible=self.ansible, places=self.places, log=self.log()
+            self.testbed,
+            profile,
+            ansible=self.ansible,
+            places=self.places,
+            log=self.log(),
+            lease_ends_s=lease_ends_s,
         )
 
     def up(self, target: str, again=configure_target, **changes) -> ReadyTarget:

@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,18 @@ from pathlib import Path
 import pytest
 import redis
 
+from soakbed.adapters.local_machine import folder_of, living_hosts
 from soakbed.adapters.secrets import ensure_passwords
 from soakbed.adapters.terraform import Terraform
 from soakbed.errors import ConfigureError
+from soakbed.records.lease import first_lease
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import LeaseSpec
 from soakbed.stages.configure import (
     verify_target,
 )
+from soakbed.stages.heartbeat import Heartbeat
+from soakbed.stages.lease import held_lease, keep_lease
 from soakbed.stages.provision import provision
 from soakbed.stages.teardown import teardown
 from tests.integration.configured import (
@@ -40,6 +46,9 @@ from tests.integration.configured import (
     rolled,
     starts,
 )
+
+# The hosts live on a lease. What their unit sees of the clock is shifted for one of them in the end.
+LEASE_ENDS_S = int(time.time()) + 4 * 3600
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(900)]
 
@@ -60,7 +69,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def test_hosts_are_measured_and_told_what_they_could_not_take(bench):
-    ready = bench.prepare()
+    ready = bench.prepare(lease_ends_s=LEASE_ENDS_S)
     assert set(ready.facts) == set(HOSTS)
     for name, facts in ready.facts.items():
         assert facts["fsync_us"]["p99"] > 0
@@ -70,7 +79,7 @@ def test_hosts_are_measured_and_told_what_they_could_not_take(bench):
 
 
 def test_a_second_preparation_changes_nothing(bench):
-    assert bench.prepare().changed == 0
+    assert bench.prepare(lease_ends_s=LEASE_ENDS_S).changed == 0
 
 
 def test_the_machines_own_kernel_is_left_alone(bench):
@@ -341,3 +350,58 @@ def test_secrets_are_in_no_log(bench):
 def test_a_wiped_redis_leaves_no_process_and_no_data(bench):
     assert bench.wipe() == 3
     nothing_is_left(bench)
+
+
+# ---- leases; the last, for one host ends itself
+
+# Local hosts share the kernel's clock, and nothing may hang on a clock that a test sets. So only
+# the unit that asks for the lease sees another `date` first in its path, and asks more often.
+SHIFTED = r"""
+mkdir -p /srv/shifted /etc/systemd/system/soakbed-lease.service.d /etc/systemd/system/soakbed-lease.timer.d
+cat >/srv/shifted/date <<'END'
+#!/bin/sh
+[ "$*" = +%%s ] && exec /usr/bin/date -d '+%d seconds' +%%s
+exec /usr/bin/date "$@"
+END
+chmod 755 /srv/shifted/date
+printf '[Service]\nEnvironment=PATH=/srv/shifted:/usr/sbin:/usr/bin\n'     >/etc/systemd/system/soakbed-lease.service.d/test.conf
+printf '[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=1\nAccuracySec=100ms\nOnBootSec=1\n'     >/etc/systemd/system/soakbed-lease.timer.d/test.conf
+systemctl daemon-reload
+systemctl restart soakbed-lease.timer
+"""
+
+
+def test_every_host_asks_for_its_lease_by_itself(bench):
+    for host in HOSTS:
+        assert bench.on(host, "cat /var/lib/soakbed/lease") == f"{LEASE_ENDS_S}\n"
+        assert bench.on(host, "systemctl is-enabled soakbed-lease.timer") == "enabled\n"
+        asked = bench.on(host, "systemctl show -p LastTriggerUSec --value soakbed-lease.timer")
+        assert asked.strip() not in ("", "n/a")
+
+
+def test_a_heartbeat_that_reaches_a_host_keeps_it_and_without_one_it_ends_itself(bench):
+    lease = first_lease("t-play", provider="local", region="", now_s=time.time(), lasts_h=1)
+    keep_lease(lease, bench.places)
+    said: list[str] = []
+    beat = Heartbeat(LeaseSpec(margin_h=10), bench.places, bench.testbed, bench.shell, said.append)
+    beat()
+    assert said == []
+    extended = held_lease(bench.places)
+    assert extended.ends_s > LEASE_ENDS_S + 5 * 3600
+    for host in HOSTS:
+        assert bench.on(host, "cat /var/lib/soakbed/lease") == f"{extended.ends_s}\n"
+
+    bench.on("d3", SHIFTED % (LEASE_ENDS_S + 3600 - time.time()))  # past the first, not this one
+    time.sleep(5)
+    assert living_hosts("t-play") == set(HOSTS)
+    bench.on("d3", SHIFTED % (extended.ends_s + 3600 - time.time()))
+    ends_s = time.monotonic() + 90
+    while "d3" in living_hosts("t-play"):
+        assert time.monotonic() < ends_s, "it lives on"
+        time.sleep(0.2)
+    assert living_hosts("t-play") == set(HOSTS) - {"d3"}
+    console = (folder_of("t-play") / "d3/console.log").read_text(errors="replace")
+    assert "soakbed: its lease ended" in console
+
+    beat()
+    assert any("d3 was not told its lease" in line for line in said)

@@ -283,7 +283,8 @@ class _PlacementGroups:
         ours = [one for one in self.held.values() if one["id"] in call.values("ResourceId.")]
         for one in ours:
             one["tags"] |= dict(_tags(call.parameters, "Tag."))
-        return None  # moto notes it too, whatever it is
+        # moto knows no such id, and a call of one kind is all that soakbed makes.
+        return _answer(call.action, "<return>true</return>") if ours else None
 
     def _value(self, name: str, key: str) -> str | None:
         one = self.held[name]
