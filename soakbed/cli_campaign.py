@@ -49,7 +49,7 @@ def plan(file: FileArgument, testbed: TestbedOption = TESTBED, as_json: JsonOpti
     Example: `soakbed campaign plan loadgen/campaigns/claims-60.yaml`
     """
     spec, shape = load_campaign_spec(file, testbed)
-    commands_campaign.plan(spec, shape, archive_of_runs(), Console(), as_json=as_json)
+    commands_campaign.plan(spec, shape, places_of(shape.name), Console(), as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +24,26 @@ from soakbed.errors import ArchiveError, Interrupted, InvalidRun
 from soakbed.pipeline import Bench, Stopwatch, Tools, fetch, prepare
 from soakbed.pressing import Pressing
 from soakbed.progress import Display, time_table
+from soakbed.records.cost import PlannedCost
 from soakbed.records.places import Places
 from soakbed.records.run import StageTime
 from soakbed.records.spec import RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.summary import MeasuredTarget, Summary
 from soakbed.records.testbed import Testbed
+from soakbed.report.cost import planned_text, still_costs
 from soakbed.report.text import calibration_text, summary_text
 from soakbed.reporting import Format, compare_and_report, judge_again, judge_and_report, page_place
 from soakbed.stages.calibrate import KEPT, with_earlier
 from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
+from soakbed.stages.cost import require_budget
+from soakbed.stages.cost_plan import hour_cost_of, plan_of_hosts, plan_of_run
 from soakbed.stages.teardown import teardown as unmake
 from soakbed.units import bytes_text
 
 __all__ = [
     "Session",
+    "announce_cost",
     "bench",
     "calibrate",
     "collect_again",
@@ -117,6 +122,17 @@ class Session:
                     self.console.print(time_table(self.watch.times))
 
 
+def announce_cost(session: Session, plan: Callable[[TestbedSpec, Places], PlannedCost]) -> None:
+    """Say what is going to be paid, before anything is made; SpecError where no budget holds it."""
+    spec, places = session.spec, session.places
+    hour = hour_cost_of(spec, places)
+    if spec.budget is None and (hour.is_free or (hour.per_hour is None and spec.aws is None)):
+        return
+    planned = plan(spec, places)
+    session.console.print(planned_text(planned, title=f"testbed {spec.name}"))
+    require_budget(planned, name=spec.name)
+
+
 def setup(session: Session, targets: Sequence[str], *, allow_substitute: bool) -> None:
     """Everything that later commands need, into the cache."""
     with session.alone():
@@ -134,6 +150,7 @@ def setup(session: Session, targets: Sequence[str], *, allow_substitute: bool) -
 
 def provision(session: Session, profile: str) -> None:
     """Hosts made and prepared."""
+    announce_cost(session, plan_of_hosts)
     kept = session.places.state / "stages.jsonl"
     with session.alone():
         kept.unlink(missing_ok=True)  # only the newest provision is part of a run's story
@@ -155,6 +172,7 @@ def _say_hosts(session: Session) -> None:
 
 def configure(session: Session, spec: RunSpec) -> None:
     """One target up, to look at."""
+    announce_cost(session, plan_of_hosts)
     with session.alone():
         tools = session.tools
         testbed = prepare(
@@ -178,6 +196,7 @@ def configure(session: Session, spec: RunSpec) -> None:
 
 def calibrate(session: Session, workload: WorkloadSpec, profile: str, *, as_json: bool) -> None:
     """The load hosts' ceiling, kept beside the testbed's state."""
+    announce_cost(session, plan_of_hosts)
     with session.alone():
         tools, places = session.tools, session.places
         testbed = prepare(
@@ -216,6 +235,7 @@ def bench(session: Session, spec: RunSpec) -> None:
     results = session.places.results
     run = RunFolder.resumable(results, spec)
     if run is None:
+        announce_cost(session, lambda _testbed, places: plan_of_run(spec, places))
         run = RunFolder.begin(results, spec)
         session.console.print(f"run {run.run_id}", highlight=False)
     else:
@@ -232,7 +252,13 @@ def run_through(session: Session, spec: RunSpec, run: RunFolder) -> None:
         earlier = tuple(StageTime.model_validate_json(line) for line in lines)
         press = Bench(spec, run, session.places, session.tools, session.watch, earlier)
         summary = press(session.command)
+    _say_still_costs(session)
     conclude(session.console, run, summary, strict=True)
+
+
+def _say_still_costs(session: Session) -> None:
+    if told := still_costs(hour_cost_of(session.spec, session.places), session.spec.name):
+        session.console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def conclude(console: Console, run: RunFolder, summary: Summary, *, strict: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,10 +15,12 @@ from soakbed.archive.campaign_folder import CampaignFolder
 from soakbed.archive.manifest import commit_of
 from soakbed.archive.run_folder import RunFolder, write_whole
 from soakbed.commands import Session
-from soakbed.errors import InvalidRun, LoadError
+from soakbed.errors import BudgetSpent, InvalidRun, LoadError
 from soakbed.pipeline import Bench, Stopwatch
 from soakbed.records.campaign import Campaign, CampaignPlan, CampaignSpec, Cell, CellState
 from soakbed.records.campaign_report import CampaignReport
+from soakbed.records.cost import PlannedCost
+from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 from soakbed.records.summary import MeasuredTarget, UnmeasuredTarget
 from soakbed.records.testbed import Testbed
@@ -29,6 +32,8 @@ from soakbed.stages.campaign_results import campaign_report_of, results_of
 from soakbed.stages.campaign_run import CellRunner
 from soakbed.stages.campaign_times import overheads_of
 from soakbed.stages.configure import wipe_target
+from soakbed.stages.cost import mistakes_of_budget, require_budget, why_spent
+from soakbed.stages.cost_plan import counted_hosts, plan_of_time, price_table
 
 __all__ = ["CampaignForm", "plan", "report", "run", "status"]
 
@@ -36,14 +41,16 @@ CampaignForm = Literal["html", "md", "csv", "json"]
 
 
 def plan(
-    spec: CampaignSpec, testbed: TestbedSpec, results: Path, console: Console, *, as_json: bool
+    spec: CampaignSpec, testbed: TestbedSpec, places: Places, console: Console, *, as_json: bool
 ) -> None:
     """Print what would be done; nothing is made."""
-    made = _planned(spec, testbed, results)
+    made, results = _planned(spec, testbed, places), places.results
     if as_json:
         print(plan_json(spec, testbed, made), end="")
         return
     console.print(plan_text(spec, testbed, made, only=True))
+    for mistake in mistakes_of_budget(_cost(spec, testbed, places, made), name=testbed.name):
+        console.print(f"warning: {mistake}", style="yellow", markup=False, soft_wrap=True)
     if unfinished := CampaignFolder.unfinished(results, spec, testbed):
         done = sum(one.settled == "done" for one in unfinished.read().states)
         console.print(
@@ -53,8 +60,21 @@ def plan(
         )
 
 
-def _planned(spec: CampaignSpec, testbed: TestbedSpec, results: Path) -> CampaignPlan:
-    return plan_campaign(spec, testbed, overheads=overheads_of(results, testbed, spec.targets))
+def _planned(spec: CampaignSpec, testbed: TestbedSpec, places: Places) -> CampaignPlan:
+    return plan_campaign(
+        spec,
+        testbed,
+        overheads=overheads_of(places.results, testbed, spec.targets),
+        prices=price_table(places.infra, testbed.provider),
+    )
+
+
+def _cost(
+    spec: CampaignSpec, testbed: TestbedSpec, places: Places, planned: CampaignPlan
+) -> PlannedCost:
+    load_s = sum(one.phases_s for one in planned.times)
+    beside_s = planned.seconds - load_s
+    return plan_of_time(testbed, places, load_s=load_s, beside_s=beside_s, instead=spec.hour_price)
 
 
 def run(session: Session, spec: CampaignSpec, *, anew: bool, retry_failed: bool) -> None:
@@ -91,8 +111,9 @@ def _folder(
     if found is not None:
         session.console.print(f"campaign {found.campaign_id}, resumed", highlight=False)
         return found
-    planned = _planned(spec, testbed, results)
+    planned = _planned(spec, testbed, session.places)
     session.console.print(plan_text(spec, testbed, planned, only=False))
+    require_budget(_cost(spec, testbed, session.places, planned), name=testbed.name)
 
     def make(campaign_id: str) -> Campaign:
         return Campaign(
@@ -115,6 +136,7 @@ def _presser(session: Session) -> Callable[[Cell, RunFolder], list[str]]:
     """One cell as an ordinary run; its stages are timed in it, here only the whole."""
 
     def press(cell: Cell, run_folder: RunFolder) -> list[str]:
+        _require_money(session)
         watch = Stopwatch(session.display, note=run_folder.note_time)
         bench = Bench(cell.spec, run_folder, session.places, session.tools, watch)
         with session.watch.stage(cell.key):
@@ -122,6 +144,17 @@ def _presser(session: Session) -> Callable[[Cell, RunFolder], list[str]]:
         return [name for name, held in summary.targets.items() if _invalid([held])]
 
     return press
+
+
+def _require_money(session: Session) -> None:
+    """No cell is begun on a budget that is spent: it would end at once and hold nothing."""
+    counted = counted_hosts(session.spec, session.places)
+    if counted and (why := why_spent(counted, time.time())):
+        raise BudgetSpent(
+            f"{why}; cells that are done are kept",
+            remedy="raise the budget of the testbed, or make its hosts anew (soakbed teardown); "
+            f"then: {shlex.join(session.command)}",
+        )
 
 
 def _wipe(session: Session) -> None:

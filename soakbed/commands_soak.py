@@ -21,7 +21,7 @@ from soakbed.adapters.local_machine import remains_of
 from soakbed.adapters.ssh import Ssh
 from soakbed.archive.lock import TestbedBusy, holder
 from soakbed.archive.run_folder import RunFolder
-from soakbed.commands import Session, conclude, run_through
+from soakbed.commands import Session, announce_cost, conclude, run_through
 from soakbed.errors import ArchiveError, DetachedEnded
 from soakbed.records.lease import Lease
 from soakbed.records.places import Places
@@ -30,7 +30,8 @@ from soakbed.records.standing import Standing
 from soakbed.records.summary import Summary
 from soakbed.records.testbed import Testbed
 from soakbed.report import formats
-from soakbed.report.standing import come_back, standing_text
+from soakbed.report.standing import come_back, cost_so_far, standing_text
+from soakbed.stages.cost_plan import cost_of_hosts, plan_of_run
 from soakbed.stages.lease import held_lease
 from soakbed.stages.standing import CONTROLLER_LOG, looked_at, seen_by, standing_of
 
@@ -49,6 +50,8 @@ def soak(session: Session, spec: RunSpec, *, detach: bool) -> None:
     _must_be_free(session)
     run = RunFolder.resumable(results, spec)
     word = "resumed" if run else "begun"
+    if run is None:
+        announce_cost(session, lambda _testbed, places: plan_of_run(spec, places))
     run = run or RunFolder.begin(results, spec)
     if not run.is_soak():
         run.write("soak", {"schema": 1, "asked_s": time.time()})
@@ -125,6 +128,7 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
         if asks_hosts or pid is None:
             standing = _asked(standing, run)
     local = session.spec.provider == "local"
+    cost = cost_of_hosts(session.spec, session.places)
     lease = held_lease(session.places)
     told = {
         "testbed": session.spec.name,
@@ -134,6 +138,7 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
         "unfinished": run.run_id if run else None,
         "finished": finished,
         "run": standing.model_dump(mode="json", by_alias=True) if standing else None,
+        "cost": cost.model_dump(mode="json") if cost else None,
     }
     if as_json:
         print(json.dumps(told, indent=1))
@@ -141,6 +146,9 @@ def status(session: Session, *, asks_hosts: bool, as_json: bool) -> None:
     console = session.console
     counts = f"up, {remains_of(session.spec.name).counts()}" if told["up"] else "not up"
     console.print(f"testbed {session.spec.name}: {counts}", highlight=False, soft_wrap=True)
+    if cost is not None:
+        said = f"cost since its hosts were made: {cost_so_far(cost)}"
+        console.print(said, highlight=False, soft_wrap=True)
     if lease is not None:
         console.print(f"lease: {_lease_text(lease)}", highlight=False, soft_wrap=True)
     console.print(f"finished: {', '.join(finished) or 'none yet'}", highlight=False)

@@ -10,6 +10,7 @@ SoakbedError
 ├── InvalidRun           finished, but a run was judged invalid   exit 7
 ├── DetachedEnded        a soak ended before its first look       exit as it did
 └── Interrupted          Ctrl-C; what is done is kept             exit 130
+    └── BudgetSpent      no money for more; what is done is kept  exit 2
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "ArchiveError",
+    "BudgetSpent",
     "ConfigureError",
     "DetachedEnded",
     "Interrupted",
@@ -115,6 +117,12 @@ class Interrupted(SoakbedError):
     """The user stopped the command; every finished record is kept."""
 
     exit_code = 130
+
+
+class BudgetSpent(Interrupted):
+    """What the testbed may cost is spent; nothing new is begun on it."""
+
+    exit_code = 2
 
 
 class DetachedEnded(SoakbedError):

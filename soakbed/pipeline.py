@@ -39,6 +39,7 @@ from soakbed.stages.configure import (
     prepare_hosts,
     with_counted_cores,
 )
+from soakbed.stages.cost_plan import begin_cost, end_cost, note_hosts
 from soakbed.stages.heartbeat import heartbeat_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -99,6 +100,7 @@ def prepare(
     fetch(spec, TARGETS, tools=tools, places=places, watch=watch)
     had, lease = held_lease(places), hold_lease(spec, places)
     with watch.stage("provision") as changed:
+        note_hosts(places)
         came_up = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
         changed(came_up.changed)
     if lease is not None:
@@ -153,6 +155,7 @@ class Bench:
         self._keep_manifest(command)
         is_on = self.run.is_soak() and self._load_is_on()
         testbed = self._hosts(is_on=is_on)
+        begin_cost(self.run, self.spec.testbed, self.places)
         with Ssh(testbed) as hosts:
             patience_s = math.inf if is_on else PATIENCE_S
             waiting = PatientShell(hosts, self.tools.progress, patience_s)
@@ -170,6 +173,7 @@ class Bench:
             press = Pressing(self.spec, self.run, self.places, self.tools, self.watch, hosts, heart)
             for target in self.spec.targets:
                 press(target, testbed, shell)
+        end_cost(self.run)
         self._keep_manifest(command)
         summary = judge_and_report(self.run, stage=self.watch.stage)
         self._keep_manifest(command)

@@ -28,6 +28,7 @@ from soakbed.records.run import LoadOutcome, NotMeasured, ReadyTarget, StageTime
 from soakbed.records.spec import RunSpec, TargetName
 from soakbed.records.testbed import Testbed
 from soakbed.stages.before_load import check_before_load
+from soakbed.stages.budget import budget_watch
 from soakbed.stages.calibrate import warning_of
 from soakbed.stages.care import care_for
 from soakbed.stages.client_check import broken_promise
@@ -108,7 +109,7 @@ class Pressing:
 
     def __call__(self, target: TargetName, testbed: Testbed, shell: Shell) -> None:
         """One target from configuration to wiped hosts."""
-        if self.run.has(f"{target}/wiped") or (self.run.stop_asked() and not self._begun(target)):
+        if self.run.has(f"{target}/wiped") or (self._must_stop() and not self._begun(target)):
             return
         ready = self._ready(target, testbed, shell)
         if isinstance(ready, NotMeasured):
@@ -127,6 +128,10 @@ class Pressing:
             wipe_target(testbed, target, ansible=self.tools.ansible, places=self.places)
             self.run.write(f"{target}/wiped", {"schema": 1, "at_s": time.time()})
 
+    def _must_stop(self) -> bool:
+        """Whether nothing new is begun: somebody asked for the end, or the budget is spent."""
+        return budget_watch(self.run, self.tools.progress)()
+
     def _patient(self) -> Shell:
         """A shell that waits for hosts, but not for ever: load is over."""
         return PatientShell(self.hosts, self.tools.progress, PATIENCE_S)
@@ -139,7 +144,7 @@ class Pressing:
         """Session after session, each at what those before found; none more after a stop."""
         while (course := self._course(ready.target, testbed)).session:
             folder = self.run.path / ready.target / "load" / course.session
-            if self.run.stop_asked() and not (folder / WATCH).exists():
+            if self._must_stop() and not (folder / WATCH).exists():
                 return
             try:
                 self._load(ready, testbed, shell, course)

@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from soakbed.errors import ArchiveError
+from soakbed.records.cost import HourCost, RunCost
 from soakbed.records.facts import Facts
 from soakbed.records.run import StageTime, StopAsked, TargetReady
 from soakbed.records.spec import RunSpec
@@ -164,10 +165,17 @@ class RunFolder:
         """Whether its hosts are waited for however long they are away."""
         return self.has("soak")
 
-    def ask_to_stop(self, why: str, *, keeps_hosts: bool = False) -> None:
+    def ask_to_stop(
+        self,
+        why: str,
+        *,
+        keeps_hosts: bool = False,
+        cause: Literal["asked", "budget"] = "asked",
+    ) -> None:
         """Have the load end in an orderly way, now or whenever somebody resumes the run."""
         if not self.stop_asked():
-            self.write("stop", StopAsked(asked_s=time.time(), why=why, keeps_hosts=keeps_hosts))
+            asked = StopAsked(asked_s=time.time(), why=why, keeps_hosts=keeps_hosts, cause=cause)
+            self.write("stop", asked)
 
     def stop_asked(self) -> bool:
         """Whether the load is to end now."""
@@ -176,6 +184,26 @@ class RunFolder:
     def stop(self) -> StopAsked | None:
         """Who asked for the end, and why; None when nobody did."""
         return self.read("stop", StopAsked) if self.stop_asked() else None
+
+    def cost(self) -> RunCost | None:
+        """What it costs; of a run before that was kept, by its spec's own price. None: unknown."""
+        if self.has("cost"):
+            return self.read("cost", RunCost)
+        spec, times = self.spec(), self.times() or self._times_told()
+        if spec.testbed.hour_price is None or not times:
+            return None
+        began_s = min(one.started_s for one in times)
+        return RunCost(
+            hour=HourCost.named(spec.testbed.hour_price),
+            began_s=began_s,
+            hosts_since_s=began_s,
+            ended_s=max(one.started_s + one.seconds for one in times),
+        )
+
+    def _times_told(self) -> list[StageTime]:
+        """Stage times by the manifest, of a run whose own list of them is not there."""
+        told = facts_in(self.path / "manifest.json").get("stages") or []
+        return [StageTime.model_validate(one) for one in told]
 
     def folder(self, *parts: str) -> Path:
         """A sub-folder for evidence that a stage fetches, made if missing."""

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from soakbed.records.frozen import Frozen
-from soakbed.records.spec import HourPrice, PlainName, RunSpec, TargetName, TestbedSpec
+from soakbed.records.spec import RunSpec, TargetName
+from soakbed.records.testbed_spec import HourPrice, PlainName, TestbedSpec
 
 __all__ = [
     "Attempt",

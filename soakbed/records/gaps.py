@@ -15,7 +15,13 @@ from soakbed.records.frozen import Frozen
 __all__ = ["Coverage", "Gap", "GapCause", "TargetCoverage"]
 
 GapCause = Literal[
-    "worker_died", "load_host_down", "disk_full", "stopped", "not_fetched", "unknown"
+    "worker_died",
+    "load_host_down",
+    "disk_full",
+    "stopped",
+    "budget_spent",
+    "not_fetched",
+    "unknown",
 ]
 
 

@@ -363,12 +363,13 @@ METRICS: tuple[Metric, ...] = (
         "other counts at both ends.",
     ),
     Metric(
-        key="cost_per_million",
-        label="Cost of a million operations",
+        key="cost_per_billion",
+        label="Cost of a billion operations",
         unit="currency",
         better="lower",
-        meaning="What all hosts of the testbed cost in the time of a million ok operations, at the "
-        "steady phase's rate and the price that the testbed names (hour_price).",
+        meaning="What all hosts of the testbed cost in the time of a billion ok operations, at the "
+        "steady phase's rate: by the price that the testbed names (hour_price), else by the list "
+        "prices of its cloud, which stand on the page with date and source.",
     ),
 )
 

@@ -122,9 +122,11 @@ class StopAsked(Frozen):
     """Somebody asked for the end of the load; `stop.json` of a run.
 
     `keeps_hosts`: the target stays on its hosts as it is, for whoever wants to look at it.
+    `cause`: "budget" where nobody asked but the money was spent.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     asked_s: float
     why: str
     keeps_hosts: bool = False
+    cause: Literal["asked", "budget"] = "asked"

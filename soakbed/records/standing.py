@@ -21,10 +21,17 @@ class TargetStanding(Frozen):
 
 
 class Cost(Frozen):
-    """What the hosts cost since the run began, by the testbed's own `hour_price`."""
+    """What hosts cost so far: `amount` since the run began (without a run: since they were made).
+
+    `hosts_amount` since they were made, which a budget counts from; `at_most`: it may be less.
+    """
 
     amount: float
     currency: str
+    per_hour: float = 0.0
+    hosts_amount: float | None = None  # None: nobody noted when they were made
+    budget: float | None = None
+    at_most: bool = False
 
 
 class Standing(Frozen):

@@ -14,6 +14,7 @@ from soakbed.records.knee import Knee, KneeWord
 from soakbed.records.verdict import VerdictWord
 
 __all__ = [
+    "CostSummary",
     "GapSummary",
     "KneeSummary",
     "MeasuredTarget",
@@ -75,6 +76,22 @@ class KneeSummary(Frozen):
         )
 
 
+class CostSummary(Frozen):
+    """What a run cost; `amount` null: nobody knows. `dated`: the oldest price, "" by the user.
+
+    `at_most`: the bill may be less (spot). `hours`: that it lasted.
+    """
+
+    amount: float | None
+    per_hour: float | None
+    currency: str
+    hours: float
+    basis: str
+    dated: str = ""
+    at_most: bool = False
+    budget: float | None = None
+
+
 class MeasuredTarget(Frozen):
     """A target that was pressed. `count` is of the measured phases (capacity and steady)."""
 
@@ -98,6 +115,7 @@ class MeasuredTarget(Frozen):
     # Of the steady phase: planned worker-seconds that are in the archive, and the rest by cause.
     coverage_percent: float | None = None
     gaps: tuple[GapSummary, ...] = ()
+    cost_per_billion: float | None = None  # ok operations at the steady rate, in cost.currency
 
 
 class UnmeasuredTarget(Frozen):
@@ -126,3 +144,4 @@ class Summary(Frozen):
     targets: dict[str, MeasuredTarget | UnmeasuredTarget]
     profile: str = ""
     workload: str = ""
+    cost: CostSummary | None = None

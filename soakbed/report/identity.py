@@ -9,6 +9,7 @@ from soakbed.records.clocks import SessionClocks
 from soakbed.records.facts import leaves
 from soakbed.report import formats
 from soakbed.report.contenders import Reported
+from soakbed.report.cost import cost_in_words
 from soakbed.report.reading import ReportedRun
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table
 from soakbed.report.words import TARGET_WORDS
@@ -133,6 +134,7 @@ def identity(run: ReportedRun) -> list[Fact]:
         ),
         _ceiling(run.calibration),
         _clocks(run),
+        Fact("Cost", *cost_in_words(run)),
     ]
 
 

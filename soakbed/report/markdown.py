@@ -60,6 +60,7 @@ def _tables(page: Page) -> Iterator[tuple[str, Table | None]]:
     yield "Offered against achieved", page.offered
     yield "Response beside service", page.percentiles
     yield "Per operation", page.per_operation
+    yield "What the hosts cost", page.costs
     yield "Per host", page.per_host
     yield "What failed, and why", page.errors
     yield "What is not alike", page.unlike

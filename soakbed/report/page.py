@@ -21,6 +21,7 @@ from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import METRICS, Metric
 from soakbed.report.cards import Card, Note, Promise, cards, caveats, promises
 from soakbed.report.contenders import Contender, Reported, reported
+from soakbed.report.cost import costs_table
 from soakbed.report.coverage import gaps_table
 from soakbed.report.differences import (
     differences,
@@ -93,6 +94,7 @@ class Page:
     percentiles: Table
     host_plots: tuple[Plot, ...]
     per_operation: Table
+    costs: Table | None
     per_host: Table
     errors: Table
     instrument: Table
@@ -155,6 +157,7 @@ def compose(shown: Reported) -> Page:
         percentiles=percentiles(shown),
         host_plots=tuple(host_plots(shown, clock)),
         per_operation=per_operation(shown),
+        costs=costs_table(shown),
         per_host=per_host(shown),
         errors=errors(shown),
         instrument=instrument(shown),

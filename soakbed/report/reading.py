@@ -11,6 +11,7 @@ from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
+from soakbed.records.cost import RunCost
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
 from soakbed.records.gaps import TargetCoverage
@@ -68,6 +69,7 @@ class ReportedRun:
     times: tuple[StageTime, ...]  # of a run that has no manifest yet
     summary: Summary
     measured: tuple[MeasuredRun, ...]
+    cost: RunCost | None = None  # None: it has no price
 
     @property
     def calibration(self) -> RunCalibration:
@@ -114,6 +116,7 @@ def read_run(run_folder: Path) -> ReportedRun:
         times=tuple(run.times()),
         summary=summary,
         measured=tuple(measured),
+        cost=run.cost(),
     )
 
 

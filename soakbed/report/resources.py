@@ -13,13 +13,14 @@ from soakbed.records.metrics import metric
 from soakbed.records.resources import HostUse, OperationCosts, PhaseResources
 from soakbed.report import formats
 from soakbed.report.contenders import Contender, Reported
+from soakbed.report.cost import cost_row
 from soakbed.report.figures import Line, Plot, figure, value_axis
 from soakbed.report.samples import HostSeries
 from soakbed.report.tables import Cell, Column, Head, Row, Section, Table, columns_of
 from soakbed.report.timelines import TIME, Clock, ground
 from soakbed.units import GIB, MIB
 
-__all__ = ["NOT_SAMPLED", "cost", "host_plots", "per_host", "per_operation"]
+__all__ = ["NOT_SAMPLED", "host_plots", "per_host", "per_operation"]
 
 NOT_SAMPLED = "not sampled"
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -223,34 +224,13 @@ def per_operation(reported: Reported) -> Table:
             )
         head = Head(known.label, f"{unit}, {known.direction}", meaning=known.meaning)
         rows.append(Row(head, tuple(cells)))
-    rows.append(_cost_row(reported))
+    rows.append(cost_row(reported))
     return Table(
         name="per-operation",
         caption="Open loop, steady phase, over ok operations. The target's are sums over all its "
-        "members. Cost: the testbed's own price (hour_price), all hosts; “not known” where it "
-        "names none.",
+        "members. Cost: of all hosts, by the price that the testbed names (hour_price) or by its "
+        "cloud's list prices; “not known” where there is neither.",
         corner="Per operation",
         columns=columns_of(reported),
         sections=(Section(tuple(rows)),),
     )
-
-
-def cost(entry: Contender) -> tuple[float, str] | None:
-    """What a million ok operations cost at the steady rate, and in what; None: not known."""
-    price, steady = entry.run.spec.testbed.hour_price, entry.one.steady
-    if price is None or steady is None or steady.throughput_per_s <= 0:
-        return None
-    return price.amount / 3600.0 * 1e6 / steady.throughput_per_s, price.currency
-
-
-def _cost_row(reported: Reported) -> Row:
-    known = metric("cost_per_million")
-    cells = []
-    for entry in reported.contenders:
-        found = cost(entry)
-        key = f"{entry.stem}.cost_per_million"
-        if found is None:
-            cells.append(Cell("not known", key=key, word="empty"))
-        else:
-            cells.append(Cell(f"{found[0]:,.4g} {found[1]}", raw=str(found[0]), key=key))
-    return Row(Head(known.label, known.direction, meaning=known.meaning), tuple(cells))

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from soakbed.records.gaps import Gap
-from soakbed.records.standing import Standing
+from soakbed.records.standing import Cost, Standing
 from soakbed.records.watch import SoFar, Watch, WorkerNow
 from soakbed.report import formats
 from soakbed.report.words import TARGET_WORDS
 from soakbed.units import bytes_text, us_to_ms
 
-__all__ = ["come_back", "standing_text"]
+__all__ = ["come_back", "cost_so_far", "standing_text"]
 
 _BAR_CHARS = 30
 _MOST_GAPS = 5
@@ -157,7 +157,23 @@ def _left(standing: Standing, watch: Watch) -> Iterator[tuple[str, Text]]:
     disks.append(f"{bytes_text(standing.archive_free_bytes)} for the archive here")
     yield "disk left", Text(", ".join(disks))
     if standing.cost is not None:
-        yield "cost so far", Text(f"{standing.cost.amount:,.2f} {standing.cost.currency}")
+        yield "cost so far", Text(cost_so_far(standing.cost))
+
+
+def cost_so_far(cost: Cost) -> str:
+    """What was spent, by the hour, and how much of the budget that is.
+
+    >>> cost_so_far(Cost(amount=8.0, currency="EUR", per_hour=4.0))
+    '8.00 EUR at 4 an hour'
+    >>> cost_so_far(Cost(amount=8, currency="USD", per_hour=2, hosts_amount=9.5, budget=150))
+    '8.00 USD at 2 an hour; 9.50 of a budget of 150.00 since the hosts were made'
+    """
+    least = "≤ " if cost.at_most else ""
+    told = f"{least}{cost.amount:,.2f} {cost.currency} at {cost.per_hour:,.4g} an hour"
+    if cost.budget is not None and cost.hosts_amount is not None:
+        told += f"; {least}{cost.hosts_amount:,.2f} of a budget of {cost.budget:,.2f} since the "
+        told += "hosts were made"
+    return told
 
 
 def _seen(standing: Standing, watch: Watch) -> Text:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from math import prod
 
 from soakbed.records.campaign import CampaignPlan, CampaignSpec, Cell, CellTime, Cost, Hidden
+from soakbed.records.cost import HourCost
+from soakbed.records.prices import PriceTable
 from soakbed.records.spec import TestbedSpec
 from soakbed.stages.campaign_cells import cells_of, design_name, design_rows
 from soakbed.stages.campaign_times import Overheads, planned_s
+from soakbed.stages.cost import hour_cost
 from soakbed.stats.designs import confounded
 from soakbed.stats.repeats import LEAST_RUNS
 
@@ -27,7 +30,11 @@ _INVALID_AGAIN = (
 
 
 def plan_campaign(
-    spec: CampaignSpec, testbed: TestbedSpec, *, overheads: Overheads
+    spec: CampaignSpec,
+    testbed: TestbedSpec,
+    *,
+    overheads: Overheads,
+    prices: PriceTable | None = None,
 ) -> CampaignPlan:
     """Everything that can be known beforehand; nothing is made. `spec` must have been checked."""
     cells = cells_of(spec, testbed)
@@ -45,24 +52,21 @@ def plan_campaign(
         hidden=_hidden(spec),
         notes=_notes(spec),
     )
-    return plan.model_copy(update={"cost": cost_of(spec, testbed, seconds=plan.seconds)})
+    hour = hour_cost(testbed, prices, instead=spec.hour_price)
+    notes = (*plan.notes, *hour.notes)
+    return plan.model_copy(update={"cost": cost_of(hour, seconds=plan.seconds), "notes": notes})
 
 
-def cost_of(spec: CampaignSpec, testbed: TestbedSpec, *, seconds: float) -> Cost:
-    """What the hosts cost for so long: the campaign's price, else the testbed's, else unknown.
-
-    Local hosts without a price cost nothing.
-    """
-    price = spec.hour_price or testbed.hour_price
-    hours = seconds / 3600
-    if price is not None:
-        of = "campaign" if spec.hour_price else "testbed"
-        told = f"{hours:.2f} h at {price.amount:g} {price.currency} an hour (hour_price of {of})"
-        return Cost(amount=price.amount * hours, currency=price.currency, sentence=told)
-    if testbed.provider == "local":
-        return Cost(amount=0.0, sentence="hosts on this machine; no hour_price is named")
-    told = "neither the campaign nor the testbed names an hour_price {amount, currency}"
-    return Cost(amount=None, sentence=told)
+def cost_of(hour: HourCost, *, seconds: float) -> Cost:
+    """What the hosts cost for so long, and what that rests on."""
+    if hour.per_hour is None or hour.is_free:
+        return Cost(amount=hour.of(seconds), sentence=hour.basis)
+    told = f"{seconds / 3600:.2f} h at {hour.per_hour:g} {hour.currency} an hour ({hour.basis}"
+    if hour.rows:
+        parts = ", ".join(f"{row.what} {row.per_hour:.4f}" for row in hour.rows)
+        told += f", {hour.dated}: {parts}"
+    least = "at most: " if hour.at_most else ""
+    return Cost(amount=hour.of(seconds), currency=hour.currency, sentence=f"{least}{told})")
 
 
 def _design(spec: CampaignSpec) -> str:

@@ -12,6 +12,7 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.records import policy
 from soakbed.records.testbed import Testbed
 from soakbed.records.watch import Unwatched
+from soakbed.stages.budget import budget_watch
 from soakbed.stages.heartbeat import Heartbeat
 from soakbed.stages.load_plan import load_limit_s
 from soakbed.stages.watch import Care
@@ -30,18 +31,19 @@ def care_for(
     heart: Heartbeat | None = None,
 ) -> Care:
     """For one target of `run`. Only a soak is minded while it runs; any run can be stopped, and
-    holds the lease of its hosts (`heart`).
+    ends by itself when its budget is spent; any holds the lease of its hosts (`heart`).
     """
     minding = _Minding(run, target, testbed, shell, progress)
+    must_stop = budget_watch(run, progress)
 
     def beat(planned_end_s: float) -> None:
         if heart is not None:
             heart(planned_end_s, target=target)
 
     if not run.is_soak():
-        return Care(stop_asked=run.stop_asked, note=minding.note, beat=beat)
+        return Care(stop_asked=must_stop, note=minding.note, beat=beat)
     duties = {name: host.duty for name, host in testbed.hosts.items()}
-    return Care(run.stop_asked, minding, minding.note, beat, duties=duties, patient=True)
+    return Care(must_stop, minding, minding.note, beat, duties=duties, patient=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from loadgen.contract.plan import Phase, Plan
 from soakbed.archive.data.reading import TargetData
+from soakbed.archive.run_folder import RunFolder
 from soakbed.records.collated import Collated, SpoolBegin
 from soakbed.records.gaps import Coverage, Gap, GapCause, TargetCoverage
+from soakbed.records.run import StopAsked
 from soakbed.records.watch import Unwatched
 from soakbed.stages.watch_notes import clocks_in, watch_of
 
@@ -47,13 +49,14 @@ class Told:
     """What is in writing about a session, by whomever.
 
     `ends`: rank -> how its engine ended ("missing": it did not say) and why; `full`: rank -> times
-    in which the disk took nothing of it (from, until, why).
+    in which the disk took nothing of it (from, until, why). `stop`: who wanted the run to end.
     """
 
     begins: Sequence[SpoolBegin] = ()
     ends: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     full: Mapping[int, tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
     watched: Sequence[Unwatched] = ()
+    stop: StopAsked | None = None
 
 
 def coverage_of(target_folder: Path, collated: Collated, *, until_s: float = 0.0) -> TargetCoverage:
@@ -204,6 +207,8 @@ def _cause(
     """
     ends = {told.ends.get(rank, ("missing", "")) for rank in workers}
     if reaches_the_end and ends and all(outcome == "stopped" for outcome, _ in ends):
+        if told.stop and told.stop.cause == "budget":
+            return "budget_spent", told.stop.why
         return "stopped", "; ".join(sorted({why for _, why in ends if why})) or "stopped as asked"
     if closed := _again(told, workers, from_s - 1, until_s + 1):
         return closed
@@ -267,4 +272,5 @@ def _told(session_folder: Path, collated: Collated, session: str) -> Told:
         ends={one.worker: (one.outcome, one.reason) for one in held.workers},
         full={one.worker: tuple(_full(one.notes.get("disk", ""))) for one in held.workers},
         watched=watch.unwatched if watch else (),
+        stop=RunFolder(session_folder.parent.parent.parent).stop(),
     )

@@ -25,6 +25,8 @@ from soakbed.records.lease import Lease, extended
 from soakbed.records.places import Places
 from soakbed.records.testbed import Host, Testbed
 from soakbed.records.testbed_spec import LeaseSpec, TestbedSpec
+from soakbed.stages.cost import budget_hours
+from soakbed.stages.cost_plan import hour_cost_of
 from soakbed.stages.lease import held_lease, keep_lease
 
 __all__ = ["BEAT_S", "HOST_FILE", "Heartbeat", "heartbeat_of"]
@@ -116,7 +118,7 @@ def heartbeat_of(
         testbed,
         shell,
         progress,
-        budget_h=None,
+        budget_h=budget_hours(hour_cost_of(spec, places), spec.budget),
         run=run,
         cloud=AwsRegion(spec.aws.region) if spec.aws else None,
     )

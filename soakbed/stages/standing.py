@@ -10,10 +10,13 @@ from loadgen.contract.plan import Plan
 from soakbed.adapters.ssh import Shell
 from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import LoadError
+from soakbed.records.cost import HourCost, RunCost
 from soakbed.records.run import NotMeasured
 from soakbed.records.standing import Cost, Standing, TargetStanding
 from soakbed.records.testbed import Testbed
+from soakbed.records.testbed_spec import TestbedSpec
 from soakbed.records.watch import Watch
+from soakbed.stages.cost import so_far
 from soakbed.stages.load_session import LoadSession
 from soakbed.stages.watch_notes import WATCH, clocks_in, watch_of, with_glance
 
@@ -26,7 +29,7 @@ def standing_of(run: RunFolder, controller_pid: int | None) -> Standing:
     """What the run folder says. Raises ArchiveError when a record is damaged."""
     spec, now_s = run.spec(), time.time()
     began_s = (run.path / "spec.json").stat().st_mtime
-    price, stop, times = spec.testbed.hour_price, run.stop(), run.times()
+    stop, times = run.stop(), run.times()
     log = run.path / CONTROLLER_LOG
     folder = under_way(run)
     return Standing(
@@ -40,11 +43,20 @@ def standing_of(run: RunFolder, controller_pid: int | None) -> Standing:
         targets=tuple(_target(run, name) for name in spec.targets),
         watch=watch_of(folder) if folder else None,
         archive_free_bytes=shutil.disk_usage(run.path).free,
-        cost=Cost(amount=round(price.amount * (now_s - began_s) / 3600, 2), currency=price.currency)
-        if price
-        else None,
+        cost=_cost(run, spec.testbed, began_s=began_s, now_s=now_s),
         log=str(log) if log.exists() else "",
     )
+
+
+def _cost(run: RunFolder, testbed: TestbedSpec, *, began_s: float, now_s: float) -> Cost | None:
+    """By the prices that were kept with the run; before there are any by those of its spec."""
+    held = run.read("cost", RunCost) if run.has("cost") else None
+    if held is None and testbed.hour_price:
+        hour = HourCost.named(testbed.hour_price)
+        held = RunCost(hour=hour, began_s=began_s, hosts_since_s=began_s)
+    if held is None or held.hour.is_free:
+        return None
+    return so_far(held, now_s)
 
 
 def looked_at(standing: Standing, run: RunFolder, testbed: Testbed, *, shell: Shell) -> Standing:

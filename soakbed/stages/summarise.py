@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.records.cost import RunCost
 from soakbed.records.gaps import Coverage, TargetCoverage
 from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, OperationNumbers
 from soakbed.records.run import NotMeasured, TargetReady
 from soakbed.records.summary import (
+    CostSummary,
     GapSummary,
     KneeSummary,
     MeasuredTarget,
@@ -31,8 +33,8 @@ def assemble_summary(run_folder: Path) -> Summary:
     `not_measured` with the reason. Raises ArchiveError when a record is missing or damaged.
     """
     run = RunFolder(run_folder)
-    spec, testbed = run.spec(), run.read("testbed", Testbed)
-    targets = {name: _target(run, name) for name in spec.targets}
+    spec, testbed, cost = run.spec(), run.read("testbed", Testbed), run.cost()
+    targets = {name: _costed(_target(run, name), cost) for name in spec.targets}
     return Summary(
         run_id=run.run_id,
         testbed=SummaryTestbed(
@@ -44,7 +46,33 @@ def assemble_summary(run_folder: Path) -> Summary:
         targets=targets,
         profile=spec.profile,
         workload=spec.workload.name,
+        cost=_cost(cost) if cost else None,
     )
+
+
+def _cost(cost: RunCost) -> CostSummary:
+    """Of a run that never came to its end no amount is told."""
+    hour, seconds = cost.hour, cost.seconds(cost.began_s)
+    return CostSummary(
+        amount=hour.of(seconds) if cost.ended_s else None,
+        per_hour=hour.per_hour,
+        currency=hour.currency,
+        hours=round(seconds / 3600.0, 4),
+        basis=hour.basis,
+        dated=hour.dated,
+        at_most=hour.at_most,
+        budget=cost.budget.amount if cost.budget else None,
+    )
+
+
+def _costed(
+    held: MeasuredTarget | UnmeasuredTarget, cost: RunCost | None
+) -> MeasuredTarget | UnmeasuredTarget:
+    """With what a billion of its operations cost, where hosts have a price."""
+    if cost is None or cost.hour.is_free or not isinstance(held, MeasuredTarget):
+        return held
+    amount = cost.hour.of_billion(held.throughput_per_s)
+    return held.model_copy(update={"cost_per_billion": amount})
 
 
 def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:

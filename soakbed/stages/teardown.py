@@ -10,6 +10,7 @@ from soakbed.adapters.terraform import Progress, Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
+from soakbed.stages.cost_plan import forget_hosts
 from soakbed.stages.lease import drop_lease
 from soakbed.stages.teardown_aws import unmake_on_aws
 
@@ -46,6 +47,7 @@ def teardown(
         if (places.state / secret).exists():
             shutil.rmtree(places.state / secret)
     (places.state / "testbed.json").unlink(missing_ok=True)
+    forget_hosts(places)
     drop_lease(places)
     return before
 

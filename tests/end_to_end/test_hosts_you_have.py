@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from soakbed.records.testbed import Host, Testbed
+from tests.contract.provider_contract import keys_in
 from tests.disturbances.local_host import LocalHost
 from tests.end_to_end.hosts_you_have import (
     DATA_DIR,
@@ -17,7 +18,7 @@ from tests.end_to_end.hosts_you_have import (
     inner,
     make_local_hosts,
 )
-from tests.end_to_end.test_main_job import TOO_FEW, every_host_was_sampled, lacking, no_secret_in
+from tests.end_to_end.test_main_job import TOO_FEW, every_host_was_sampled, lacking
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed]
 
@@ -38,7 +39,8 @@ def test_a_run_over_hosts_you_have_killed_in_every_stage_is_finished_by_the_same
     run = soakbed.results / "latest"
     assert lacking(run, "etcd") <= TOO_FEW
     every_host_was_sampled(run / "etcd", member="soakbed-etcd.service")
-    no_secret_in(run, state=soakbed.folder / "state")
+    assert keys_in(run) == []
+    assert keys_in(soakbed.folder / "state" / "t-kill-have" / "terraform") == []
     the_cluster_was_where_hosts_reach_each_other(run, local)
 
     processes = {name: set(host_of(local, one).pids()) for name, one in local.hosts.items()}

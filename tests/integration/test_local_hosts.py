@@ -22,7 +22,9 @@ from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages.provision import ProvisionOutcome, provision
+from soakbed.stages.static_checks import check_hosts
 from soakbed.stages.teardown import teardown
+from tests.contract.provider_contract import breaches, keys_in
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(400)]
 
@@ -137,6 +139,12 @@ def test_hosts_come_up_booted_and_pinned_and_a_second_call_changes_nothing(bench
     first = bench.up()
     assert first.changed == 5  # four hosts and the bridge
     testbed = first.testbed
+    assert breaches(testbed, SPEC) == []
+    assert keys_in(bench.places.state / "terraform") == []
+    # What is asked of hosts that somebody has is true of these, too.
+    hosts, known = list(testbed.hosts.values()), testbed.known_hosts_file
+    assert check_hosts(hosts, known, declared={}, progress=bench.said.append) == []
+    assert "d1, d2, d3, l1 share one machine" in bench.said[-1]
     before = boot_ids(testbed)
     available = len(os.sched_getaffinity(0))
     for name, host in testbed.hosts.items():

@@ -15,7 +15,10 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.testbed import Testbed
+from soakbed.records.testbed_spec import TestbedSpec
+from tests.contract.provider_contract import breaches, keys_in
 
+KEY = "not for anybody's state"
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -27,7 +30,7 @@ def places(tmp_path: Path) -> Places:
 @pytest.fixture
 def static(tmp_path: Path) -> dict[str, Any]:
     key = tmp_path / "key"
-    key.write_text("")
+    key.write_text(KEY)
     return {
         "name": "t-static",
         "provider_kind": "static",
@@ -90,6 +93,13 @@ def test_static_hosts_come_out_as_a_testbed_and_again_without_a_change(
     terraform = Terraform(places)
     first = terraform.apply(static, progress=said.append)
     testbed = Testbed.model_validate(first.outputs["testbed"])
+    hosts = {
+        name: {key: host[key] for key in ("duty", "address", "user", "port", "key_file")}
+        for name, host in static["hosts"].items()
+    }
+    asked = {"name": "t-static", "provider": "static", "hosts": hosts}
+    assert breaches(testbed, TestbedSpec.model_validate(asked)) == []
+    assert keys_in(places.state, KEY) == []
     assert (first.added, first.touched) == (4, 4)
     assert testbed.hosts["d1"].user == "admin"
     assert not testbed.shares_machine

@@ -12,10 +12,12 @@ from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import LoadError
 from soakbed.pipeline import Bench
 from soakbed.pressing import Pressing, Stopwatch, Tools
+from soakbed.records.cost import HourCost, RunCost
 from soakbed.records.places import Places
 from soakbed.records.run import LoadOutcome, ReadyTarget
 from soakbed.records.spec import HostSpec, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
+from soakbed.records.testbed_spec import Budget
 from soakbed.stages.summarise import assemble_summary
 
 HOSTS = {f"d{i}": HostSpec(duty="data", address=f"10.83.9.{10 + i}") for i in (1, 2, 3)}
@@ -154,6 +156,34 @@ def test_a_grave_event_keeps_the_target_as_it_is(run, press, monkeypatch):
     press("etcd", TESTBED, None)
     assert "collect" in CALLED and "wipe" not in CALLED
     assert any("left as it is" in word for word in CALLED)
+
+
+def spent(run: RunFolder, *, of: float) -> None:
+    """Hosts at 1 an hour that were made two hours ago, on a budget of `of`."""
+    since_s = time.time() - 7200
+    hour = HourCost(per_hour=1.0, currency="EUR", basis="hour_price of the testbed")
+    budget = Budget(amount=of, currency="EUR")
+    kept = RunCost(hour=hour, began_s=since_s, hosts_since_s=since_s, budget=budget)
+    run.write("cost", kept)
+
+
+def test_a_budget_that_is_spent_begins_no_further_session_and_no_further_target(
+    run, press, monkeypatch
+):
+    run.write("etcd/ready", READY)
+
+    def costly(held, session):
+        spent(held, of=2.1)
+        return outcome(session)
+
+    spent(run, of=100.0)
+    loads(monkeypatch, costly)
+    press("etcd", TESTBED, None)
+    assert [word for word in CALLED if word in ("capacity", "steady")] == ["capacity"]
+    assert CALLED.index("collect") < CALLED.index("wipe")
+    press("redis_cluster", TESTBED, None)
+    held = assemble_summary(run.path).targets["redis_cluster"]
+    assert held.status == "not_measured" and "the budget of 2.10 EUR is spent" in held.reason
 
 
 def bench(run: RunFolder, tmp_path: Path) -> Bench:

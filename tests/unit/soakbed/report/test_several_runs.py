@@ -16,7 +16,6 @@ from soakbed.report.as_json import as_json
 from soakbed.report.markdown import markdown
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render
-from soakbed.report.resources import cost
 from soakbed.report.tables import printed_us
 from soakbed.stats.percentiles import LADDER, smallest_sample_for
 from tests.golden.made_up import latency
@@ -121,26 +120,6 @@ def test_a_run_without_samples_says_so_once_and_draws_nothing():
     text = words_in(text_of(shown_of(RECORDED)))
     assert "Not sampled: these runs hold no samples" in text
     assert 'id="time-host-cpu"' not in text_of(shown_of(RECORDED))
-
-
-def test_the_cost_is_the_testbeds_price_over_the_steady_rate(two):
-    entry = two.contenders[0]
-    assert cost(entry) is None
-    priced = {"amount": 3.6, "currency": "EUR"}
-    spec = entry.run.spec.model_dump(by_alias=True)
-    spec["testbed"]["hour_price"] = priced
-    run = entry.run
-    paid = type(run)(
-        **{name: getattr(run, name) for name in run.__slots__ if name != "spec"},
-        spec=type(run.spec).model_validate(spec),
-    )
-    amount, currency = cost(
-        type(entry)(
-            **{name: getattr(entry, name) for name in entry.__slots__ if name != "run"}, run=paid
-        )
-    )
-    assert currency == "EUR"
-    assert amount == pytest.approx(0.001 * 1e6 / entry.one.steady.throughput_per_s)
 
 
 @pytest.mark.parametrize("kind", ["response", "service", "lag"])

@@ -91,7 +91,7 @@ def test_every_mistake_is_told_at_once_with_its_place_and_a_way_out(tmp_path):
     with pytest.raises(SpecError) as caught:
         load_campaign_spec(file, tmp_path / "t.json")
     assert [(one.key, one.value, one.remedy) for one in caught.value.mistakes] == [
-        ("provider", '"lokal"', "use 'local' or 'static'"),
+        ("provider", '"lokal"', "use 'local', 'static' or 'aws'"),
         ("targets.1", '"etdc"', "use 'etcd', 'redis_cluster' or 'tikv'"),
         ("cooldown_s", "3", "write cool_down_s"),
         ("workload.keys", "20", "use at least 100"),

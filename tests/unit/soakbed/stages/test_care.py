@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from soakbed.archive.run_folder import RunFolder
 from soakbed.records import policy
+from soakbed.records.cost import HourCost, RunCost
 from soakbed.records.spec import HostSpec, RunSpec, TestbedSpec, WorkloadSpec
 from soakbed.records.testbed import Host, Testbed
+from soakbed.records.testbed_spec import Budget
 from soakbed.records.watch import Unwatched
 from soakbed.stages import care
 from soakbed.stages.care import care_for
@@ -78,3 +81,31 @@ def test_a_bench_is_not_minded_and_can_be_stopped(run):
     assert held.mind(1.0) == "" and held.duties is None and not held.patient
     run.ask_to_stop("enough")
     assert held.stop_asked()
+
+
+def costing(run: RunFolder, *, spent: float) -> None:
+    """Hosts at 10 an hour on a budget of 100, of which so much is spent."""
+    since_s = time.time() - spent / 10 * 3600
+    hour = HourCost(per_hour=10.0, currency="EUR", basis="hour_price of the testbed")
+    budget = Budget(amount=100, currency="EUR")
+    kept = RunCost(hour=hour, began_s=since_s, hosts_since_s=since_s, budget=budget)
+    run.write("cost", kept)
+
+
+@pytest.mark.parametrize("is_soak", [True, False], ids=["soak", "bench"])
+def test_a_spent_budget_is_a_stop_that_keeps_the_evidence_and_says_the_figures(run, is_soak):
+    if not is_soak:
+        (run.path / "soak.json").unlink()
+    costing(run, spent=98.0)
+    said: list[str] = []
+    held = cared_for(run, said)
+    assert held.stop_asked() and held.stop_asked()
+    stop = run.stop()
+    assert stop.cause == "budget" and not stop.keeps_hosts
+    assert "budget of 100.00 EUR is spent: 98.00" in stop.why
+    assert said == [f"warning: {stop.why}"], "said once"
+
+
+def test_while_the_budget_allows_it_the_load_goes_on(run):
+    costing(run, spent=97.0)
+    assert not cared_for(run).stop_asked() and not run.stop_asked()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from loadgen.contract.plan import Keyspace, Phase, Plan
 from soakbed.records.collated import SpoolBegin
 from soakbed.records.gaps import Coverage
+from soakbed.records.run import StopAsked
 from soakbed.records.watch import Unwatched
 from soakbed.stages.gaps import Held, Told, phase_coverage, phases_began
 from soakbed.stages.judge_coverage import gaps_in_words
@@ -199,3 +200,21 @@ def test_a_phase_begins_by_the_clock_by_its_first_window_or_after_the_one_before
 def test_gaps_are_told_by_cause():
     made = covered(ALL - set(range(1040, 1047)) - {1080}, told=Told(begins=[AGAIN], ends=FINISHED))
     assert gaps_in_words(made.gaps) == "2 gaps: worker died 7 s, unknown 1 s"
+
+
+@pytest.mark.parametrize(
+    ("stop", "cause"),
+    [
+        pytest.param(None, "stopped", id="by somebody"),
+        pytest.param(StopAsked(asked_s=1, why="enough"), "stopped", id="as asked"),
+        pytest.param(
+            StopAsked(asked_s=1, why="no money", cause="budget"), "budget_spent", id="money"
+        ),
+    ],
+)
+def test_a_gap_that_a_spent_budget_left_names_it(stop, cause):
+    ends = {0: ("stopped", "a signal"), 1: ("stopped", "a signal")}
+    early = set(range(BEGAN_S, BEGAN_S + 60))
+    (gap,) = covered(early, early, told=Told(ends=ends, stop=stop)).gaps
+    assert (gap.cause, gap.until_s) == (cause, 1100)
+    assert gap.told == ("no money" if cause == "budget_spent" else "a signal")
