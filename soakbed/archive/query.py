@@ -65,6 +65,8 @@ _DAMAGES = pa.schema(
     ]
 )
 VIEWS = ("runs", "targets", "damages", *TABLES)
+# Tables that got columns since they were first written; the others have had theirs from the start.
+_GROWN = ("hosts",)
 _MEMORY = "700MB"
 
 
@@ -201,15 +203,20 @@ def _view(
             results.glob(f"{target['run']}/{target['target']}/data/{name}/**/*.parquet")
         )
     ]
+    fields = [pa.field(column, pa.string()) for column, _ in _WHERE]
+    empty = pa.schema([*fields, *schema_of(name)])
     if not files:
-        fields = [pa.field(column, pa.string()) for column, _ in _WHERE]
-        empty = pa.schema([*fields, *schema_of(name)])
         _register(database, name, empty, [])
         return
+    grown = ""
+    if name in _GROWN:  # a column that older files lack is null there
+        grown = ", union_by_name = true"
+        _register(database, f"_all_{name}", empty, [])
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     part = "string_split(filename, '/data/')[1]"
     database.execute(
         f"CREATE VIEW {name} AS SELECT string_split({part}, '/')[-2] AS run, "
         f"string_split({part}, '/')[-1] AS target, * EXCLUDE (filename) "
-        f"FROM read_parquet([{listed}], filename = true, hive_partitioning = false)"
+        f"FROM read_parquet([{listed}], filename = true, hive_partitioning = false{grown})"
+        + (f" UNION ALL BY NAME SELECT * FROM _all_{name}" if grown else "")
     )

@@ -7,13 +7,9 @@ percentile never from a sample that does not carry it.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from soakbed.records.frozen import Frozen
+from soakbed.records.metric import Better, Metric
 
 __all__ = ["METRICS", "Better", "Metric", "metric"]
-
-Better = Literal["lower", "higher", "zero", "neither"]
 
 _RESPONSE = (
     "time from the moment a request was due to its reply, so waiting in our own queue counts; "
@@ -25,39 +21,6 @@ _LAG = (
     "connection, and the generator's own delay"
 )
 _P99_BASIS = "The value that 99 % do not exceed"
-
-
-class Metric(Frozen):
-    """One number: what it is called, its unit, which direction is better, what it means.
-
-    `smallest_sample`: values that it must rest on before it may be printed, ten of them above a
-    percentile (as `stats.percentiles` has it).
-    """
-
-    key: str
-    label: str
-    unit: str
-    better: Better
-    meaning: str
-    smallest_sample: int = 1
-
-    @property
-    def direction(self) -> str:
-        """The direction in words, because colour alone says nothing to many readers."""
-        return {
-            "lower": "lower is better",
-            "higher": "higher is better",
-            "zero": "should be zero",
-            "neither": "neither direction is better",
-        }[self.better]
-
-    def carried_by(self, count: int) -> bool:
-        """Whether a sample of `count` values may print this number.
-
-        >>> metric("response_p99_us").carried_by(999), metric("response_p99_us").carried_by(1000)
-        (False, True)
-        """
-        return count >= self.smallest_sample
 
 
 def _latency(kind: str, stem: str, meaning: str) -> tuple[Metric, ...]:
@@ -311,6 +274,34 @@ METRICS: tuple[Metric, ...] = (
         "Disk busy",
         "share of the time",
         "Part of the phase in which the disk of the data folder had any request.",
+    ),
+    _used(
+        "cpu_steal_share",
+        "CPU stolen",
+        "share",
+        "Part of a host's CPU time that its hypervisor gave to others, mean of the phase.",
+    ),
+    _used(
+        "disk_read_await_us",
+        "Read of the disk, mean",
+        "µs",
+        "How long a read of the data folder's disk took from being queued to its end, mean of all "
+        "of the phase; of a container the disk of its machine.",
+    ),
+    _used(
+        "disk_write_await_us",
+        "Write to the disk, mean",
+        "µs",
+        "The same of writes, which the page cache gives to the disk; a flush is not in it.",
+    ),
+    Metric(
+        key="allowance_exceeded",
+        label="Packets held back",
+        unit="packets",
+        better="zero",
+        meaning="Packets that a cloud's network card queued or dropped in the phase, because the "
+        "instance had used up its bandwidth, packets per second or tracked connections. Counted "
+        "by cards of AWS (ENA) alone.",
     ),
     _used(
         "cpu_s_per_million",

@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from soakbed.records.events import Event
-from soakbed.records.policy_rows import CONSEQUENCES, POLICY, Consequence, Row
+from soakbed.records.policy_rows import CONSEQUENCES, Consequence, Row
+from soakbed.records.policy_rows import POLICY as _POLICY
+from soakbed.records.policy_rows_throttle import THROTTLE_POLICY
 
 __all__ = [
     "CONSEQUENCES",
@@ -25,6 +27,7 @@ __all__ = [
     "stops",
 ]
 
+POLICY: tuple[Row, ...] = (*_POLICY, *THROTTLE_POLICY)
 Span = tuple[int, int]  # unix time, whole seconds: from, up to and without
 
 _ROWS = {row.kind: row for row in POLICY}

@@ -25,6 +25,9 @@ class HostUse(Frozen):
     `cores` are what the host may use; `cpu_cores` is the mean number of them that were busy,
     `cpu_cores_max` that of its busiest sample; waiting for a disk is not busy. `disk_busy_share`
     is the part of the time (0-1) in which the disk of the data folder had a request.
+    `disk_read_await_us` and `disk_write_await_us` are the mean time of a request, from being queued
+    to its end; null too where there was none. `allowance_exceeded`: packets that the network card
+    of a cloud held back, by the name of its counter; {} where no card counts them.
     """
 
     host: str
@@ -43,6 +46,13 @@ class HostUse(Frozen):
     disk_busy_share: float | None
     net_received_bytes: float | None
     net_sent_bytes: float | None
+    # Not asked by every soakbed that wrote such a file.
+    cpu_steal_share: float | None = None
+    disk_read_await_us: float | None = None
+    disk_write_await_us: float | None = None
+    net_received_packets: float | None = None
+    net_sent_packets: float | None = None
+    allowance_exceeded: dict[str, float] = Field(default_factory=dict)
     # Of "cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network".
     scopes: dict[str, Scope]
 

@@ -62,6 +62,7 @@ def _tables(page: Page) -> Iterator[tuple[str, Table | None]]:
     yield "Per operation", page.per_operation
     yield "What the hosts cost", page.costs
     yield "Per host", page.per_host
+    yield "What hosts did not get", page.throttling
     yield "What failed, and why", page.errors
     yield "What is not alike", page.unlike
 

@@ -41,6 +41,7 @@ from soakbed.report.resources import host_plots, per_host, per_operation
 from soakbed.report.tables import Table, glance
 from soakbed.report.tables_detail import errors, hosts, instrument, offered, percentiles
 from soakbed.report.tables_marks import events, marked
+from soakbed.report.throttling import throttling_table
 from soakbed.report.timelines import Clock, achieved, capacity, over_time
 from soakbed.report.words import CONSEQUENCES, DIFFERENCES, MARK_PATHS, VERDICTS, Ink
 
@@ -96,6 +97,7 @@ class Page:
     per_operation: Table
     costs: Table | None
     per_host: Table
+    throttling: Table | None
     errors: Table
     instrument: Table
     marked: Table
@@ -159,6 +161,7 @@ def compose(shown: Reported) -> Page:
         per_operation=per_operation(shown),
         costs=costs_table(shown),
         per_host=per_host(shown),
+        throttling=throttling_table(shown),
         errors=errors(shown),
         instrument=instrument(shown),
         marked=marked(shown),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soakbed.archive.data.sample_columns import ALLOWANCES
 from soakbed.records.metrics import metric
 from soakbed.records.resources import HostUse, OperationCosts, PhaseResources
 from soakbed.report import formats
@@ -30,12 +31,33 @@ _MOST_LINES = 14
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """One thing that hosts use: how to take it from samples, in the unit of its axis."""
+    """One thing that hosts use: how to take it from samples, in the unit of its axis.
+
+    `adds_up`: of several hosts the sum means something; of others the worst is shown. `if_any`: a
+    plot of nothing but zeros is left out, as the table beside has them.
+    """
 
     name: str
     title: str
     unit: str
     take: Callable[[HostSeries], np.ndarray]
+    adds_up: bool = True
+    if_any: bool = False
+
+
+def _await_ms(one: HostSeries) -> np.ndarray:
+    """The mean request to the disk, reads and writes; NaN where there was none."""
+    waits_s = one.columns["disk_read_wait_s"] + one.columns["disk_write_wait_s"]
+    requests = one.columns["disk_reads"] + one.columns["disk_writes"]
+    made = np.full(waits_s.size, np.nan)
+    np.divide(1000 * waits_s, requests, out=made, where=requests > 0)
+    return made
+
+
+def _held_back_per_s(one: HostSeries) -> np.ndarray:
+    """Packets over any allowance; NaN where no counter is known."""
+    known = np.array([one.per_s(name) for name in ALLOWANCES])
+    return np.where(np.isnan(known).all(axis=0), np.nan, np.nansum(known, axis=0))
 
 
 _SHOWN = (
@@ -48,6 +70,16 @@ _SHOWN = (
         "MiB/s",
         lambda one: (one.per_s("net_sent_bytes") + one.per_s("net_received_bytes")) / MIB,
     ),
+    _Shown("await", "Disk, mean time of a request", "ms", _await_ms, adds_up=False),
+    _Shown(
+        "steal",
+        "CPU stolen by the hypervisor",
+        "% of the CPU time",
+        lambda one: 100 * one.columns["cpu_steal_share"],
+        adds_up=False,
+        if_any=True,
+    ),
+    _Shown("held-back", "Packets held back", "packets/s", _held_back_per_s, if_any=True),
 )
 
 
@@ -57,12 +89,14 @@ def host_plots(reported: Reported, clock: Clock) -> list[Plot]:
     if not shown:
         return []
     each = sum(len(one.one.hosts) for one in shown) <= _MOST_LINES
-    whom = "A line per host, by its dash." if each else "All data hosts together."
     made = []
     for kind in _SHOWN:
         lines = [line for one in shown for line in _lines(one, kind, clock, each=each)]
-        if not any(y is not None for line in lines for y in line.y):
+        known = [y for line in lines for y in line.y if y is not None]
+        if not (any(known) if kind.if_any else known):
             continue
+        together = "All data hosts together." if kind.adds_up else "The worst of the data hosts."
+        whom = "A line per host, by its dash." if each else together
         made.append(
             Plot(
                 name=f"time-host-{kind.name}",
@@ -107,11 +141,12 @@ def _lines(entry: Contender, kind: _Shown, clock: Clock, *, each: bool) -> Itera
 
 
 def _together(held: list[HostSeries], kind: _Shown) -> list[HostSeries]:
-    """The sum over hosts, at the moments of the first; each host's value there by interpolation."""
+    """All hosts at the moments of the first; each host's value there by interpolation."""
     if not held:
         return []
     at_s = held[0].at_s
-    total = sum(np.interp(at_s, one.at_s, kind.take(one)) for one in held)
+    each = np.array([np.interp(at_s, one.at_s, kind.take(one)) for one in held])
+    total = each.sum(axis=0) if kind.adds_up else np.fmax.reduce(each, axis=0)
     return [HostSeries("all", "data", at_s, held[0].seconds, {"sum": np.asarray(total)})]
 
 

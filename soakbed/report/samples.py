@@ -21,6 +21,15 @@ Column = NDArray[np.float64]
 
 # As many points per line as a wide screen has room for.
 MOST_POINTS = 480
+# What holds of a moment or is a part of the time; everything else is counted over a sample.
+_STATES = (
+    "cores",
+    "cpu_busy",
+    "cpu_steal",
+    "cpu_steal_share",
+    "disk_busy_share",
+    "memory_used_bytes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +57,16 @@ class HostSeries:
         return HostSeries(self.host, self.duty, self.at_s[inside], self.seconds[inside], kept)
 
     def thinned(self) -> HostSeries:
-        """Neighbours merged until there are at most MOST_POINTS: bytes added, states averaged."""
+        """Neighbours merged until there are at most MOST_POINTS: counts added, states averaged."""
         step = -(-self.at_s.size // MOST_POINTS)
         if step <= 1:
             return self
         starts = np.arange(0, self.at_s.size, step)
         sizes = np.diff(np.append(starts, self.at_s.size))
         kept = {
-            name: np.add.reduceat(column, starts) / (1 if name.endswith("_bytes") else sizes)
+            name: np.add.reduceat(column, starts) / (sizes if name in _STATES else 1)
             for name, column in self.columns.items()
         }
-        if "memory_used_bytes" in kept:  # a state, although its unit is that of a sum
-            kept["memory_used_bytes"] = kept["memory_used_bytes"] / sizes
         ends = np.minimum(starts + step, self.at_s.size) - 1
         seconds = np.add.reduceat(self.seconds, starts)
         return HostSeries(self.host, self.duty, self.at_s[ends], seconds, kept)

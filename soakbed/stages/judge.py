@@ -58,6 +58,7 @@ _HOSTS: tuple[Callable[[Evidence], Finding], ...] = (
     hosts.restarts,
     hosts.alarms,
     hosts.throttling,
+    hosts.stolen_time,
     hosts.facts_drift,
     load_clocks,
     events.nothing_grave,

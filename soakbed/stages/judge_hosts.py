@@ -22,6 +22,7 @@ __all__ = [
     "clock_offset",
     "facts_drift",
     "restarts",
+    "stolen_time",
     "throttling",
 ]
 
@@ -55,12 +56,17 @@ _THROTTLE = Rule(
     limit=f"at most {MOST_THROTTLED_SHARE:.0%} of the load's time",
     remedy="lift the CPU quota of the hosts",
 )
+_STOLEN = Rule(
+    name="stolen_time",
+    limit=f"at most {MOST_THROTTLED_SHARE:.0%} of a host's CPU time under load",
+    remedy="take an instance type without CPU credits, or another host",
+)
 _DRIFT = Rule(
     name="facts_drift",
     limit="no setting of a host changed under load",
     remedy="find what changed it, wipe the testbed and measure again",
 )
-HOST_RULES = (_CLOCK, _RESTART, _ALARMS, _THROTTLE, _DRIFT)
+HOST_RULES = (_CLOCK, _RESTART, _ALARMS, _THROTTLE, _STOLEN, _DRIFT)
 
 
 def clock_offset(evidence: Evidence) -> Finding:
@@ -169,6 +175,32 @@ def throttling(evidence: Evidence) -> Finding:
     share = most_us / 1e6 / seconds if seconds else 0.0
     told = f"{host} was throttled for {most_us / 1e6:.2f} s of {seconds:.0f} s ({share:.2%})"
     return _THROTTLE.broken(told) if share > MOST_THROTTLED_SHARE else _THROTTLE.kept(told)
+
+
+def stolen_time(evidence: Evidence) -> Finding:
+    """No hypervisor gave a host's CPU time to others.
+
+    Of a machine that hosts share it is told and breaks nothing: they take CPU from each other, too.
+    """
+    shares = list(_stolen(evidence)) if _collected(evidence) else []
+    if not shares:
+        return _STOLEN.skipped("no stolen CPU time was recorded")
+    share, host = max(shares)
+    if evidence.testbed.shares_machine:
+        return _STOLEN.kept(f"{share:.2%} of the CPU time of the machine that hosts share")
+    told = f"{share:.2%} of the CPU time of {host} went to others, most of {len(shares)} hosts"
+    return _STOLEN.broken(told) if share > MOST_THROTTLED_SHARE else _STOLEN.kept(told)
+
+
+def _stolen(evidence: Evidence) -> Iterator[tuple[float, str]]:
+    """Stolen ticks over all ticks between the facts before and after, by host."""
+    for host, facts in evidence.hosts.items():
+        before, after = (
+            one.get("counters", {}).get("cpu_ticks", {}) for one in (facts.before, facts.after)
+        )
+        if "steal" in before and "steal" in after:
+            ticks = sum(after.values()) - sum(before.values())
+            yield (after["steal"] - before["steal"]) / max(ticks, 1), host
 
 
 def facts_drift(evidence: Evidence) -> Finding:

@@ -18,6 +18,8 @@ from typing import Any
 from soakbed.adapters.pki import expiry
 from soakbed.adapters.ssh import CommandFailed, HostUnreachable, Shell
 from soakbed.archive.data.journal_signs import GATHERED_S, KERNEL, load_kind, signs_of
+from soakbed.archive.data.samples import samples_of_records
+from soakbed.archive.data.throttling import throttled
 from soakbed.archive.data.told_lines import any_of, found_in
 from soakbed.archive.data.watched import append_events
 from soakbed.records import policy
@@ -193,6 +195,9 @@ def _compared(host: Host, now: Mapping[str, Any], before: Mapping[str, Any]) -> 
     if abs(step_s) >= CLOCK_STEP_S:
         way = "forward" if step_s > 0 else "back"
         yield _told(host, "clock_step", now, f"the clock was set {abs(step_s):.3f} s {way}")
+    records = [*before.get("sampled", ()), *now.get("sampled", ())]
+    samples = samples_of_records(iter(records), host=host.name, duty=host.duty)
+    yield from throttled({host.name: samples}, source="watch")
     if None in (now["throttled_us"], before["throttled_us"]) or passed_s <= 0:
         return
     share = (now["throttled_us"] - before["throttled_us"]) / 1e6 / passed_s

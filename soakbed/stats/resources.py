@@ -25,7 +25,10 @@ _SUMS = (
     "disk_writes",
     "net_received_bytes",
     "net_sent_bytes",
+    "net_received_packets",
+    "net_sent_packets",
 )
+_ALLOWANCE = "_allowance_exceeded"
 _SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
 # Below it, what the rest of the phase was like would be a guess.
 LEAST_COVERED_SHARE = 0.5
@@ -57,7 +60,11 @@ def use_of_hosts(hosts: Columns, start_s: float, end_s: float) -> tuple[HostUse,
                 cpu_cores_max=None if busiest is None else round(busiest, 4),
                 cpu_steal_cores=_mean(rows["cpu_steal"], rows["seconds"]),
                 memory_max_bytes=_whole(_largest(rows["memory_used_bytes"])),
+                cpu_steal_share=_mean(rows["cpu_steal_share"], rows["seconds"]),
                 disk_busy_share=_mean(rows["disk_busy_share"], rows["seconds"]),
+                disk_read_await_us=_await_us(rows, "read"),
+                disk_write_await_us=_await_us(rows, "write"),
+                allowance_exceeded=_exceeded(rows),
                 scopes={group: _scope(rows[f"{group}_scope"]) for group in _SCOPES},
                 **{column: _sum(rows[column]) for column in _SUMS},
             )
@@ -189,6 +196,21 @@ def _sum(values: NDArray[Any]) -> float | None:
     """Sum of what was said; None when any sample could not say, as a sum would be short."""
     said = values.astype(np.float64)
     return None if np.isnan(said).any() else round(float(said.sum()), 3)
+
+
+def _await_us(rows: Columns, way: str) -> float | None:
+    """The mean request of the samples that could say it; None where there was none."""
+    waits_s = rows[f"disk_{way}_wait_s"].astype(np.float64)
+    counts = rows[f"disk_{way}s"].astype(np.float64)
+    known = ~np.isnan(waits_s) & ~np.isnan(counts)
+    count = float(counts[known].sum())
+    return round(1e6 * float(waits_s[known].sum()) / count, 1) if count else None
+
+
+def _exceeded(rows: Columns) -> dict[str, float]:
+    """Packets held back, by counter; only of counters that every sample had."""
+    sums = {name: _sum(rows[name]) for name in sorted(rows) if name.endswith(_ALLOWANCE)}
+    return {name: value for name, value in sums.items() if value is not None}
 
 
 def _mean(values: NDArray[Any], seconds: NDArray[np.float64]) -> float | None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from soakbed.stages.probes.samples import COLUMNS, HOST, MACHINE, SCHEMA, UNIT_COLUMNS
+from soakbed.stages.probes.samples import (
+    ALLOWANCES,
+    COLUMNS,
+    HOST,
+    MACHINE,
+    SCHEMA,
+    UNIT_COLUMNS,
+)
 
 MIB = 2**20
 _SOURCES = {
@@ -23,21 +31,34 @@ _SOURCES = {
 
 
 def write_samples(
-    path: Path, *, from_s: float, to_s: float, unit: str, cores: float = 0.6, every_s: int = 1
+    path: Path,
+    *,
+    from_s: float,
+    to_s: float,
+    unit: str,
+    cores: float = 0.6,
+    every_s: int = 1,
+    card: Mapping[str, float] | None = None,
 ) -> None:
-    """A host that is busy all the time, and busier as time goes on."""
+    """A host that is busy all the time, and busier as time goes on.
+
+    `card`: counters of a cloud's network card and how far they rise a second; None: it has none.
+    """
     random = np.random.default_rng([int(from_s), len(unit)])
     start = {
         "schema": SCHEMA,
         "interval_s": every_s,
         "boot": "one",
         "cores": 2,
+        "machine_cores": 2,
         "sources": _SOURCES,
         "columns": COLUMNS,
         "unit_columns": UNIT_COLUMNS,
     }
     lines = [_line(start)]
     used = dict.fromkeys(COLUMNS, 0.0)
+    rises = card or {}
+    said = [column for column in COLUMNS if column not in ALLOWANCES or column in rises]
     for step in range(int((to_s - from_s) / every_s) + 1):
         at = float(step * every_s)
         used |= {"at_s": from_s + at, "mono_s": 100 + at}
@@ -52,12 +73,18 @@ def write_samples(
                 ("disk_reads", 4.0),
                 ("disk_writes", 220.0),
                 ("disk_busy_s", 0.31),
+                ("disk_read_wait_s", 0.002),
+                ("disk_write_wait_s", 0.09),
+                ("net_received_packets", 9_000),
+                ("net_sent_packets", 9_500),
+                *rises.items(),
                 ("net_received_bytes", 6 * MIB),
                 ("net_sent_bytes", 7 * MIB),
             ):
                 used[column] += per_s * every_s * jitter
         own = [100.0, 0.9 * used["cpu_busy_s"], 150 * MIB, 0.0, 0.95 * used["disk_written_bytes"]]
-        lines.append(_line([*(round(used[column], 6) for column in COLUMNS), {unit: own}]))
+        row = [round(used[column], 6) if column in said else None for column in COLUMNS]
+        lines.append(_line([*row, {unit: own}]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(b"".join(lines), mtime=0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +65,13 @@ def _finished(run: Path, *, sampled: bool) -> Path:
     return run
 
 
-def with_samples(run: Path, target: str, *, began_s: float) -> None:
-    """Samples of every host while `target` was pressed, and what follows from them."""
+def with_samples(
+    run: Path, target: str, *, began_s: float, card: Mapping[str, float] | None = None
+) -> None:
+    """Samples of every host while `target` was pressed, and what follows from them.
+
+    `card`: see `write_samples`.
+    """
     hosts = json.loads((run / "testbed.json").read_text())["hosts"]
     for place, (host, held) in enumerate(hosts.items()):
         load = held["duty"] == "load"
@@ -76,6 +81,7 @@ def with_samples(run: Path, target: str, *, began_s: float) -> None:
             to_s=began_s + 80,
             unit="soakbed-load-0.service" if load else f"soakbed-{target}.service",
             cores=0.8 if load else 0.4 + 0.15 * place,
+            card=card,
         )
     kept = RunFolder(run)
     numbers = kept.read(f"{target}/numbers", Numbers)

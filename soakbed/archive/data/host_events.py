@@ -1,7 +1,8 @@
 """Files that were collected from hosts -> what happened there: rows of the table `events`.
 
 Journals and kernel logs by the wordings of `journal_signs`, restarts also by systemd's own counters
-before and after the load, clock steps and gaps by the samples, and what the live watch alone saw.
+before and after the load, clock steps, gaps and throttling by the samples, and what the live watch
+alone saw.
 What reads like an event but cannot be placed in time is counted, never guessed.
 """
 
@@ -24,6 +25,7 @@ from soakbed.archive.data.journal_signs import (
     signs_of,
 )
 from soakbed.archive.data.samples import HostSamples
+from soakbed.archive.data.throttling import MACHINE, throttled
 from soakbed.archive.data.told_lines import Found, found_in
 from soakbed.archive.data.watched import FILE, joined, read_events
 from soakbed.records import policy
@@ -32,7 +34,6 @@ from soakbed.records.events import Event
 __all__ = ["MACHINE_LOG", "HostEvents", "host_events"]
 
 MACHINE_LOG = "kernel-of-machine.log"
-MACHINE = "this machine"
 _STRETCH_WORDS = {
     REGION_LEADER: "regions have their leader here from now",
     "log_rewrite": "rewrites of the append-only log",
@@ -80,6 +81,7 @@ def host_events(
         found += _of_samples(folder.name, (samples or {}).get(folder.name))
         found += _of_facts(folder, found, made)
     found += _of_kernel(target_folder / "hosts" / MACHINE_LOG, MACHINE, made)
+    found += map(Found, throttled(samples or {}))
     spans = list(_sessions(target_folder, made))
     events = _told_once([one for one in found if one.event.until_s >= since_s])
     events = sorted([*events, *_only_watched(target_folder, events, made)], key=lambda e: e.at_s)

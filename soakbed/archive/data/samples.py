@@ -20,14 +20,22 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from soakbed.archive.data.sample_columns import (
+    COUNTERS,
+    HOSTS_COLUMNS,
+    RATES,
+    SCOPES,
+    UNIT_COUNTERS,
+    UNITS_COLUMNS,
+)
+
 __all__ = [
-    "HOSTS_COLUMNS",
     "SAMPLES_FILE",
-    "UNITS_COLUMNS",
     "ClockStep",
     "HostSamples",
     "TargetSamples",
     "read_samples",
+    "samples_of_records",
     "samples_of_target",
 ]
 
@@ -37,54 +45,6 @@ SCHEMA = 1
 LEAST_CLOCK_STEP_S = 0.05
 # A longer stretch than so many planned ones is a gap.
 GAP_INTERVALS = 3
-
-# name -> meaning, unit included; `results/README.md` lists them.
-HOSTS_COLUMNS: Mapping[str, str] = {
-    "at_s": "unix time of the sample, by the host's own clock; sums are over the seconds before it",
-    "seconds": "time since the sample before, by a clock that nobody sets",
-    "host": "name of the host",
-    "duty": "data or load",
-    "cores": "CPU cores that the host may use",
-    "cpu_busy": "cores that were busy on average; waiting for a disk is not busy",
-    "cpu_steal": "cores that the hypervisor took away on average",
-    "memory_used_bytes": "memory in use: total less available; of a container, resident memory",
-    "disk_read_bytes": "bytes read from the disk of the data folder; of a container, by processes",
-    "disk_written_bytes": "bytes written to it, likewise",
-    "disk_reads": "requests to read that the disk of the data folder finished",
-    "disk_writes": "requests to write that it finished",
-    "disk_busy_share": "part of the time (0-1) in which it had any request",
-    "net_received_bytes": "bytes received over the network, loopback left out",
-    "net_sent_bytes": "bytes sent over the network, loopback left out",
-    "cpu_scope": "of whom cpu_busy speaks: host, or the machine that local hosts share",
-    "cpu_steal_scope": "the same for cpu_steal",
-    "memory_scope": "the same for memory_used_bytes",
-    "disk_bytes_scope": "the same for disk_read_bytes and disk_written_bytes",
-    "disk_operations_scope": "the same for disk_reads, disk_writes and disk_busy_share",
-    "network_scope": "the same for net_received_bytes and net_sent_bytes",
-}
-UNITS_COLUMNS: Mapping[str, str] = {
-    "at_s": "unix time of the sample, as in hosts",
-    "seconds": "time since the sample before, as in hosts",
-    "host": "name of the host",
-    "unit": "systemd unit: a member, a worker of the load, or the sampler itself",
-    "cpu_s": "CPU seconds used in these seconds, by all processes of the unit",
-    "memory_bytes": "resident memory of its processes",
-    "read_bytes": "bytes that they read from disks",
-    "written_bytes": "bytes that they gave to be written to disks; a page counts once per writing",
-    "restarted": "whether the unit had begun anew since the sample before",
-}
-# What the sampler counts -> the column that its difference goes into.
-_COUNTERS = {
-    "disk_read_bytes": "disk_read_bytes",
-    "disk_written_bytes": "disk_written_bytes",
-    "disk_reads": "disk_reads",
-    "disk_writes": "disk_writes",
-    "net_received_bytes": "net_received_bytes",
-    "net_sent_bytes": "net_sent_bytes",
-}
-_RATES = {"cpu_busy_s": "cpu_busy", "cpu_steal_s": "cpu_steal", "disk_busy_s": "disk_busy_share"}
-_UNIT_COUNTERS = ("cpu_s", "read_bytes", "written_bytes")
-_SCOPES = ("cpu", "cpu_steal", "memory", "disk_bytes", "disk_operations", "network")
 
 _NUMBERS = frozenset((int, float))
 _NUMBERS_OR_NONE = _NUMBERS | {type(None)}
@@ -102,7 +62,8 @@ class ClockStep:
 
 @dataclass(slots=True)
 class HostSamples:
-    """What a file holds. `hosts` and `units` are columns of equal length, named as above.
+    """What a file holds. `hosts` and `units` are columns of equal length, named as in
+    `sample_columns`.
 
     `starts`: how often a sampler began. `damages` counts what was left out, by cause; `gaps` are
     stretches (from, to) without samples.
@@ -179,11 +140,18 @@ def read_samples(path: Path, *, host: str, duty: str) -> HostSamples:
 
     Never raises over what is in the file: whatever cannot be read is counted in `damages`.
     """
-    made = HostSamples({}, {})
-    stretches = _stretches(_lines(path, made.damages), made)
+    damages: dict[str, int] = {}
+    return samples_of_records(_lines(path, damages), host=host, duty=duty, damages=damages)
+
+
+def samples_of_records(
+    records: Iterator[Any], *, host: str, duty: str, damages: dict[str, int] | None = None
+) -> HostSamples:
+    """The same of what the lines of a file say, in their order; further `damages` are counted."""
+    made = HostSamples({}, {}, damages={} if damages is None else damages)
     host_parts: list[dict[str, NDArray[Any]]] = []
     unit_parts: list[dict[str, NDArray[Any]]] = []
-    for stretch in stretches:
+    for stretch in _stretches(records, made):
         made.samples += stretch.count
         made.sources = stretch.start["sources"]
         if stretch.count < 2:
@@ -286,14 +254,23 @@ def _host_columns(
         "cores": np.full(rows, int(start["cores"])),
         "memory_used_bytes": raw["memory_used_bytes"][1:],
     }
-    for counter, column in _COUNTERS.items():
-        made[column] = _rises(raw[counter])
-    for counter, column in _RATES.items():
+    # What an older sampler did not ask is not known; the same holds of what is null in every row.
+    unknown = np.full(rows, np.nan)
+    for counter in COUNTERS:
+        made[counter] = _rises(raw[counter]) if counter in raw else unknown
+    for counter, column in RATES.items():
         made[column] = _rises(raw[counter]) / seconds
-    for group in _SCOPES:
+    made["cpu_steal_share"] = made["cpu_steal"] / _cores_of_steal(start)
+    for group in SCOPES:
         source = start["sources"].get(group)
         made[f"{group}_scope"] = _words(rows, source[0] if source else "unknown")
     return made
+
+
+def _cores_of_steal(start: Mapping[str, Any]) -> float:
+    """How many cores there are of whom cpu_steal speaks; NaN where nobody wrote it down."""
+    of_host = (start["sources"].get("cpu_steal") or [""])[0] == "host"
+    return float(start["cores"] if of_host else start.get("machine_cores") or math.nan)
 
 
 def _words(rows: int, word: str) -> NDArray[Any]:
@@ -330,7 +307,7 @@ def _unit_columns(
             "memory_bytes": said["memory_bytes"],
             "restarted": anew,
         }
-        for counter in _UNIT_COUNTERS:
+        for counter in UNIT_COUNTERS:
             rises = np.diff(said[counter], prepend=0.0)
             rises = np.where(went_on, rises, said[counter])
             made[counter] = np.where(rises >= 0, rises, np.nan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from loadgen.contract.window import CAUSES
-from soakbed.archive.data.samples import HOSTS_COLUMNS, UNITS_COLUMNS
+from soakbed.archive.data.sample_columns import HOSTS_COLUMNS, UNITS_COLUMNS
 
 __all__ = ["HISTOGRAM_STEP_S", "SCHEMA", "TABLES", "TYPES", "TableOf", "schema_of"]
 

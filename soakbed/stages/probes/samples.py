@@ -14,13 +14,17 @@ loses its last half minute of samples.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +33,13 @@ COLUMNS = (
     "at_s", "mono_s", "cpu_busy_s", "cpu_steal_s", "memory_used_bytes",
     "disk_read_bytes", "disk_written_bytes", "disk_reads", "disk_writes", "disk_busy_s",
     "net_received_bytes", "net_sent_bytes",
+    "disk_read_wait_s", "disk_write_wait_s", "net_received_packets", "net_sent_packets",
+    "bw_in_allowance_exceeded", "bw_out_allowance_exceeded", "pps_allowance_exceeded",
+    "conntrack_allowance_exceeded", "linklocal_allowance_exceeded",
 )  # fmt: skip
+# What the driver of a cloud's network card (ena) counts: packets that were queued or dropped
+# because the instance has no more bandwidth, packets per second or connections to give.
+ALLOWANCES = COLUMNS[-5:]
 # began_s, since the machine's boot, tells a unit that was started again from one that went on.
 UNIT_COLUMNS = ("began_s", "cpu_s", "memory_bytes", "read_bytes", "written_bytes")
 HOST, MACHINE = "host", "machine"
@@ -101,26 +111,30 @@ def memory_of_machine(meminfo: str) -> int | None:
     return (kib["MemTotal:"] - kib["MemAvailable:"]) * 1024
 
 
-def disk_counters(diskstats: str, disk: str) -> tuple[int, int, int, int, float] | None:
-    """Bytes read and written, reads, writes, busy seconds of one disk, from /proc/diskstats."""
+def disk_counters(diskstats: str, disk: str) -> dict[str, float]:
+    """What /proc/diskstats counts of one disk, by column; {} when it does not list it.
+
+    `disk_read_wait_s`: seconds that all finished reads took together, each from the moment it was
+    queued; over the reads between two samples that is what iostat calls r_await.
+    """
     for line in diskstats.splitlines():
         words = line.split()
-        if words[2:3] == [disk]:
-            reads, sectors_read, writes, sectors_written, busy_ms = (
-                int(words[at]) for at in (3, 5, 7, 9, 12)
-            )
-            return (
-                sectors_read * SECTOR_BYTES,
-                sectors_written * SECTOR_BYTES,
-                reads,
-                writes,
-                busy_ms / 1000,
-            )
-    return None
+        if words[2:3] == [disk] and len(words) > 12:
+            counts = list(map(int, words[3:13]))
+            return {
+                "disk_read_bytes": counts[2] * SECTOR_BYTES,
+                "disk_written_bytes": counts[6] * SECTOR_BYTES,
+                "disk_reads": counts[0],
+                "disk_writes": counts[4],
+                "disk_busy_s": counts[9] / 1000,
+                "disk_read_wait_s": counts[3] / 1000,
+                "disk_write_wait_s": counts[7] / 1000,
+            }
+    return {}
 
 
-def network_counters(dev: str, links: Iterable[str]) -> tuple[int, int] | None:
-    """Bytes received and sent over `links`, from /proc/net/dev; None when none of them is there."""
+def network_counters(dev: str, links: Iterable[str]) -> dict[str, int]:
+    """Bytes and packets over `links`, from /proc/net/dev, by column; {} when none is there."""
     wanted = set(links)
     found = [
         numbers.split()
@@ -128,8 +142,62 @@ def network_counters(dev: str, links: Iterable[str]) -> tuple[int, int] | None:
         if name.strip() in wanted
     ]
     if not found:
-        return None
-    return sum(int(words[0]) for words in found), sum(int(words[8]) for words in found)
+        return {}
+    sums = {at: sum(int(words[at]) for words in found) for at in (0, 1, 8, 9)}
+    names = ("net_received_bytes", "net_received_packets", "net_sent_bytes", "net_sent_packets")
+    return dict(zip(names, sums.values(), strict=True))
+
+
+def card_counters(names: bytes, values: bytes) -> dict[str, int]:
+    """Counters by name: `names` of 32 bytes each, filled up with zeros, `values` of 8 bytes each.
+
+    Of a name that comes twice the values are added; what has no value is left out.
+    """
+    count = min(len(names) // 32, len(values) // 8)
+    found: dict[str, int] = {}
+    for at, value in enumerate(struct.unpack_from(f"={count}Q", values)):
+        name = names[at * 32 : at * 32 + 32].partition(b"\0")[0].decode(errors="replace")
+        found[name] = found.get(name, 0) + value
+    return found
+
+
+def counters_of_link(link: str) -> dict[str, int]:
+    """What the driver of a network card counts itself, by its own names; {} where it does not.
+
+    The questions of `ethtool -S` (<linux/ethtool.h>: GSSET_INFO, GSTRINGS, GSTATS), so that no host
+    needs the tool.
+    """
+
+    def answer(*question: int, form: str, room: int) -> bytes:
+        held = array.array("B", struct.pack(form, *question).ljust(room, b"\0"))
+        request = struct.pack("16sP16x", link.encode(), held.buffer_info()[0])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, 0x8946, request)
+        return held.tobytes()
+
+    try:
+        count = struct.unpack("=16xI", answer(0x37, 0, 2, 0, form="=IIQI", room=20))[0]
+        # The kernel copies as many as there are by then, whatever room there is.
+        room = 2 * count + 1024
+        names = answer(0x1B, 1, count, form="=III", room=12 + 32 * room)
+        values = answer(0x1D, count, form="=II", room=8 + 8 * room)
+    except OSError:
+        return {}
+    return card_counters(names[12 : 12 + 32 * count], values[8 : 8 + 8 * count])
+
+
+def allowances_of(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Sums over cards of what went beyond their allowances; one that no card counts is not in it.
+
+    >>> allowances_of([{"pps_allowance_exceeded": 2, "tx_timeout": 9}, {"tx_timeout": 1}])
+    {'pps_allowance_exceeded': 2}
+    """
+    held = list(counters)
+    return {
+        name: sum(one.get(name, 0) for one in held)
+        for name in ALLOWANCES
+        if any(name in one for one in held)
+    }
 
 
 def links_of_host() -> list[str]:
@@ -212,6 +280,8 @@ class Sampler:
         self.group = cgroup_of_host(text("/proc/1/cgroup"), text("/proc/self/mounts"))
         self.disk = disk_of(folder)
         self.links = links_of_host()
+        # Asked once: a card of another kind never counts them, and asking costs it time.
+        self.cards = [link for link in self.links if allowances_of([counters_of_link(link)])]
         self.cpu_from = "/proc/stat"
         if self.container:
             self.cpu_from = "processes" if cpu_of_cgroup(self.group) is None else "cgroup"
@@ -222,9 +292,10 @@ class Sampler:
         # The kernel shows this setting in a machine's first network namespace only.
         own_network = not self.container or not Path("/proc/sys/net/core/dev_weight").exists()
         disk = [shared, f"/proc/diskstats {self.disk}"] if self.disk else None
+        card = [HOST, f"drivers of {' '.join(self.cards)}"] if self.cards else None
         resident = [HOST, "resident memory of processes"]
         given = [HOST, "/proc/PID/io of processes"]
-        by_unit = [HOST, "cgroup" if self._units_have_cpu() else "processes"]
+        by_unit = [HOST, "processes" if cpu_of_cgroup(self.group) is None else "cgroup"]
         return {
             "schema": SCHEMA,
             "interval_s": interval_s,
@@ -232,6 +303,7 @@ class Sampler:
             "mono_s": round(time.monotonic(), 3),
             "boot": text("/proc/sys/kernel/random/boot_id").strip(),
             "cores": len(os.sched_getaffinity(0)),
+            "machine_cores": os.cpu_count(),
             "columns": COLUMNS,
             "unit_columns": UNIT_COLUMNS,
             "sources": {
@@ -241,31 +313,33 @@ class Sampler:
                 "disk_bytes": given if self.container else disk,
                 "disk_operations": disk,
                 "network": [HOST if own_network else MACHINE, f"links {' '.join(self.links)}"],
+                "network_allowance": card,
                 "units_cpu": by_unit,
                 "units_memory": resident,
                 "units_disk": given,
             },
         }
 
-    def _units_have_cpu(self) -> bool:
-        return cpu_of_cgroup(self.group) is not None
-
     def sample(self) -> list[object]:
         """One sample in the order of COLUMNS, then the units."""
         busy_s, steal_s = cpu_of_machine(text("/proc/stat"))
-        memory = None if self.container else memory_of_machine(text("/proc/meminfo"))
-        disk = disk_counters(text("/proc/diskstats"), self.disk) or (None,) * 5
-        read, written = disk[:2]
+        found: dict[str, float | None] = {
+            "at_s": round(time.time(), 3),
+            "mono_s": round(time.monotonic(), 3),
+            "cpu_steal_s": round(steal_s, 3),
+            **disk_counters(text("/proc/diskstats"), self.disk),
+            **network_counters(text("/proc/net/dev"), self.links),
+            **allowances_of(counters_of_link(link) for link in self.cards),
+        }
         if self.container:
-            all_used = usage_of(all_pids())
+            used = usage_of(all_pids())
             from_group = cpu_of_cgroup(self.group) if self.cpu_from == "cgroup" else None
-            busy_s = all_used.cpu_s if from_group is None else from_group
-            memory = all_used.memory_bytes
-            read, written = all_used.read_bytes, all_used.written_bytes
-        net = network_counters(text("/proc/net/dev"), self.links) or (None, None)
-        clocks = (round(time.time(), 3), round(time.monotonic(), 3))
-        host = (round(busy_s, 3), round(steal_s, 3), memory, read, written, *disk[2:], *net)
-        return [*clocks, *host, self.units()]
+            busy_s = used.cpu_s if from_group is None else from_group
+            found |= {"disk_read_bytes": used.read_bytes, "disk_written_bytes": used.written_bytes}
+            found["memory_used_bytes"] = used.memory_bytes
+        else:
+            found["memory_used_bytes"] = memory_of_machine(text("/proc/meminfo"))
+        return [*map((found | {"cpu_busy_s": round(busy_s, 3)}).get, COLUMNS), self.units()]
 
     def units(self) -> dict[str, list[object]]:
         """Every soakbed unit that has a process, this one included: its cost is no secret."""
@@ -279,8 +353,7 @@ class Sampler:
                 used.began_s,
                 round(used.cpu_s if cpu_s is None else cpu_s, 3),
                 used.memory_bytes,
-                used.read_bytes,
-                used.written_bytes,
+                *(used.read_bytes, used.written_bytes),
             ]
         return found
 
@@ -320,12 +393,6 @@ def main(file: Path, folder: str, *, interval_s: float, for_s: float, most_bytes
 
 
 if __name__ == "__main__":
-    print(
-        main(
-            Path(sys.argv[1]),
-            sys.argv[2],
-            interval_s=float(sys.argv[3]),
-            for_s=float(sys.argv[4]),
-            most_bytes=int(sys.argv[5]),
-        )
-    )
+    file, folder, interval_s, for_s, most_bytes = sys.argv[1:]
+    times = {"interval_s": float(interval_s), "for_s": float(for_s)}
+    print(main(Path(file), folder, **times, most_bytes=int(most_bytes)))

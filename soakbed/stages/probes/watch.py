@@ -20,6 +20,8 @@ MOST_LINES = 200
 # Six hours of points: long enough for a slope, and the newest ones alone.
 POINT_EVERY_S = 600
 MOST_POINTS = 36
+TAIL_BYTES = 32 * 1024
+SAMPLES = Path("/var/lib/soakbed/samples")
 
 
 def text(path: str) -> str:
@@ -122,6 +124,32 @@ def throttled_us() -> int | None:
     return None
 
 
+def sampled(folder: Path) -> list[object]:
+    """The newest sample that this host's sampler wrote, after the start that explains it.
+
+    [] where there is none. Samples are compared by whoever asked, as the archive compares them.
+    """
+    files = [path for path in folder.glob("*/samples.jsonl") if path.stat().st_size]
+    if not files:
+        return []
+    with max(files, key=lambda path: path.stat().st_mtime).open("rb") as file:
+        head = file.read(TAIL_BYTES)
+        file.seek(max(len(head), file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        lines = (head + b"\n" + file.read()).splitlines()
+    start: object = None
+    newest: object = None
+    for line in lines:
+        try:
+            said = json.loads(line.partition(b" ")[2])
+        except ValueError:  # cut, here or there
+            continue
+        if isinstance(said, dict):
+            start = said
+        elif isinstance(said, list) and start:
+            newest = [*said[:-1], {}]
+    return [start, newest] if newest else []
+
+
 def boot_id() -> str:
     """Another one after each boot; of a container that of its first process."""
     began = text("/proc/1/stat").rpartition(")")[2].split()
@@ -135,6 +163,7 @@ def readings(members: list[str], folders: list[str]) -> dict[str, object]:
         "mono_s": round(time.monotonic(), 3),
         "boot": boot_id(),
         "throttled_us": throttled_us(),
+        "sampled": sampled(SAMPLES),
         "units": units(members),
         "disks": disks(folders),
     }

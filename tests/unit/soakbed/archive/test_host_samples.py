@@ -12,13 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soakbed.archive.data.samples import (
-    HOSTS_COLUMNS,
-    UNITS_COLUMNS,
-    read_samples,
-    samples_of_target,
-)
-from soakbed.stages.probes.samples import COLUMNS, SCHEMA, UNIT_COLUMNS
+from soakbed.archive.data.sample_columns import HOSTS_COLUMNS, UNITS_COLUMNS
+from soakbed.archive.data.samples import read_samples, samples_of_target
+from soakbed.stages.probes.samples import ALLOWANCES, COLUMNS, SCHEMA, UNIT_COLUMNS
 
 SOURCES = {
     group: ["host", "somewhere"]
@@ -42,7 +38,10 @@ def sample(at: float, *, wall_s=1000.0, busy=0.5, units=None, **changed) -> list
         "at_s": wall_s + at, "mono_s": at, "cpu_busy_s": busy * at, "cpu_steal_s": 0.1 * at,
         "memory_used_bytes": 7000, "disk_read_bytes": 10 * at, "disk_written_bytes": 20 * at,
         "disk_reads": at, "disk_writes": 2 * at, "disk_busy_s": 0.25 * at,
-        "net_received_bytes": 100 * at, "net_sent_bytes": 200 * at, **changed,
+        "net_received_bytes": 100 * at, "net_sent_bytes": 200 * at,
+        "disk_read_wait_s": 0.001 * at, "disk_write_wait_s": 0.004 * at,
+        "net_received_packets": 3 * at, "net_sent_packets": 4 * at,
+        **dict.fromkeys(ALLOWANCES), **changed,
     }  # fmt: skip
     return [*(row[column] for column in COLUMNS), units or {}]
 
@@ -75,6 +74,8 @@ def test_counters_become_what_was_used_between_samples(tmp_path, packed):
     assert hosts["disk_busy_share"].tolist() == pytest.approx([0.25, 0.25])
     assert hosts["net_sent_bytes"].tolist() == [1000, 1000]
     assert set(hosts["host"]) == {"d1"} and set(hosts["cpu_scope"]) == {"host"}
+    assert hosts["disk_read_wait_s"].tolist() == pytest.approx([0.005, 0.005])
+    assert hosts["net_sent_packets"].tolist() == [20, 20]
     assert found.damages == {} and found.gaps == [] and found.clock_steps == []
 
 
@@ -146,6 +147,48 @@ def test_what_a_host_cannot_say_is_missing_and_never_zero(tmp_path):
     assert np.isnan(found.hosts["disk_reads"]).all()
     assert found.hosts["disk_operations_scope"].tolist() == ["unknown"]
     assert found.hosts["cpu_steal_scope"].tolist() == ["machine"]
+
+
+def test_what_a_card_held_back_is_counted_between_samples_and_is_no_number_without_such_a_card(
+    tmp_path,
+):
+    some = {"bw_in_allowance_exceeded": 70, "pps_allowance_exceeded": 5}
+    more = {"bw_in_allowance_exceeded": 90, "pps_allowance_exceeded": 5}
+    hosts = read(tmp_path, start(), sample(10, **some), sample(15, **more)).hosts
+    assert hosts["bw_in_allowance_exceeded"].tolist() == [20]
+    assert hosts["pps_allowance_exceeded"].tolist() == [0]
+    assert np.isnan(hosts["conntrack_allowance_exceeded"]).all()
+
+
+@pytest.mark.parametrize(
+    ("whose", "machine_cores", "share"),
+    [
+        pytest.param("host", {}, 0.05, id="of the host's own cores"),
+        pytest.param("machine", {"machine_cores": 10}, 0.01, id="of all cores of its machine"),
+        pytest.param("machine", {}, None, id="unknown of a machine whose cores nobody counted"),
+    ],
+)
+def test_stolen_time_is_a_part_of_the_cores_of_whom_it_speaks(
+    tmp_path, whose, machine_cores, share
+):
+    sources = {**SOURCES, "cpu_steal": [whose, "/proc/stat"]}
+    found = read(tmp_path, start(sources=sources, **machine_cores), sample(10), sample(15))
+    assert found.hosts["cpu_steal"].tolist() == pytest.approx([0.1])
+    assert found.hosts["cpu_steal_share"].tolist() == pytest.approx([share or np.nan], nan_ok=True)
+
+
+def test_an_archive_of_a_sampler_that_asked_for_less_is_read_and_the_rest_is_unknown(tmp_path):
+    asked = COLUMNS[: COLUMNS.index("disk_read_wait_s")]
+    old = [[*sample(at)[: len(asked)], {}] for at in (10, 15, 20)]
+    found = read(tmp_path, start(columns=asked), *old)
+    assert set(found.hosts) == set(HOSTS_COLUMNS)
+    assert found.damages == {} and found.hosts["disk_written_bytes"].tolist() == [100, 100]
+    for name in (*ALLOWANCES, "disk_read_wait_s", "net_sent_packets"):
+        assert np.isnan(found.hosts[name]).all()
+    renewed = read(tmp_path, start(columns=asked), *old, start(), sample(25), sample(30))
+    assert renewed.hosts["seconds"].tolist() == [5, 5, 5]
+    assert np.isnan(renewed.hosts["disk_write_wait_s"][:2]).all()
+    assert renewed.hosts["disk_write_wait_s"][2] == pytest.approx(0.02)
 
 
 def test_a_unit_that_went_on_used_the_difference(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from soakbed.archive.data.collate import collate
@@ -50,6 +52,17 @@ def test_damages_are_a_view_of_their_own(results):
     collate(folder)
     rows = ask(results, "SELECT run, session, worker, kind FROM damages ORDER BY kind").rows
     assert rows == [("one", "steady", 0, "cut_frame"), ("one", "steady", 0, "no_end")]
+
+
+def test_samples_of_an_older_soakbed_stand_beside_newer_ones_and_lack_nothing_but_values(results):
+    written = {"host": ["d1", "d1"], "at_s": [1.0, 2.0], "net_sent_packets": [7.0, 8.0]}
+    for run, columns in (("one", ("host", "at_s")), ("other", tuple(written))):
+        folder = results / run / "etcd" / "data" / "hosts" / "hour=1970-01-01T00"
+        folder.mkdir(parents=True)
+        held = {name: written[name] for name in columns}
+        pq.write_table(pa.table(held), folder / "0.parquet")
+    sql = "SELECT run, sum(net_sent_packets), count(pps_allowance_exceeded) FROM hosts GROUP BY run"
+    assert ask(results, f"{sql} ORDER BY run").rows == [("one", None, 0), ("other", 15.0, 0)]
 
 
 @pytest.mark.parametrize("view", VIEWS)

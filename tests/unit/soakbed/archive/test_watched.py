@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soakbed.archive.data.host_events import host_events
+from soakbed.archive.data.samples import samples_of_target
 from soakbed.archive.data.watched import FILE, append_events, joined, read_events
 from soakbed.records.policy import POLICY, event, left_out
 from soakbed.stages.blocks import phase_blocks
 from soakbed.stages.measure import measure
+from soakbed.stages.probes.samples import COLUMNS, SCHEMA
 from soakbed.stats.phase_data import of_windows
 from soakbed.stats.windows import phase_numbers
 from tests.unit.soakbed.archive.spools import BEGAN_S, target, window
 from tests.unit.soakbed.archive.test_host_events import AT_S, folder_of, journal
+
+SOURCES = {"cpu_steal": ["host", "any"], "network": ["host", "any"], "disk_operations": None}
+
+
+def write_counters(folder, began_s, used):
+    """Samples every 5 s of a sampler that counts nothing but what is `used` in each of them."""
+    names = ("at_s", "mono_s", *(name for name in COLUMNS[2:]))
+    start = {
+        "schema": SCHEMA, "interval_s": 5, "boot": "one", "cores": 2, "sources": SOURCES,
+        "columns": names, "unit_columns": [],
+    }  # fmt: skip
+    records: list[object] = [start]
+    for place in range(5):
+        counters = {name: sum(rises[: place + 1]) for name, rises in used.items()}
+        at_s = 5.0 * place
+        records.append([began_s + at_s, at_s, *(counters.get(name) for name in names[2:]), {}])
+    folder.mkdir(parents=True)
+    lines = (json.dumps(record).encode() for record in records)
+    content = b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines)
+    (folder / "samples.jsonl.gz").write_bytes(gzip.compress(content))
+
 
 WATCHED = tuple(row.kind for row in POLICY if "watch" in row.sources)
 
@@ -111,3 +138,18 @@ def test_figures_from_the_archive_are_without_the_seconds_that_the_watch_saw_spo
     assert (made.left_out.seconds, made.seconds, made.left_out.spans) == (3, 37.0, ((10, 13),))
     blocks = phase_blocks(tmp_path / "etcd", "steady", "steady", block_s=1)
     assert len(blocks.at_s) == 37
+
+
+def test_figures_are_without_the_samples_in_which_a_host_was_throttled(tmp_path):
+    windows = [window(seq) for seq in range(40)]
+    folder = target(tmp_path / "etcd", windows)
+    outcome = f'{{"started_s": {BEGAN_S}, "ended_s": {BEGAN_S + 60}}}'
+    (folder / "load" / "steady.json").write_text(outcome)
+    # From the fifth second to the tenth a packet in ten was held back, on one of two hosts.
+    throttled = {"bw_out_allowance_exceeded": [0, 0, 0, 50, 0], "net_sent_packets": [500] * 5}
+    for host, changed in (("d1", throttled), ("d2", {})):
+        write_counters(folder / "hosts" / host, BEGAN_S - 5.0, changed)
+    made = measure(folder).phase("steady", "steady")
+    assert (made.left_out.seconds, made.left_out.spans) == (6, ((5, 11),))
+    (one,) = host_events(folder, samples_of_target(folder, {"d1": "data"}).by_host).events
+    assert (one.kind, one.host, one.severity) == ("network_throttled", "d1", "window")

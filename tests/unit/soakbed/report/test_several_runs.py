@@ -17,10 +17,13 @@ from soakbed.report.markdown import markdown
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render
 from soakbed.report.tables import printed_us
+from soakbed.report.throttling import NOT_COUNTED
 from soakbed.stats.percentiles import LADDER, smallest_sample_for
 from tests.golden.made_up import latency
-from tests.golden.many_runs import comparison_of, five_runs, two_runs
-from tests.golden.recorded import NO_LIBRARY, RECORDED, shown_of
+from tests.golden.make_run import BEGAN_S, make_run
+from tests.golden.many_runs import comparison_of, five_runs, two_runs, with_samples
+from tests.golden.pretences import ETCD
+from tests.golden.recorded import NO_LIBRARY, RECORDED, judged, shown_of
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,35 @@ def test_a_run_without_samples_says_so_once_and_draws_nothing():
     text = words_in(text_of(shown_of(RECORDED)))
     assert "Not sampled: these runs hold no samples" in text
     assert 'id="time-host-cpu"' not in text_of(shown_of(RECORDED))
+
+
+def test_what_hosts_did_not_get_is_said_and_what_no_card_counts_is_never_zero(two):
+    table = compose(two).throttling
+    (first, *_) = table.sections
+    cells = {row.head.text: row.cells for row in first.rows}["d1"]
+    assert [cell.text for cell in cells[3:]] == [NOT_COUNTED, "none"]
+    assert cells[0].text == "1 %", "0.02 of two cores"
+    assert float(cells[1].text) == pytest.approx(1000 * 0.002 / 4, rel=0.1)
+    assert float(cells[2].text) == pytest.approx(1000 * 0.09 / 220, rel=0.1)
+    names = [plot.name for plot in compose(two).host_plots]
+    assert "time-host-await" in names and "time-host-steal" in names
+    assert "time-host-held-back" not in names
+
+
+def test_a_run_on_hosts_of_a_cloud_shows_what_was_held_back_and_when(tmp_path):
+    run = make_run(tmp_path / "made-up-cloud", targets=(ETCD,), with_tikv=False)
+    judged(run)
+    held = {"bw_in_allowance_exceeded": 40.0, "pps_allowance_exceeded": 0.0}
+    with_samples(run, "etcd", began_s=BEGAN_S, card=held)
+    judged(run)
+    page = compose(shown_of(run))
+    cells = page.throttling.sections[0].rows[0].cells
+    assert cells[3].note.endswith("for want of inbound bandwidth")
+    assert float(cells[3].raw) == pytest.approx(40 * 12, rel=0.2)
+    assert cells[4].text.startswith("network throttled")
+    assert "time-host-held-back" in [plot.name for plot in page.host_plots]
+    kinds = [row.cells[2].text for section in page.events.sections for row in section.rows]
+    assert "network throttled" in kinds
 
 
 @pytest.mark.parametrize("kind", ["response", "service", "lag"])

@@ -12,6 +12,7 @@ RULES = (
     judge_hosts.restarts,
     judge_hosts.alarms,
     judge_hosts.throttling,
+    judge_hosts.stolen_time,
     judge_hosts.facts_drift,
 )
 
@@ -23,6 +24,7 @@ def facts(**changed):
         "sysctl": {"vm.swappiness": "1"},
         "cpu": {"throttled_us": 1_000_000},
         "alarms": [],
+        "counters": {"cpu_ticks": {"user": 5000, "idle": 900, "steal": 30}},
     }
     return held | changed
 
@@ -96,6 +98,29 @@ def test_an_alarm_invalidates_the_run():
 def test_a_throttled_host_invalidates_the_run(throttled_us, expected):
     after = facts(cpu={"throttled_us": throttled_us})
     assert judged(judge_hosts.throttling, after=after).verdict == expected
+
+
+def ticks(user, steal):
+    return facts(counters={"cpu_ticks": {"user": user, "idle": 900, "steal": steal}})
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        pytest.param(ticks(5000 + 990, 30 + 10), "valid", id="one percent"),
+        pytest.param(ticks(5000 + 989, 30 + 11), "invalid", id="more"),
+        pytest.param(facts(counters={}), "skipped", id="not recorded after the load"),
+    ],
+)
+def test_a_host_whose_cpu_time_went_to_others_invalidates_the_run(after, expected):
+    assert judged(judge_hosts.stolen_time, after=after).verdict == expected
+
+
+def test_stolen_time_of_a_machine_that_hosts_share_is_told_and_breaks_nothing():
+    shared = evidence(facts=(facts(), ticks(5500, 530)), shares_machine=True)
+    finding = judge_hosts.stolen_time(shared)
+    assert finding.verdict == "valid"
+    assert "50.00% of the CPU time of the machine" in finding.sentence
 
 
 def test_a_setting_that_changed_under_load_invalidates_the_run():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +15,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from soakbed.archive.data.samples import read_samples
 from soakbed.stages.probes import samples
@@ -31,6 +36,9 @@ Inter-|   Receive                                                |  Transmit
   eth0:100 1 0 0 0 0 0 0 2000 2 0 0 0 0 0 0
   eth1: 10 1 0 0 0 0 0 0 5 2 0 0 0 0 0 0
 """
+
+
+WAYS = ("received", "sent")
 
 
 def sampler(file: Path, *, interval_s="0.05", for_s="60", most_bytes="1000000"):
@@ -55,15 +63,145 @@ def test_memory_in_use_is_what_could_not_be_had_for_the_asking():
 
 
 def test_the_counters_of_one_disk_are_bytes_requests_and_seconds():
-    assert samples.disk_counters(DISKS, "vda") == (80 * 512, 160 * 512, 10, 20, 2.5)
-    assert samples.disk_counters(DISKS, "sda") is None
-    assert samples.disk_counters(DISKS, "") is None
+    assert samples.disk_counters(DISKS, "vda") == {
+        "disk_read_bytes": 80 * 512,
+        "disk_written_bytes": 160 * 512,
+        "disk_reads": 10,
+        "disk_writes": 20,
+        "disk_busy_s": 2.5,
+        "disk_read_wait_s": 0.005,
+        "disk_write_wait_s": 0.007,
+    }
+    assert samples.disk_counters(DISKS, "sda") == {}
+    assert samples.disk_counters(DISKS, "") == {}
 
 
 def test_only_the_links_that_carry_the_host_are_summed():
-    assert samples.network_counters(DEV, ["eth0"]) == (100, 2000)
-    assert samples.network_counters(DEV, ["eth0", "eth1"]) == (110, 2005)
-    assert samples.network_counters(DEV, ["wlan0"]) is None
+    def told(*links):
+        found = samples.network_counters(DEV, links)
+        return [found.get(f"net_{way}_{what}") for what in ("bytes", "packets") for way in WAYS]
+
+    assert told("eth0") == [100, 2000, 1, 2]
+    assert told("eth0", "eth1") == [110, 2005, 2, 4]
+    assert samples.network_counters(DEV, ["wlan0"]) == {}
+
+
+# What the driver of an ENA card answers: drivers/net/ethernet/amazon/ena/ena_ethtool.c (6.1).
+ENA = {
+    "tx_timeout": 0,
+    "suspend": 0,
+    "resume": 0,
+    "wd_expired": 0,
+    "interface_up": 1,
+    "interface_down": 0,
+    "admin_q_pause": 0,
+    "bw_in_allowance_exceeded": 7,
+    "bw_out_allowance_exceeded": 4_294_967_296,
+    "pps_allowance_exceeded": 0,
+    "conntrack_allowance_exceeded": 3,
+    "linklocal_allowance_exceeded": 0,
+    "queue_0_tx_cnt": 31,
+}
+
+
+def names_of(counters) -> bytes:
+    return b"".join(name.encode().ljust(32, b"\0") for name in counters)
+
+
+class _Driver:
+    """Answers an ioctl as the kernel does, into the memory of whoever asks."""
+
+    def __init__(self, counters: dict[str, int], links=("ens5",)) -> None:
+        self.counters, self.links = counters, links
+
+    def __call__(self, _socket: object, request: int, ifreq: bytes) -> bytes:
+        name, place = struct.unpack("16sP16x", ifreq)
+        assert (request, len(ifreq)) == (0x8946, 40)
+        if name.rstrip(b"\0").decode() not in self.links:
+            raise OSError(errno.EOPNOTSUPP, "it counts nothing")
+        question = ctypes.string_at(place, 4)
+        count = len(self.counters)
+        if question == b"\x37\0\0\0":
+            assert ctypes.string_at(place, 20) == struct.pack("=IIQI", 0x37, 0, 2, 0)
+            answer = struct.pack("=IIQI", 0x37, 0, 2, count)
+        elif question == b"\x1b\0\0\0":
+            answer = struct.pack("=III", 0x1B, 1, count) + names_of(self.counters)
+        else:
+            assert question == b"\x1d\0\0\0"
+            answer = struct.pack("=II", 0x1D, count)
+            answer += struct.pack(f"={count}Q", *self.counters.values())
+        ctypes.memmove(place, answer, len(answer))
+        return ifreq
+
+
+def test_a_card_of_a_cloud_says_what_it_held_back_and_another_says_nothing(monkeypatch):
+    monkeypatch.setattr(samples.fcntl, "ioctl", _Driver(ENA))
+    assert samples.counters_of_link("ens5") == ENA
+    assert samples.counters_of_link("ens6") == {}
+    held = [samples.counters_of_link(link) for link in ("ens5", "ens6")]
+    assert samples.allowances_of(held) == {name: ENA[name] for name in samples.ALLOWANCES}
+    twice = samples.allowances_of([ENA, ENA])
+    assert twice["bw_in_allowance_exceeded"] == 14
+    assert samples.allowances_of([{"tx_timeout": 3}]) == {}
+
+
+def test_an_older_driver_has_fewer_allowances_and_the_others_stay_unknown(monkeypatch):
+    fewer = {name: count for name, count in ENA.items() if not name.startswith("conntrack")}
+    monkeypatch.setattr(samples.fcntl, "ioctl", _Driver(fewer))
+    monkeypatch.setattr(samples, "links_of_host", lambda: ["ens5", "ens6"])
+    made = samples.Sampler("/")
+    assert made.cards == ["ens5"]
+    assert made.start(5)["sources"]["network_allowance"] == ["host", "drivers of ens5"]
+    row = dict(zip(samples.COLUMNS, made.sample(), strict=False))
+    assert row["bw_in_allowance_exceeded"] == 7
+    assert row["conntrack_allowance_exceeded"] is None
+
+
+def test_a_host_without_such_a_card_has_no_allowances_and_never_zero():
+    made = samples.Sampler("/")
+    if made.cards:
+        pytest.skip("this machine has a card of AWS")
+    row = dict(zip(samples.COLUMNS, made.sample(), strict=False))
+    assert {row[name] for name in samples.ALLOWANCES} == {None}
+    assert row["at_s"] and row["cpu_busy_s"] > 0 and row["net_received_packets"] is not None
+    assert made.start(5)["sources"]["network_allowance"] is None
+    assert samples.counters_of_link("lo") == samples.counters_of_link("nonesuch") == {}
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=32),
+        st.integers(0, 2**64 - 1),
+        max_size=30,
+    )
+)
+def test_counters_of_a_card_come_back_whatever_they_are_called(counters):
+    values = struct.pack(f"={len(counters)}Q", *counters.values())
+    assert samples.card_counters(names_of(counters), values) == counters
+
+
+@given(st.binary(max_size=400), st.binary(max_size=120))
+def test_no_answer_of_a_driver_breaks_the_sampler(names, values):
+    found = samples.card_counters(names, values)
+    assert sum(found.values()) <= sum(
+        struct.unpack(f"={len(values) // 8}Q", values[: len(values) // 8 * 8])
+    )
+
+
+@given(st.text(max_size=300))
+def test_no_text_of_the_kernel_breaks_the_counters_of_a_disk(said):
+    assert samples.disk_counters(said, "vda") == {}
+
+
+@given(st.lists(st.integers(0, 2**63), min_size=17, max_size=20))
+def test_whatever_a_disk_has_counted_is_read_from_its_place(numbers):
+    line = f" 259 0 nvme1n1 {' '.join(map(str, numbers))}\n"
+    found = samples.disk_counters(DISKS + line, "nvme1n1")
+    assert (found["disk_reads"], found["disk_writes"]) == (numbers[0], numbers[4])
+    assert found["disk_written_bytes"] == 512 * numbers[6]
+    assert found["disk_read_wait_s"] == numbers[3] / 1000
+    assert found["disk_write_wait_s"] == numbers[7] / 1000
+    assert found["disk_busy_s"] == numbers[9] / 1000
 
 
 def test_what_a_child_used_is_still_there_when_it_has_ended():

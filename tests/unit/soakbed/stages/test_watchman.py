@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from soakbed.adapters.ssh import HostUnreachable, Result
 from soakbed.archive.data.watched import read_events
 from soakbed.records.policy import stops
 from soakbed.records.testbed import Host, Testbed
+from soakbed.stages.probes import watch as probe
+from soakbed.stages.probes.samples import COLUMNS
 from soakbed.stages.watchman import PROBE, certificates, look, pki_of, seen, watch
 
 NOW_S = 1795512400.0
@@ -85,6 +88,58 @@ def test_a_quiet_host_tells_nothing_and_neither_does_a_first_look():
 )
 def test_what_changed_since_the_last_look(now, kind):
     assert kinds(answer(now)) == ([kind] if kind else [])
+
+
+STARTED = {
+    "schema": 1, "interval_s": 5, "boot": "b1", "cores": 4, "unit_columns": [],
+    "columns": list(COLUMNS), "sources": {"cpu_steal": ["host", "/proc/stat"]},
+}  # fmt: skip
+
+
+def sampled_at(mono_s, **counters):
+    held = {"at_s": NOW_S - 1000 + mono_s, "mono_s": mono_s} | counters
+    return [STARTED, [*(held.get(name) for name in COLUMNS), {}]]
+
+
+@pytest.mark.parametrize(
+    ("counters", "kind"),
+    [
+        # 30 s of four cores are 120 s.
+        ({"cpu_steal_s": 5.9}, None),
+        ({"cpu_steal_s": 6.1}, "cpu_stolen"),
+        ({"bw_in_allowance_exceeded": 9, "net_received_packets": 9_001}, None),
+        ({"bw_in_allowance_exceeded": 9, "net_received_packets": 8_999}, "network_throttled"),
+        # What changes no figure can wait for the samples.
+        ({"disk_write_wait_s": 900.0, "disk_writes": 1000}, None),
+    ],
+)
+def test_what_the_sampler_counted_between_two_looks_is_told_at_once(counters, kind):
+    before = BEFORE | {"sampled": sampled_at(965.0, **dict.fromkeys(counters, 0))}
+    now = reading(sampled=sampled_at(995.0, **counters))
+    found = list(seen(DATA, "etcd", answer(now, before=before)))
+    assert [event.kind for event in found] == ([kind] if kind else [])
+    assert all((one.at_s, one.until_s) == (NOW_S - 35, NOW_S - 5) for one in found)
+
+
+def test_a_sampler_that_wrote_nothing_new_or_was_never_there_tells_nothing():
+    stands = sampled_at(965.0, cpu_steal_s=50.0)
+    assert kinds(answer(reading(sampled=stands), before=BEFORE | {"sampled": stands})) == []
+    assert kinds(answer(reading(sampled=stands))) == []
+    assert kinds(answer(reading(sampled=[]), before=BEFORE | {"sampled": stands})) == []
+
+
+def test_the_probe_finds_the_newest_sample_and_the_start_that_explains_it(tmp_path):
+    assert probe.sampled(tmp_path) == []
+    old, new = (tmp_path / name / "samples.jsonl" for name in ("old", "new"))
+    for path, count in ((old, 2), (new, 3000)):
+        path.parent.mkdir()
+        records = [STARTED, *(sampled_at(float(at))[1] for at in range(count))]
+        lines = [f"01234567 {json.dumps(one, separators=(',', ':'))}" for one in records]
+        path.write_text("\n".join([*lines, '01234567 [1,2,"cut']))
+    os.utime(old, (1, 1))
+    assert probe.sampled(tmp_path) == [STARTED, sampled_at(2999.0)[1]]
+    new.unlink()
+    assert probe.sampled(tmp_path) == [STARTED, sampled_at(1.0)[1]]
 
 
 def test_the_same_on_a_load_host_ends_nothing():

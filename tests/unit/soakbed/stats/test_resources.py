@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from soakbed.archive.data.samples import HOSTS_COLUMNS, UNITS_COLUMNS
+from soakbed.archive.data.sample_columns import HOSTS_COLUMNS, UNITS_COLUMNS
+from soakbed.records.resources import HostUse
 from soakbed.stats.resources import costs_of, use_of_hosts, use_of_units
 
 DUTIES = {"d1": "data", "d2": "data", "l1": "load"}
@@ -87,6 +88,33 @@ def test_a_figure_that_one_sample_could_not_say_is_unknown_and_the_others_stay()
     used = use_of_hosts(hosts, 1000, 1050)
     assert used[0].disk_writes is None and used[1].disk_writes == 0
     assert used[0].net_sent_bytes == 10_000
+
+
+def test_the_mean_request_to_a_disk_is_over_all_requests_and_not_over_samples():
+    hosts = hosts_of(names=["d1"], rows=2)
+    hosts["disk_reads"] = np.array([10.0, 30.0])
+    hosts["disk_read_wait_s"] = np.array([0.1, 0.1])
+    (used,) = use_of_hosts(hosts, 1000, 1050)
+    assert used.disk_read_await_us == pytest.approx(200_000 / 40)
+    assert used.disk_write_await_us is None, "there was none"
+
+
+def test_what_a_card_held_back_is_summed_and_what_no_card_counts_is_not_there():
+    hosts = hosts_of(names=["d1"])
+    hosts["bw_in_allowance_exceeded"] = np.full(10, 3.0)
+    hosts["conntrack_allowance_exceeded"] = np.full(10, np.nan)
+    (used,) = use_of_hosts(hosts, 1000, 1050)
+    assert used.allowance_exceeded["bw_in_allowance_exceeded"] == 30
+    assert used.allowance_exceeded["pps_allowance_exceeded"] == 0
+    assert "conntrack_allowance_exceeded" not in used.allowance_exceeded
+
+
+def test_resources_of_an_older_soakbed_are_read():
+    old = use_of_hosts(hosts_of(names=["d1"]), 1000, 1050)[0].model_dump()
+    for name in ("cpu_steal_share", "disk_read_await_us", "allowance_exceeded"):
+        del old[name]
+    read = HostUse.model_validate(old)
+    assert read.disk_read_await_us is None and read.allowance_exceeded == {}
 
 
 def test_costs_are_sums_over_all_members_per_operation():
