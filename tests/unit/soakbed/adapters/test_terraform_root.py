@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from soakbed.adapters.terraform_root import (
     Root,
+    backend_of,
     check_plugins,
     copied_root,
     plugin_missing,
@@ -17,6 +18,7 @@ from soakbed.adapters.terraform_root import (
 )
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
+from soakbed.records.testbed_spec import RemoteState
 
 PROJECT = Path(__file__).resolve().parents[4]
 PINS = json.loads((PROJECT / "infra/aws/provider.json").read_text())
@@ -52,6 +54,25 @@ def test_testbeds_that_need_no_plugin_run_in_infra_itself(places, tmp_path, kind
     assert root.folder == places.infra
     assert root.init == ("-backend-config=path=/s/terraform.tfstate", "-reconfigure")
     check_plugins(root)  # nothing to ask for
+
+
+def test_a_state_in_s3_is_locked_by_an_object_and_encrypted(places, tmp_path):
+    remote = RemoteState(bucket="states", key="a/b.tfstate", region="eu-central-1")
+    backend = backend_of(remote, file=tmp_path / "unused", by_path=False)
+    assert backend["s3"]["use_lockfile"] and backend["s3"]["encrypt"]
+    assert "use_path_style" not in backend["s3"]
+    assert backend_of(remote, file=tmp_path, by_path=True)["s3"]["use_path_style"]
+    root = root_for("static", ["hosts"], places=places, folder=tmp_path, backend=backend)
+    assert (root.folder, root.init, root.pins) == (tmp_path / "root", ("-reconfigure",), None)
+    document = json.loads((root.folder / "main.tf.json").read_text())
+    assert document["terraform"] == {"backend": backend}
+    assert document["module"]["testbed"]["source"] == str(places.infra.absolute())
+
+
+def test_a_state_of_this_machine_is_a_file(tmp_path):
+    assert backend_of(None, file=tmp_path / "x.tfstate", by_path=True) == {
+        "local": {"path": str(tmp_path / "x.tfstate")}
+    }
 
 
 def test_aws_is_called_from_the_state_so_that_init_writes_nothing_into_infra(places, tmp_path):
