@@ -8,7 +8,7 @@ it takes effect.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from soakbed.histories.operation import Operation
@@ -57,6 +57,14 @@ class Model(Protocol):
         """The state after `one`, or IMPOSSIBLE."""
         ...
 
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """Whether `read`, the next to return, may still have its result if `state` holds now.
+
+        `between`: changes that can come before it, in any order. True where it is not known: it
+        saves the search from ways that lead nowhere, and must not close any that does.
+        """
+        ...
+
 
 class Register:
     """`write` v; `read` -> v, None before the first write.
@@ -82,6 +90,13 @@ class Register:
             written: State = one.argument
             return written
         return state if one.result == state else IMPOSSIBLE
+
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """Somebody has to write what it read."""
+        return state == read.result or any(
+            read.result == (one.argument[1] if one.action == "cas" else one.argument)
+            for one in between
+        )
 
 
 class CasRegister(Register):
@@ -132,6 +147,12 @@ class KeyValue:
             return f"{state}{one.argument}"
         return state if one.result == state else IMPOSSIBLE
 
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """A string that is no beginning of what it read must be put anew before."""
+        return str(read.result).startswith(str(state)) or any(
+            one.action == "put" and str(read.result).startswith(one.argument) for one in between
+        )
+
 
 class AppendList:
     """`append` x; `read` -> all that was appended, in order.
@@ -155,6 +176,11 @@ class AppendList:
         if one.action == "append":
             return (*held, one.argument)
         return held if tuple(one.result or ()) == held else IMPOSSIBLE
+
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """Nothing is taken out of a list."""
+        held: tuple[Any, ...] = state  # type: ignore[assignment]
+        return tuple(read.result or ())[: len(held)] == held
 
 
 class GrowingSet:
@@ -181,6 +207,11 @@ class GrowingSet:
         read = one.result or ()
         return held if len(read) == len(held) and held.issuperset(read) else IMPOSSIBLE
 
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """Nothing is taken out of a set."""
+        held: frozenset[Any] = state  # type: ignore[assignment]
+        return held.issubset(read.result or ())
+
 
 class Counter:
     """`add` n, which may be below 0; `read` -> the sum.
@@ -204,6 +235,10 @@ class Counter:
         if one.action == "add":
             return held + int(one.argument)
         return held if one.result == held else IMPOSSIBLE
+
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """Any sum may still come about."""
+        return True
 
 
 class Bank:
@@ -244,6 +279,10 @@ class Bank:
         held[source] -= amount
         held[target] = held.get(target, 0) + amount
         return tuple(sorted(held.items()))
+
+    def may_lead(self, state: State, read: Operation, between: Iterable[Operation]) -> bool:
+        """Any balances may still come about."""
+        return True
 
 
 MODELS: Mapping[str, type[Model]] = {

@@ -94,7 +94,7 @@ class OnlineZones:
         early = (zones.first_finish < zones.write_start) & (zones.write_start < _LAST)
         absent = (zones.write_start == _LAST) & (zones.first_finish <= horizon)
         bad = early | absent
-        found = [_alone(zones, at, early[at]) for at in np.flatnonzero(bad).tolist()]
+        found = [_alone(zones, at) for at in np.flatnonzero(bad).tolist()]
         zones = zones.kept(~bad)
         crossed, found_crossed = _crossings(zones)
         self._zones = _that_matter(zones.kept(~crossed), horizon)
@@ -143,7 +143,8 @@ def _by_key_and_value(key: _Ints, value: _Ints) -> _Ints:
     return np.lexsort((value, key))
 
 
-def _alone(zones: _Zones, at: int, early: bool) -> Crossing:
+def _alone(zones: _Zones, at: int) -> Crossing:
+    early = bool(zones.write_start[at] < _LAST)
     seen = int(zones.first_finish[at])
     until = int(zones.write_start[at]) if early else seen
     found: Found = "before_its_write" if early else "not_there"

@@ -1,4 +1,4 @@
-"""One operation of a client, as any history tells of it: what models and the search checker read."""
+"""One operation of a client, as any history tells of it: what models and the search read."""
 
 from __future__ import annotations
 

@@ -24,13 +24,14 @@ class RegisterHistory:
     """`n` operations on registers, in any order.
 
     `key`: int from 0, which register. `value`: int64, above 0 and written to a key once at most
-    (fastest if it is so in the whole history); a read of INITIAL (0) found nothing. `start`, `finish`: int64, when the client sent the
-    operation and had its reply; `finish` of an unknown one means nothing. `is_write`: bool.
+    (fastest if it is so in the whole history); a read of INITIAL (0) found nothing. `start`,
+    `finish`: int64, when the client sent the operation and had its reply; `finish` of an unknown
+    one means nothing. `is_write`: bool.
     `outcome`: OK, FAILED (surely not applied) or UNKNOWN. `process`: int, the client, for words
     alone; empty where nobody knows.
 
-    Raises ValueError if arrays differ in length, a key or value is below 0, a write writes INITIAL, or an
-    operation that is over finishes before it starts.
+    Raises ValueError if arrays differ in length, a key or value is below 0, a write writes INITIAL,
+    or an operation that is over finishes before it starts.
     """
 
     key: NDArray[np.int64]

@@ -6,6 +6,9 @@ one list; an operation that is put next is lifted out, one that led nowhere is p
 (Herlihy and Wing 1990) keys are searched apart, the smallest first, and the first without an order
 ends the search.
 
+An operation that changes nothing is put next as soon as it fits, and that is never taken back: from
+wherever it would stand later it could be moved here. So only changes are choices.
+
 Unknown operations may be put anywhere after their call, or left out.
 """
 
@@ -24,6 +27,7 @@ __all__ = ["Answer", "Searched", "by_key", "search"]
 Answer = Literal["ok", "violation", "unknown"]
 
 _LOOK_AT_CLOCK_EVERY = 2048
+_EXPLAINS_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def search(
             told = Searched(answer, len(operations), len(parts), took, steps, part[0].key)
             if answer == "unknown":
                 return told
-            order, stuck = found.longest()
+            order, stuck = _explained(part, model)
             return Searched(
                 answer, len(operations), len(parts), took, steps, part[0].key, order, stuck
             )
@@ -88,14 +92,31 @@ def _tells(one: Operation, model: Model) -> bool:
     return one.outcome == OK or (one.outcome == UNKNOWN and one.action in model.changes)
 
 
+def _explained(
+    part: list[Operation], model: Model
+) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    """How far orders go if nothing is foreseen: whoever reads it wants to see where they break."""
+    plain = _Search(part, model, time.monotonic() + _EXPLAINS_WITHIN_S, foresees=False)
+    plain.run()
+    return plain.longest()
+
+
 class _Search:
     """One part of a history. Entries 1..2n of the list are calls and returns; 0 is its head."""
 
-    def __init__(self, part: list[Operation], model: Model, until_s: float) -> None:
+    def __init__(
+        self, part: list[Operation], model: Model, until_s: float, *, foresees: bool = True
+    ) -> None:
         self._part = sorted(part, key=lambda one: one.start)
         self._model = model
         self._until_s = until_s
         self.steps = 0
+        self._foresees = foresees
+        self._placed: list[tuple[int, Hashable, int, int, int]] = []
+        self._changes = [
+            one.action in model.changes and one.result is not False for one in self._part
+        ]
+        self._reads = [one.action not in model.changes for one in self._part]
         events = []
         for number, one in enumerate(self._part):
             finish = one.finish if one.outcome == OK else float("inf")
@@ -115,44 +136,70 @@ class _Search:
 
     def run(self) -> Answer:
         """Search."""
-        part, step, initial = self._part, self._model.step, self._model.initial()
+        part, step = self._part, self._model.step
         after, number, is_call = self._next, self._number, self._is_call
         left = sum(one.outcome == OK for one in part)
-        state, done, base = initial, 0, 0
         # Operations before `base` are all placed: what is remembered stays small.
+        state, done, base = self._model.initial(), 0, 0
         tried: set[tuple[int, int, Hashable]] = set()
-        placed: list[tuple[int, Hashable, int, int]] = []
         at = after[0]
         while left:
             self.steps += 1
             if not self.steps % _LOOK_AT_CLOCK_EVERY and time.monotonic() > self._until_s:
                 return "unknown"
-            if is_call[at]:
-                one = number[at]
-                follows = step(state, part[one])
-                if follows is not IMPOSSIBLE:
-                    bits, low = done | 1 << one - base, base
-                    while bits & 1:
-                        bits, low = bits >> 1, low + 1
-                    if (low, bits, follows) not in tried:
-                        tried.add((low, bits, follows))
-                        placed.append((at, state, done, base))
-                        state, done, base = follows, bits, low
-                        left -= part[one].outcome == OK
-                        self._lift(at)
-                        at = after[0]
-                        continue
+            if not is_call[at]:
+                # It has returned and cannot be passed: the last choice was wrong.
+                if (last := self._last_choice(at)) is None:
+                    return "violation"
+                at, state, done, base, left = last
                 at = after[at]
                 continue
-            if len(placed) >= len(self._longest[0]):
-                self._longest = ([number[entry] for entry, *_ in placed], at)
-            if not placed:
-                return "violation"
-            at, state, done, base = placed.pop()
-            left += part[number[at]].outcome == OK
-            self._put_back(at)
+            one = number[at]
+            follows = step(state, part[one])
+            if follows is not IMPOSSIBLE:
+                bits, low = done | 1 << one - base, base
+                while bits & 1:
+                    bits, low = bits >> 1, low + 1
+                here = (low, bits, follows)
+                if here not in tried:
+                    tried.add(here)
+                    if self._changes[one] and not self._may_lead(follows, at):
+                        at = after[at]
+                        continue
+                    self._placed.append((at, state, done, base, left))
+                    state, done, base = follows, bits, low
+                    left -= part[one].outcome == OK
+                    self._lift(at)
+                    at = after[0]
+                    continue
             at = after[at]
         return "ok"
+
+    def _may_lead(self, state: Hashable, skipped: int) -> bool:
+        """Whether the read that returns next may have its result once `skipped` is placed."""
+        at = self._next[0] if self._foresees else 0
+        between = []
+        while at:
+            one = self._number[at]
+            if self._changes[one]:
+                if self._is_call[at] and at != skipped:
+                    between.append(self._part[one])
+            elif not self._is_call[at] and self._reads[one]:
+                return self._model.may_lead(state, self._part[one], between)
+            at = self._next[at]
+        return True
+
+    def _last_choice(self, stuck: int) -> tuple[int, Hashable, int, int, int] | None:
+        """Take back what was placed, down to the last operation that is a choice."""
+        placed = self._placed
+        if len(placed) >= len(self._longest[0]):
+            self._longest = ([self._number[entry] for entry, *_ in placed], stuck)
+        while placed:
+            last = placed.pop()
+            self._put_back(last[0])
+            if self._changes[self._number[last[0]]]:
+                return last
+        return None
 
     def longest(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         """The longest order, and the calls before the return that nobody could pass."""

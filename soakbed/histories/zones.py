@@ -102,13 +102,11 @@ def check_zones(history: RegisterHistory) -> Verdict:
     clusters = _clusters(history)
     unsound = _unsound(clusters)
     pairs = _crossing(clusters, unsound)
-    found = [_alone(history, clusters, int(one)) for one in unsound[: MOST_WITNESSES]]
+    found = [_alone(history, clusters, int(one)) for one in unsound[:MOST_WITNESSES]]
     found += [_both(history, clusters, a, b) for a, b in pairs[:MOST_WITNESSES].tolist()]
     found.sort(key=lambda one: (one.from_, one.key))
     keys = int(np.count_nonzero(np.diff(np.sort(history.key)))) + 1
-    return Verdict(
-        len(history), keys, len(unsound) + len(pairs), tuple(found[:MOST_WITNESSES])
-    )
+    return Verdict(len(history), keys, len(unsound) + len(pairs), tuple(found[:MOST_WITNESSES]))
 
 
 def _clusters(history: RegisterHistory) -> _Clusters:

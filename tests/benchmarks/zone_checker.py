@@ -28,7 +28,7 @@ CLIENTS = 64
 
 
 def correct(operations: int, keys: int, seed: int = 1) -> RegisterHistory:
-    """What `CLIENTS` clients see of correct registers: each operation acts at a moment inside it."""
+    """What clients see of correct registers: each operation acts at a moment inside it."""
     random_ = np.random.default_rng(seed)
     acts = np.arange(operations, dtype=np.int64) * 20
     key = random_.integers(0, keys, operations)
@@ -66,14 +66,18 @@ def measure(operations: int, keys: int) -> None:
     assert verdict.linearizable, verdict.witnesses[:2]
     stale = np.flatnonzero(~history.is_write & (history.value > INITIAL))[-1]
     history.value[stale] = history.value[~history.is_write & (history.value > INITIAL)][0]
-    history.key[stale] = history.key[history.is_write][history.value[stale] == history.value[history.is_write]][0]
+    history.key[stale] = history.key[history.is_write][
+        history.value[stale] == history.value[history.is_write]
+    ][0]
     before = time.perf_counter()
     violated = check_zones(history)
     stale_s = time.perf_counter() - before
     assert not violated.linearizable
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     told = {"operations": operations, "keys": keys, "seconds": round(took_s, 3)}
-    print(json.dumps(told | {"stale_read_found_s": round(stale_s, 3), "peak_mb": round(peak / 1e6)}))
+    print(
+        json.dumps(told | {"stale_read_found_s": round(stale_s, 3), "peak_mb": round(peak / 1e6)})
+    )
 
 
 def drawn(random_: random.Random) -> list[Operation]:
@@ -106,8 +110,12 @@ def agree(histories: int) -> int:
 
 def main() -> int:
     """Speed, or agreement."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--agree", type=int, default=0, metavar="N", help="compare N small histories")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--agree", type=int, default=0, metavar="N", help="compare N small histories"
+    )
     parser.add_argument("--one", type=int, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.agree:

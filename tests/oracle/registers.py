@@ -49,9 +49,7 @@ def explained(operations: Sequence[Operation]) -> bool:
 def _one_register(operations: list[Operation]) -> bool:
     # An operation that surely did nothing has no place; neither has a read without an answer.
     held = [
-        one
-        for one in operations
-        if one.outcome == OK or (one.is_write and one.outcome == UNKNOWN)
+        one for one in operations if one.outcome == OK or (one.is_write and one.outcome == UNKNOWN)
     ]
     ends = [one.finish if one.outcome == OK else float("inf") for one in held]
     must = sum(1 << at for at, one in enumerate(held) if one.outcome == OK)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from soakbed.histories.models import IMPOSSIBLE, MODELS, Bank, Model
-from soakbed.histories.operation import FAILED, OK, UNKNOWN, Operation
+from soakbed.histories.operation import FAILED, UNKNOWN, Operation
 
 __all__ = ["a_model", "asked", "atomic", "small"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import soakbed.histories.models
 import soakbed.histories.operation
-from soakbed.histories.models import MODELS, KeyValue, Register
+from soakbed.histories.models import MODELS, Counter, KeyValue, Register
 from soakbed.histories.operation import OK, UNKNOWN, Operation
 from soakbed.histories.search import by_key, search
 from tests.oracle.orders import has_order
@@ -76,10 +76,10 @@ def test_an_unknown_operation_takes_effect_late_or_never():
 
 
 def test_time_that_runs_out_is_no_verdict():
-    # Forty writes at once and a read of what nobody wrote: every order would have to be tried.
-    told = [Operation(at, "append", "x", f"{at} ", None, 0, 100) for at in range(40)]
-    told.append(Operation(99, "get", "x", None, "nothing of it", 0, 100))
-    found = search(told, KeyValue(), time_limit_s=0.2)
+    # Forty numbers are added at once, and no sum of them is read: all orders would be tried.
+    told = [Operation(at, "add", "x", 1 << at, None, 0, 100) for at in range(40)]
+    told.append(Operation(99, "read", "x", None, -1, 0, 100))
+    found = search(told, Counter(), time_limit_s=0.2)
     assert found.answer == "unknown"
     assert found.seconds < 5
 

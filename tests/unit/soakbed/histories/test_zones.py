@@ -154,7 +154,10 @@ def test_of_many_violations_the_first_are_shown_and_all_counted():
     operations = [
         part
         for at in range(300)
-        for part in (write(at + 1, 10 * at, 10 * at + 1, key=at), read(0, 10 * at + 3, 10 * at + 4, key=at))
+        for part in (
+            write(at + 1, 10 * at, 10 * at + 1, key=at),
+            read(0, 10 * at + 3, 10 * at + 4, key=at),
+        )
     ]
     random.Random(5).shuffle(operations)
     verdict = check_zones(history_of(operations))
