@@ -214,7 +214,13 @@ def report(
 
 
 # Beside `report` in the list of commands: what else is made from the archive.
-for made in (cli_check.check, cli_compare.compare, cli_compare.trend, cli_archive.query, cli_archive.collate):
+for made in (
+    cli_check.check,
+    cli_compare.compare,
+    cli_compare.trend,
+    cli_archive.query,
+    cli_archive.collate,
+):
     app.command()(made)
 
 

@@ -82,8 +82,12 @@ def as_registers(operations: Sequence[Operation]) -> RegisterHistory | None:
         if is_write:
             written.add(value)
         rows[at] = (key, value, one.start, one.start if one.outcome == UNKNOWN else one.finish)
+    key, values_of, start, finish = rows.T
     return RegisterHistory(
-        *rows.T,
+        key,
+        values_of,
+        start,
+        finish,
         is_write=np.array([one.action == "write" for one in operations], dtype=np.bool_),
         outcome=np.array([one.outcome for one in operations], dtype=np.uint8),
         process=np.array([], dtype=np.int64),
