@@ -82,12 +82,11 @@ def as_registers(operations: Sequence[Operation]) -> RegisterHistory | None:
         if is_write:
             written.add(value)
         rows[at] = (key, value, one.start, one.start if one.outcome == UNKNOWN else one.finish)
-    key, values_of, start, finish = rows.T
     return RegisterHistory(
-        key,
-        values_of,
-        start,
-        finish,
+        key=rows[:, 0],
+        value=rows[:, 1],
+        start=rows[:, 2],
+        finish=rows[:, 3],
         is_write=np.array([one.action == "write" for one in operations], dtype=np.bool_),
         outcome=np.array([one.outcome for one in operations], dtype=np.uint8),
         process=np.array([], dtype=np.int64),
