@@ -14,6 +14,9 @@ from soakbed.records.testbed import Host, Testbed
 
 __all__ = ["inventory", "write_inventory"]
 
+# Source: EC2 User Guide, "NVMe instance store volumes".
+_LOCAL_DISK = "Amazon EC2 NVMe Instance Storage"
+
 
 def inventory(testbed: Testbed) -> dict[str, Any]:
     """Groups `data` and `load`, and how each host is reached. YAML, since JSON is YAML.
@@ -48,6 +51,8 @@ def write_inventory(testbed: Testbed, file: Path) -> Path:
 
 
 def _host(host: Host) -> dict[str, Any]:
+    # Databases of a cloud's host lie on its local disk, and on nothing else by accident.
+    in_cloud = bool(host.instance_id) and host.duty == "data"
     return {
         "ansible_host": host.reached_at,
         "ansible_port": host.port,
@@ -56,4 +61,4 @@ def _host(host: Host) -> dict[str, Any]:
         "ansible_ssh_private_key_file": host.key_file,
         "host_address": host.address,
         "host_data_dir": host.data_dir,
-    }
+    } | ({"host_disk_model": _LOCAL_DISK} if in_cloud else {})

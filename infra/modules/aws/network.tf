@@ -28,7 +28,11 @@ resource "aws_subnet" "hosts" {
   vpc_id            = aws_vpc.testbed.id
   cidr_block        = var.network_cidr
   availability_zone = var.zone
-  tags              = merge(local.tags, { Name = "soakbed-${var.name}-subnet" })
+
+  # Every host is reached by its operator.
+  map_public_ip_on_launch = true
+
+  tags = merge(local.tags, { Name = "soakbed-${var.name}-subnet" })
 
   lifecycle {
     ignore_changes = [tags["soakbed:run"], tags["soakbed:destroy_after"]]
@@ -93,7 +97,6 @@ resource "aws_vpc_security_group_ingress_rule" "inner" {
   for_each = local.inner_ports
 
   security_group_id            = aws_security_group.hosts.id
-  description                  = "${each.key} between the hosts"
   referenced_security_group_id = aws_security_group.hosts.id
   ip_protocol                  = "tcp"
   from_port                    = each.value[0]
@@ -107,7 +110,6 @@ resource "aws_vpc_security_group_ingress_rule" "inner" {
 
 resource "aws_vpc_security_group_ingress_rule" "echo" {
   security_group_id            = aws_security_group.hosts.id
-  description                  = "ping between the hosts"
   referenced_security_group_id = aws_security_group.hosts.id
   ip_protocol                  = "icmp"
   from_port                    = -1
@@ -119,9 +121,9 @@ resource "aws_vpc_security_group_ingress_rule" "echo" {
   }
 }
 
+# Everything between the hosts, and nothing elsewhere.
 resource "aws_vpc_security_group_egress_rule" "inner" {
   security_group_id            = aws_security_group.hosts.id
-  description                  = "Everything between the hosts, nothing elsewhere"
   referenced_security_group_id = aws_security_group.hosts.id
   ip_protocol                  = "-1"
   tags                         = merge(local.tags, { Name = "soakbed-${var.name}-out" })

@@ -78,3 +78,13 @@ def test_only_hosts_whose_key_is_known_are_spoken_to():
 def test_the_file_is_yaml_and_json_alike(tmp_path):
     file = write_inventory(made_testbed(), tmp_path / "new" / "inventory.yml")
     assert yaml.safe_load(file.read_text()) == json.loads(file.read_text())
+
+
+def test_data_hosts_of_a_cloud_name_the_disk_that_their_databases_lie_on():
+    testbed = made_testbed(instance_id="i-1")
+    d1 = testbed.hosts["d1"].model_copy(update={"instance_id": "i-2"})
+    hosts = {**testbed.hosts, "d1": d1}
+    groups = inventory(testbed.model_copy(update={"hosts": hosts}))["all"]["children"]
+    assert groups["data"]["hosts"]["d1"]["host_disk_model"] == "Amazon EC2 NVMe Instance Storage"
+    for elsewhere in (groups["data"]["hosts"]["d2"], groups["load"]["hosts"]["l1"]):
+        assert "host_disk_model" not in elsewhere
