@@ -17,6 +17,7 @@ from soakbed import (
     cli_archive,
     cli_artifacts,
     cli_campaign,
+    cli_check,
     cli_compare,
     cli_reap,
     cli_soak,
@@ -213,7 +214,13 @@ def report(
 
 
 # Beside `report` in the list of commands: what else is made from the archive.
-for made in (cli_compare.compare, cli_compare.trend, cli_archive.query, cli_archive.collate):
+for made in (
+    cli_check.check,
+    cli_compare.compare,
+    cli_compare.trend,
+    cli_archive.query,
+    cli_archive.collate,
+):
     app.command()(made)
 
 

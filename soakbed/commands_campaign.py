@@ -24,6 +24,7 @@ from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 from soakbed.records.summary import MeasuredTarget, UnmeasuredTarget
 from soakbed.records.testbed import Testbed
+from soakbed.records.testbed_spec import HourPrice
 from soakbed.report.campaign_csv import campaign_csv
 from soakbed.report.campaign_page import campaign_markdown, campaign_page
 from soakbed.report.campaign_text import plan_json, plan_text, status_json, status_text
@@ -87,7 +88,7 @@ def run(session: Session, spec: CampaignSpec, *, anew: bool, retry_failed: bool)
     with session.alone():
         runner = CellRunner(
             folder,
-            press=_presser(session),
+            press=_presser(session, spec.hour_price),
             wipe=lambda: _wipe(session),
             tell=session.display,
         )
@@ -132,11 +133,11 @@ def _folder(
     return made
 
 
-def _presser(session: Session) -> Callable[[Cell, RunFolder], list[str]]:
+def _presser(session: Session, price: HourPrice | None) -> Callable[[Cell, RunFolder], list[str]]:
     """One cell as an ordinary run; its stages are timed in it, here only the whole."""
 
     def press(cell: Cell, run_folder: RunFolder) -> list[str]:
-        _require_money(session)
+        _require_money(session, price)
         watch = Stopwatch(session.display, note=run_folder.note_time)
         bench = Bench(cell.spec, run_folder, session.places, session.tools, watch)
         with session.watch.stage(cell.key):
@@ -146,9 +147,9 @@ def _presser(session: Session) -> Callable[[Cell, RunFolder], list[str]]:
     return press
 
 
-def _require_money(session: Session) -> None:
+def _require_money(session: Session, price: HourPrice | None) -> None:
     """No cell is begun on a budget that is spent: it would end at once and hold nothing."""
-    counted = counted_hosts(session.spec, session.places)
+    counted = counted_hosts(session.spec, session.places, instead=price)
     if counted and (why := why_spent(counted, time.time())):
         raise BudgetSpent(
             f"{why}; cells that are done are kept",

@@ -39,12 +39,12 @@ from soakbed.stages.configure import (
     prepare_hosts,
     with_counted_cores,
 )
-from soakbed.stages.cost_plan import begin_cost, end_cost, note_hosts
+from soakbed.stages.cost_plan import begin_cost, end_cost
 from soakbed.stages.heartbeat import heartbeat_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
 from soakbed.stages.lease import drop_lease, held_lease, hold_lease
-from soakbed.stages.provision import provision
+from soakbed.stages.provision import ProvisionOutcome, provision
 from soakbed.stages.watch_notes import WATCH
 
 __all__ = ["Bench", "Progress", "Stopwatch", "Tools", "fetch", "prepare"]
@@ -98,13 +98,8 @@ def prepare(
     `bench` does right after `provision`; a host that was made again is always prepared.
     """
     fetch(spec, TARGETS, tools=tools, places=places, watch=watch)
-    had, lease = held_lease(places), hold_lease(spec, places)
-    with watch.stage("provision") as changed:
-        note_hosts(places)
-        came_up = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
-        changed(came_up.changed)
-    if lease is not None:
-        lease = _beat_once(spec, places, came_up.testbed, tools) or lease
+    had = held_lease(places)
+    came_up, lease = _made(spec, tools=tools, places=places, watch=watch)
     mark = places.state / "prepared.json"
     wanted = preparation_of(places, profile) | ({"lease": lease.id} if lease else {})
     if came_up.changed:
@@ -128,6 +123,19 @@ def prepare(
         write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
         write_whole(mark, json.dumps(wanted) + "\n")
     return with_counted_cores(came_up.testbed, places)
+
+
+def _made(
+    spec: TestbedSpec, *, tools: Tools, places: Places, watch: Stopwatch
+) -> tuple[ProvisionOutcome, Lease | None]:
+    """The hosts, and the lease that they live on."""
+    lease = hold_lease(spec, places)
+    with watch.stage("provision") as changed:
+        made = provision(spec, terraform=tools.terraform, places=places, progress=tools.progress)
+        changed(made.changed)
+    if lease is not None:
+        lease = _beat_once(spec, places, made.testbed, tools) or lease
+    return made, lease
 
 
 def _beat_once(spec: TestbedSpec, places: Places, testbed: Testbed, tools: Tools) -> Lease | None:

@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from soakbed.adapters.terraform_root import plugin_missing
+from soakbed.records.places import Places
+
 PROJECT = Path(__file__).resolve().parent.parent
 BIN = PROJECT / ".venv" / "bin"
 
@@ -26,16 +29,24 @@ def run(*words: str, cwd: Path = PROJECT) -> str:
 
 
 def terraform() -> str:
-    """`fmt -check`, `validate` and `test` of infra/, with the engine that comes with soakbed."""
+    """`fmt -check`, `validate` and `test` of infra/, with the engine that comes with soakbed.
+
+    Of infra/aws too, where Terraform's AWS provider is at hand; where it is not, `main` says so.
+    """
     code = (
         "import tempfile, pathlib\n"
         "from soakbed.adapters.terraform import Terraform\n"
+        "from soakbed.adapters.terraform_root import plugin_missing\n"
         "from soakbed.records.places import Places\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    tmp = pathlib.Path(folder)\n"
-        f"    places = Places(project=pathlib.Path({str(PROJECT)!r}), state=tmp, cache=tmp)\n"
+        f"    plugins = {os.environ.get('SOAKBED_TERRAFORM_PLUGINS', '')!r}\n"
+        f"    places = Places(project=pathlib.Path({str(PROJECT)!r}), state=tmp, cache=tmp,\n"
+        "                    terraform_plugins=plugins)\n"
         "    engine = Terraform(places)\n"
         "    engine.fmt_check(); engine.validate(); print(engine.test())\n"
+        "    if not plugin_missing(places):\n"
+        "        engine.validate('aws'); print(engine.test('aws'))\n"
     )
     return run(sys.executable, "-c", code)
 
@@ -57,6 +68,14 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     """Run every check; exit 1 if one found something."""
+    places = Places(
+        project=PROJECT,
+        state=PROJECT,
+        cache=PROJECT,
+        terraform_plugins=os.environ.get("SOAKBED_TERRAFORM_PLUGINS", ""),
+    )
+    if lacking := plugin_missing(places):
+        print(f"left out: validate and test of infra/aws: {lacking}")
     failed = []
     for name, check in CHECKS.items():
         started = time.monotonic()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ __all__ = [
     "histogram_names",
     "read_sealed",
 ]
+
+Checksum = Callable[[bytes], int]
 
 SEALED = ".sealed"
 MAGIC = b"SOAKHOUR"
@@ -136,18 +138,18 @@ class SealedHour:
         """Records in it, windows and others."""
         return int(self.head["windows"]) + len(self.head["records"])
 
-    def body(self) -> bytes:
-        """The blocks behind the header. Raises SealedDamaged."""
+    def body(self, checksum: Checksum = zlib.crc32) -> bytes:
+        """The blocks behind the header. `checksum` computes a CRC-32. Raises SealedDamaged."""
         with self.path.open("rb") as file:
             file.seek(self.body_at)
             body = file.read()
-        if [len(body), zlib.crc32(body)] != list(self.head["body"]):
+        if [len(body), checksum(body)] != list(self.head["body"]):
             raise SealedDamaged(self.path, "has a wrong checksum", self.records)
         return body
 
-    def blocks(self) -> Iterator[tuple[str, bytes, int]]:
+    def blocks(self, checksum: Checksum = zlib.crc32) -> Iterator[tuple[str, bytes, int]]:
         """(histogram, its codes still deflated, bytes when inflated); columns first, name ""."""
-        body, at = self.body(), 0
+        body, at = self.body(checksum), 0
         for name, (length, size) in {"": self.head["plain"], **self.head["codes"]}.items():
             yield name, body[at : at + size], length
             at += size

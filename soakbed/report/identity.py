@@ -20,6 +20,7 @@ _UNKNOWN = "not recorded"
 _PROVIDERS = {
     "local": "local hosts (systemd-nspawn containers with their own systemd and address)",
     "static": "hosts of the user's own",
+    "aws": "hosts on AWS",
 }
 
 
@@ -116,7 +117,7 @@ def identity(run: ReportedRun) -> list[Fact]:
             str((manifest.get("packages") or {}).get("soakbed", _UNKNOWN)),
             f"commit {commit[:12]}{', plus uncommitted changes' if manifest.get('dirty') else ''}",
         ),
-        Fact("Testbed", run.testbed.name, _PROVIDERS[run.testbed.provider]),
+        Fact("Testbed", run.testbed.name, _provider(run)),
         Fact(
             "Hosts",
             f"{len(run.testbed.hosts)}{together}",
@@ -136,6 +137,18 @@ def identity(run: ReportedRun) -> list[Fact]:
         _clocks(run),
         Fact("Cost", *cost_in_words(run)),
     ]
+
+
+def _provider(run: ReportedRun) -> str:
+    """Where hosts came from; of a cloud also what they are, and what their network sustains."""
+    cloud = run.testbed.cloud
+    if cloud is None:
+        return _PROVIDERS[run.testbed.provider]
+    return (
+        f"{_PROVIDERS[run.testbed.provider]}: {', '.join(cloud.instance_types)} in {cloud.zone}, "
+        f"image {cloud.image_name} ({cloud.image_id}), network {cloud.network_sustained_mbit:,} "
+        "Mbit/s sustained, more only in bursts"
+    )
 
 
 def _clocks(run: ReportedRun) -> Fact:

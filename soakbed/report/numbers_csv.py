@@ -14,6 +14,7 @@ from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import Latency, PhaseNumbers
 from soakbed.report.contenders import Contender, Reported
+from soakbed.report.cost import cost_of_billion
 from soakbed.report.tables import printed_us
 
 __all__ = ["numbers_csv"]
@@ -74,6 +75,9 @@ def _rows(entry: Contender) -> Iterator[_Row]:
         for key in ("knee_per_s", "knee_below_per_s"):
             if (value := getattr(entry.one.summary.knee, key)) is not None:
                 yield {"mode": "open", "phase": "knee"} | _figure(key, "all", value)
+    if (found := cost_of_billion(entry)) is not None:
+        figure = _figure("cost_per_billion", "all", found[0])
+        yield {"session": "steady", "phase": "steady", "mode": "open"} | figure | {"unit": found[1]}
     for session in entry.one.numbers.sessions.values():
         for phase in session.phases.values():
             where = {"session": session.session, "phase": phase.phase, "mode": phase.mode}

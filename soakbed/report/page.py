@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -157,19 +157,31 @@ def compose(shown: Reported) -> Page:
         offered=offered(shown),
         beside=tuple(beside(shown)),
         percentiles=percentiles(shown),
-        host_plots=tuple(host_plots(shown, clock)),
-        per_operation=per_operation(shown),
-        costs=costs_table(shown),
-        per_host=per_host(shown),
-        throttling=throttling_table(shown),
         errors=errors(shown),
         instrument=instrument(shown),
         marked=marked(shown),
         hosts=hosts(shown),
         caveats=tuple(caveats(shown)),
-        **dict(zip(("unlike", "alike"), manifest(shown), strict=True)),
+        **_took(shown, clock),
+        **_asked(shown),
         repeat=tuple(repeat(shown)),
     )
+
+
+def _took(shown: Reported, clock: Clock) -> dict[str, Any]:
+    """What it took of the hosts, and what those cost."""
+    return {
+        "host_plots": tuple(host_plots(shown, clock)),
+        "per_operation": per_operation(shown),
+        "costs": costs_table(shown),
+        "per_host": per_host(shown),
+        "throttling": throttling_table(shown),
+    }
+
+
+def _asked(shown: Reported) -> dict[str, Any]:
+    """What was asked of the runs: what differs, and what does not."""
+    return dict(zip(("unlike", "alike"), manifest(shown), strict=True))
 
 
 def render(page: Page, *, script: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from soakbed.records.resources import Resources
 from soakbed.records.run import NotMeasured, ReadyTarget, StageTime, TargetReady
 from soakbed.records.spec import RunSpec
 from soakbed.records.summary import MeasuredTarget, Summary
-from soakbed.records.testbed import Testbed
+from soakbed.records.testbed import Duty, Testbed
 from soakbed.records.verdict import Verdict
 from soakbed.report.samples import HostSeries, used_and_happened
 
@@ -83,29 +84,11 @@ def read_run(run_folder: Path) -> ReportedRun:
     summary = run.read("summary", Summary)
     testbed = run.read("testbed", Testbed)
     duties = {name: host.duty for name, host in testbed.hosts.items()}
-    measured = []
-    for name, held in summary.targets.items():
-        if not isinstance(held, MeasuredTarget):
-            continue
-        ready: TargetReady = run.read(f"{name}/ready", TargetReady)  # type: ignore[arg-type]
-        if isinstance(ready, NotMeasured):
-            raise ArchiveError(
-                f"{run_folder}: summary.json says {name} was measured, {name}/ready.json that not",
-                remedy=f"judge the run again: soakbed judge {run.run_id}",
-            )
-        numbers = run.read(f"{name}/numbers", Numbers)
-        verdict = run.read(f"{name}/verdict", Verdict)
-        used = Resources(target=name)
-        if run.has(f"{name}/resources"):
-            used = run.read(f"{name}/resources", Resources)
-        hosts, events = used_and_happened(run_folder / name, duties)
-        coverage = knee = None
-        if run.has(f"{name}/coverage"):
-            coverage = run.read(f"{name}/coverage", TargetCoverage)
-        if run.has(f"{name}/knee"):
-            knee = run.read(f"{name}/knee", Knee)
-        shown = (used, hosts, events, coverage, knee)
-        measured.append(MeasuredRun(name, ready, numbers, verdict, held, *shown))
+    measured = [
+        _measured(run, name, held, duties)
+        for name, held in summary.targets.items()
+        if isinstance(held, MeasuredTarget)
+    ]
     return ReportedRun(
         run_id=run.run_id,
         spec=run.spec(),
@@ -118,6 +101,29 @@ def read_run(run_folder: Path) -> ReportedRun:
         measured=tuple(measured),
         cost=run.cost(),
     )
+
+
+def _measured(
+    run: RunFolder, name: str, held: MeasuredTarget, duties: Mapping[str, Duty]
+) -> MeasuredRun:
+    ready: TargetReady = run.read(f"{name}/ready", TargetReady)  # type: ignore[arg-type]
+    if isinstance(ready, NotMeasured):
+        raise ArchiveError(
+            f"{run.path}: summary.json says {name} was measured, {name}/ready.json that not",
+            remedy=f"judge the run again: soakbed judge {run.run_id}",
+        )
+    numbers = run.read(f"{name}/numbers", Numbers)
+    verdict = run.read(f"{name}/verdict", Verdict)
+    used = Resources(target=name)
+    if run.has(f"{name}/resources"):
+        used = run.read(f"{name}/resources", Resources)
+    hosts, events = used_and_happened(run.path / name, duties)
+    coverage = knee = None
+    if run.has(f"{name}/coverage"):
+        coverage = run.read(f"{name}/coverage", TargetCoverage)
+    if run.has(f"{name}/knee"):
+        knee = run.read(f"{name}/knee", Knee)
+    return MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events, coverage, knee)
 
 
 def load_claims(path: Path = _CLAIMS) -> Claims:

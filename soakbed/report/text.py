@@ -8,7 +8,13 @@ from rich.text import Text
 
 from loadgen.contract.limits import MOST_WAIT_SHARE
 from soakbed.records.calibration import MOST_OFFERED_SHARE, Calibration
-from soakbed.records.summary import MeasuredTarget, OperationSummary, Summary, UnmeasuredTarget
+from soakbed.records.summary import (
+    CostSummary,
+    MeasuredTarget,
+    OperationSummary,
+    Summary,
+    UnmeasuredTarget,
+)
 from soakbed.report import formats
 from soakbed.report.words import TARGET_WORDS
 
@@ -50,7 +56,15 @@ def summary_text(summary: Summary) -> RenderableType:
         table.add_row(*row)
     if any(isinstance(one, MeasuredTarget) and one.knee for one in summary.targets.values()):
         table.add_row("knee/s", *(_knee(one) for one in summary.targets.values()))
-    return Group(table, reasons)
+    return Group(table, *_cost(summary.cost), reasons)
+
+
+def _cost(held: CostSummary | None) -> list[Text]:
+    """One line where the run has a sum."""
+    if held is None or held.amount is None or not held.currency:
+        return []
+    least = "at most " if held.at_most else ""
+    return [Text(f"cost: {least}{held.amount:,.2f} {held.currency} for {held.hours:.2f} h")]
 
 
 def calibration_text(held: Calibration) -> RenderableType:

@@ -61,6 +61,8 @@ def cells_of(spec: CampaignSpec, testbed: TestbedSpec) -> tuple[Cell, ...]:
         workload_with(spec.workload, chosen, f"{spec.name}-{number}")
         for number, chosen in enumerate(combinations, start=1)
     ]
+    if spec.hour_price is not None:  # cells are runs, and a run knows its testbed's price alone
+        testbed = testbed.model_copy(update={"hour_price": spec.hour_price})
     base = RunSpec(
         testbed=testbed,
         workload=workloads[0],

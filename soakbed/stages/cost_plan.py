@@ -66,7 +66,10 @@ def hour_cost_of(
 
 
 def note_hosts(places: Places) -> None:
-    """Hosts are about to be made, or were made before: from the first time on they cost."""
+    """Hosts are about to be made, or were before: from the first time on they cost.
+
+    Those of a cloud always have a lease, which says it too.
+    """
     path = places.state / _SINCE
     if not path.is_file():
         places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,9 +99,11 @@ def hosts_since_s(places: Places) -> float | None:
         return min(one.stat().st_mtime for one in places.state.iterdir())
 
 
-def counted_hosts(spec: TestbedSpec, places: Places) -> RunCost | None:
+def counted_hosts(
+    spec: TestbedSpec, places: Places, *, instead: HourPrice | None = None
+) -> RunCost | None:
     """The hosts that are there, from when they were made; None: there are none, or for free."""
-    since_s, hour = hosts_since_s(places), hour_cost_of(spec, places)
+    since_s, hour = hosts_since_s(places), hour_cost_of(spec, places, instead=instead)
     if since_s is None or hour.is_free:
         return None
     return RunCost(hour=hour, began_s=since_s, hosts_since_s=since_s, budget=spec.budget)

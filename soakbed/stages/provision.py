@@ -22,6 +22,7 @@ from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import HostSpec, TestbedSpec
 from soakbed.records.testbed import Testbed
+from soakbed.stages.cost_plan import note_hosts
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.provision_aws import make_on_aws
 from soakbed.stages.static_checks import check_static_hosts
@@ -62,6 +63,7 @@ def provision(
     else:
         check_static_hosts(spec, places, progress=progress)
     tfvars = tfvars_of(spec, places=places, image=image, cpus=os.sched_getaffinity(0))
+    note_hosts(places)
     applied = terraform.apply(tfvars, replace, progress=progress)
     return _opened(Testbed.model_validate(applied.outputs["testbed"]), applied.touched, places)
 

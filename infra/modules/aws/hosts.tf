@@ -29,14 +29,15 @@ resource "terraform_data" "kind" {
 resource "aws_instance" "host" {
   for_each = var.hosts
 
-  ami                    = terraform_data.image.output.id
-  instance_type          = each.value.instance_type
-  availability_zone      = var.zone
-  subnet_id              = aws_subnet.hosts.id
-  vpc_security_group_ids = [aws_security_group.hosts.id]
-  placement_group        = aws_placement_group.hosts.name
-  key_name               = aws_key_pair.operator.key_name
-  tags                   = merge(local.tags, { Name = "soakbed-${var.name}-${each.key}" })
+  ami                         = terraform_data.image.output.id
+  instance_type               = each.value.instance_type
+  availability_zone           = var.zone
+  subnet_id                   = aws_subnet.hosts.id
+  vpc_security_group_ids      = [aws_security_group.hosts.id]
+  associate_public_ip_address = true
+  placement_group             = aws_placement_group.hosts.name
+  key_name                    = aws_key_pair.operator.key_name
+  tags                        = merge(local.tags, { Name = "soakbed-${var.name}-${each.key}" })
 
   # A host whose lease lapsed switches itself off, and by that is gone.
   instance_initiated_shutdown_behavior = "terminate"

@@ -28,11 +28,7 @@ resource "aws_subnet" "hosts" {
   vpc_id            = aws_vpc.testbed.id
   cidr_block        = var.network_cidr
   availability_zone = var.zone
-
-  # Every host is reached by its operator.
-  map_public_ip_on_launch = true
-
-  tags = merge(local.tags, { Name = "soakbed-${var.name}-subnet" })
+  tags              = merge(local.tags, { Name = "soakbed-${var.name}-subnet" })
 
   lifecycle {
     ignore_changes = [tags["soakbed:run"], tags["soakbed:destroy_after"]]

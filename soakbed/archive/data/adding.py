@@ -18,27 +18,26 @@ from loadgen.contract.histogram import BUCKETS
 from loadgen.contract.limits import DELAY_PERCENTILE
 from loadgen.contract.sealed import COUNTS
 from loadgen.contract.window import CAUSES, HISTOGRAMS
-from soakbed.archive.data.adding_columns import DELAYS, STATE, Columns, Run
+from soakbed.archive.data.adding_columns import DELAYS, STATE, Columns, Key, Run
 from soakbed.archive.data.histogram_rows import Batch, Block, HistogramRows, Rows
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.stats.percentiles import HIGH_US
 
 __all__ = ["Stretch"]
 
-Key = tuple[str, str, str, str]  # phase, mode, operation, kind
-Own = dict[tuple[str, str], HistogramRows]  # of one worker: operation and kind -> one row
-
 # Windows that are added at once: their counts of one kind stay in the cache of a core.
 _BATCH = 128
 
 
 class Stretch:
-    """Ten minutes of one session."""
+    """Ten minutes of one session; an hour where all windows come from sealed hours."""
 
-    def __init__(self, start_s: int) -> None:
+    def __init__(self, start_s: int, length_s: int = HISTOGRAM_STEP_S) -> None:
         self.start_s = start_s
+        self._length_s = length_s
         self._seconds: dict[Key, HistogramRows] = {}
-        self._workers: dict[tuple[int, str, str], Own] = {}
+        self._own: dict[tuple[int, Key], HistogramRows] = {}  # of each worker one row
+        self._own_rows: list[tuple[int, int, Key, Rows]] = []  # when it begins, worker, key
         self._waiting: list[dict[str, Any]] = []  # all of the same worker, phase and mode
         self._whose = (-1, "", "")
         self.counters: list[Columns] = []
@@ -64,8 +63,10 @@ class Stretch:
         late: list[Block] = []
         for operation, kind, of, told in _by_key(windows):
             block = Block(of, told)
-            seconds, own = self._held(rank, (phase, mode, operation, kind))
-            seconds.add(block, batch.part(of))
+            key = (phase, mode, operation, kind)
+            if (own := self._own.get((rank, key))) is None:
+                own = self._own[rank, key] = HistogramRows(1)
+            self._held(key).add(block, batch.part(of))
             own.add_all(block, batch.part(of))
             if kind in ("late", "response"):
                 (late if kind == "late" else responses).append(block)
@@ -75,26 +76,25 @@ class Stretch:
             self.counters.append(counters)
 
     def take_run(self, run: Run) -> None:
-        """Add windows of a sealed hour that follow each other, all of one phase and shape."""
-        self._add_waiting()
-        batch = run.batch(self.start_s)
+        """Add windows of a sealed hour that follow each other, all of one phase and shape. Their
+        rows of the table `workers` come apart.
+        """
+        batch = run.batch(run.start_s - self.start_s)
         for operation, kind, block in run.histograms():
-            seconds, own = self._held(run.worker, (run.phase, run.mode, operation, kind))
-            seconds.add_sparse(block, batch)
-            own.add_all_sparse(block, batch)
+            self._held((run.phase, run.mode, operation, kind)).add_sparse(block, batch)
         self.generator.append(run.generator())
         if run.operations:
             self.counters.append(run.counters())
 
-    def _held(self, rank: int, key: Key) -> tuple[HistogramRows, HistogramRows]:
-        """Where the histograms of a key go: by the second, and all of one worker."""
-        phase, mode, operation, kind = key
+    def take_own(self, start_s: int, rank: int, key: Key, rows: Rows) -> None:
+        """Add ten minutes of one worker and key (`own_rows` of its sealed hour)."""
+        self._own_rows.append((start_s, rank, key, rows))
+
+    def _held(self, key: Key) -> HistogramRows:
+        """Where the histograms of a key go by the second."""
         if (seconds := self._seconds.get(key)) is None:
-            seconds = self._seconds[key] = HistogramRows(HISTOGRAM_STEP_S)
-        whole = self._workers.setdefault((rank, phase, mode), {})
-        if (own := whole.get((operation, kind))) is None:
-            own = whole[operation, kind] = HistogramRows(1)
-        return seconds, own
+            seconds = self._seconds[key] = HistogramRows(self._length_s)
+        return seconds
 
     def seconds(self) -> Iterator[tuple[Key, Rows]]:
         """Rows of the table `windows` by phase, operation and kind."""
@@ -107,11 +107,14 @@ class Stretch:
     def workers(self) -> Iterator[tuple[int, Key, Rows]]:
         """Rows of the table `workers`."""
         self._add_waiting()
-        for (rank, phase, mode), own in self._workers.items():
-            for (operation, kind), held in own.items():
-                if (rows := held.rows()) is not None:
-                    rows["start_s"] = rows.pop("row") + self.start_s
-                    yield rank, (phase, mode, operation, kind), rows
+        found = list(self._own_rows)
+        for (rank, key), held in self._own.items():
+            if (rows := held.rows()) is not None:
+                del rows["row"]
+                found.append((self.start_s, rank, key, rows))
+        for start_s, rank, key, rows in sorted(found, key=itemgetter(0, 1)):
+            rows["start_s"] = np.array([start_s])
+            yield rank, key, rows
 
 
 def _by_key(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from loadgen.contract.sealed import COUNTS
 from loadgen.contract.window import CAUSES, HISTOGRAMS
-from soakbed.archive.data.histogram_rows import Batch
-from soakbed.archive.data.sealed_hours import HourArrays, Sparse, delays_us
+from soakbed.archive.data.delays import delays_us
+from soakbed.archive.data.histogram_rows import Batch, HistogramRows, Rows
+from soakbed.archive.data.sealed_hours import HourArrays, Sparse
 
-__all__ = ["DELAYS", "STATE", "Columns", "Run", "Words", "runs_of"]
+__all__ = ["DELAYS", "STATE", "Columns", "Key", "Run", "Words", "own_rows", "runs_of"]
+
+Key = tuple[str, str, str, str]  # phase, mode, operation, kind
 
 # Column -> int64 array, list or Words, all of one length.
 Columns = dict[str, Any]
@@ -68,10 +71,10 @@ class Run:
             self.first + last,
         )
 
-    def batch(self, start_s: int) -> Batch:
-        """Rows of their seconds, where row 0 begins at `start_s`."""
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """What these windows have in common, for the rows of `HistogramRows` that they go to."""
         length_s = self._column("length_s").astype(np.int64)
-        return Batch(self.start_s - start_s, length_s, self._column("complete"))
+        return Batch(rows, length_s, self._column("complete"))
 
     def histograms(self) -> Iterator[tuple[str, str, Sparse]]:
         """(operation, kind, histograms of these windows)."""
@@ -142,3 +145,34 @@ def runs_of(hour: HourArrays) -> list[Run]:
         worker, phase, shape = (int(one[first]) for one in held)
         made.append(Run(hour, worker, *hour.phases[phase], hour.shapes[shape], first, last))
     return made
+
+
+def own_rows(runs: Sequence[Run], step_s: int) -> Iterator[tuple[int, int, Key, Rows]]:
+    """(unix time at which a stretch of `step_s` begins, worker, key, its only row): the windows of
+    `runs` added up.
+    """
+    if not runs:
+        return
+    places = [run.start_s // step_s for run in runs]
+    stretches = np.unique(np.concatenate(places))
+    held: dict[tuple[int, Key], HistogramRows] = {}
+    for run, place in zip(runs, places, strict=True):
+        batch = run.batch(np.searchsorted(stretches, place))
+        for operation, kind, block in run.histograms():
+            whose = run.worker, (run.phase, run.mode, operation, kind)
+            if whose not in held:
+                held[whose] = HistogramRows(len(stretches))
+            held[whose].add_by_row(block, batch)
+    for (worker, key), one in held.items():
+        if (rows := one.rows()) is not None:
+            for row, apart in _each(rows):
+                yield int(stretches[row]) * step_s, worker, key, apart
+
+
+def _each(rows: Rows) -> Iterator[tuple[int, Rows]]:
+    """(its number, one row alone)."""
+    numbers, edges = rows.pop("row"), np.append(0, np.cumsum(rows["entries"])).tolist()
+    flat = {name: rows.pop(name) for name in ("buckets", "counts")}
+    for at, row in enumerate(numbers.tolist()):
+        apart = {name: held[at : at + 1] for name, held in rows.items()}
+        yield row, apart | {name: held[edges[at] : edges[at + 1]] for name, held in flat.items()}

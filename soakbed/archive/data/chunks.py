@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadgen.contract.sealed import SealedDamaged
+from loadgen.contract.spool import HOUR_S
 from soakbed.archive.data.adding import Stretch
 from soakbed.archive.data.histogram_rows import CountsDiffer
-from soakbed.archive.data.readers import Reader, StretchAt, add_columns
+from soakbed.archive.data.readers import Hour, Reader, columns_of
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.archive.data.spool_parts import SpoolPart
 from soakbed.archive.data.tables import TableWriter, began_s
@@ -55,12 +56,16 @@ def do_chunk(chunk: Chunk) -> ChunkDone:
 
 
 def _done(chunk: Chunk, *, asking_each: bool) -> ChunkDone:
+    hours, readers = _begun(chunk, asking_each=asking_each)
+    # Windows that are read one by one need a row of counts for each second.
+    step_s = HISTOGRAM_STEP_S if any(one.next for one in readers) else HOUR_S
     stretches: dict[int, Stretch] = {}
 
     def stretch_at(began_s: int) -> Stretch:
-        return stretches.setdefault(began_s, Stretch(began_s))
+        return stretches.setdefault(began_s, Stretch(began_s, step_s))
 
-    readers = [_begun(chunk, part, stretch_at, asking_each=asking_each) for part in chunk.parts]
+    while hours:
+        hours.pop(0).add(stretch_at, step_s)
     writer = TableWriter(chunk.data, f"{chunk.session}-{chunk.hour}", chunk.session)
     while waiting := [one.next["start_s"] for one in readers if one.next is not None]:
         start_s = min(waiting) // HISTOGRAM_STEP_S * HISTOGRAM_STEP_S
@@ -81,17 +86,24 @@ def _done(chunk: Chunk, *, asking_each: bool) -> ChunkDone:
     )
 
 
-def _begun(chunk: Chunk, part: SpoolPart, stretch_at: StretchAt, *, asking_each: bool) -> Reader:
-    """A reader of one part that has added its columns, or has its first window ready."""
-    left_out = chunk.left_out.get(part.worker, ())
-    reader = Reader(chunk.session, part, began_s(chunk.hour), left_out)
-    try:
-        others = add_columns(part, began_s(chunk.hour), left_out, stretch_at)
-    except SealedDamaged as error:
-        reader.lost(error)
-        return reader
-    if others is None:
-        reader.begin(asking_each=asking_each)
-    for record in others or ():
-        reader.told(record)
-    return reader
+def _begun(chunk: Chunk, *, asking_each: bool) -> tuple[list[Hour], list[Reader]]:
+    """Parts that are added as columns, and readers of all: the others have their first window
+    ready.
+    """
+    hours, readers = [], []
+    for part in chunk.parts:
+        left_out = chunk.left_out.get(part.worker, ())
+        reader = Reader(chunk.session, part, began_s(chunk.hour), left_out)
+        readers.append(reader)
+        try:
+            hour = columns_of(part, began_s(chunk.hour), left_out)
+        except SealedDamaged as error:
+            reader.lost(error)
+            continue
+        if hour is None:
+            reader.begin(asking_each=asking_each)
+            continue
+        hours.append(hour)
+        for record in hour.others:
+            reader.told(record)
+    return hours, readers

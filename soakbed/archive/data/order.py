@@ -103,7 +103,8 @@ def _take(
     for one in np.unique(both).tolist():
         phase, mode = phases[one // len(modes)], modes[one % len(modes)]
         here = both == one
-        place = (int(columns["worker"][here].min()), int(columns["seq"][here].min()))
+        worker = int(columns["worker"][here].min())
+        place = (worker, int(columns["seq"][here & (columns["worker"] == worker)].min()))
         first[phase, mode] = min(place, first.get((phase, mode), place))
     for rank in np.unique(columns["worker"]).tolist():
         here = columns["worker"] == rank

@@ -6,7 +6,8 @@ other windows are read one by one, and what is wrong with them is named and coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,14 +17,14 @@ from loadgen.contract.sealed import SealedDamaged, SealedHour, read_sealed
 from loadgen.contract.spool import HEAD, HOUR_S
 from loadgen.contract.window import SCHEMA
 from soakbed.archive.data.adding import Stretch
-from soakbed.archive.data.adding_columns import Run, runs_of
+from soakbed.archive.data.adding_columns import Run, own_rows, runs_of
 from soakbed.archive.data.frames import FrameDamaged, Frames, as_window, ask_counts, window_of
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S
 from soakbed.archive.data.sealed_hours import HourArrays
 from soakbed.archive.data.spool_parts import SpoolPart
 from soakbed.records.collated import Damage, SpoolBegin, SpoolEnd
 
-__all__ = ["Reader", "StretchAt", "add_columns", "sealed_damage"]
+__all__ = ["Hour", "Reader", "StretchAt", "columns_of", "sealed_damage"]
 
 # Records beside windows. What else there is, is read one by one, and named if it is no record.
 _OTHERS = ("begin", "end")
@@ -31,11 +32,28 @@ _OTHERS = ("begin", "end")
 StretchAt = Callable[[int], Stretch]  # unix time at which one begins -> it
 
 
-def add_columns(
-    part: SpoolPart, began_s: int, left_out: tuple[int, ...], stretch_at: StretchAt
-) -> list[Mapping[str, Any]] | None:
-    """Add a part that is one sealed hour, all at once: its other records. None: nothing was added,
-    read it window by window. Raises SealedDamaged.
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """A sealed hour that needs no look at single windows: them as `runs`, and its other records."""
+
+    runs: Sequence[Run]
+    others: Sequence[Mapping[str, Any]]
+
+    def add(self, stretch_at: StretchAt, step_s: int) -> None:
+        """Add all windows; stretches are of `step_s` seconds."""
+        for run in self.runs:
+            stretches = run.start_s // step_s
+            edges = [0, *(np.flatnonzero(np.diff(stretches)) + 1).tolist(), len(stretches)]
+            for first, last in pairwise(edges):
+                stretch_at(int(stretches[first]) * step_s).take_run(run.between(first, last))
+        for start_s, worker, key, row in own_rows(self.runs, HISTOGRAM_STEP_S):
+            stretch_at(start_s // step_s * step_s).take_own(start_s, worker, key, row)
+
+
+def columns_of(part: SpoolPart, began_s: int, left_out: tuple[int, ...]) -> Hour | None:
+    """A part that is one sealed hour, to be added all at once. None: read it window by window.
+
+    Raises SealedDamaged.
     """
     if left_out or len(part.pieces) != 1 or not isinstance(part.pieces[0], SealedHour):
         return None
@@ -44,15 +62,7 @@ def add_columns(
         return None
     hour = HourArrays(part.pieces[0])
     runs = runs_of(hour)
-    if not _goes_on(hour, runs, began_s):
-        return None
-    for run in runs:
-        stretches = run.start_s // HISTOGRAM_STEP_S
-        edges = [0, *(np.flatnonzero(np.diff(stretches)) + 1).tolist(), len(stretches)]
-        for first, last in pairwise(edges):
-            began = int(stretches[first]) * HISTOGRAM_STEP_S
-            stretch_at(began).take_run(run.between(first, last))
-    return others
+    return Hour(runs, others) if _goes_on(hour, runs, began_s) else None
 
 
 def _goes_on(hour: HourArrays, runs: list[Run], began_s: int) -> bool:

@@ -10,33 +10,42 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS
-from loadgen.contract.limits import DELAY_PERCENTILE
 from loadgen.contract.sealed import RARE, SealedDamaged, SealedHour
-from soakbed.stats.percentiles import HIGH_US
 
-__all__ = ["HourArrays", "Sparse", "delays_us"]
+__all__ = ["HourArrays", "Sparse"]
 
 Column = NDArray[Any]
 
 _RAW = -zlib.MAX_WBITS
 _TYPES = {"B": "<u1", "H": "<u2", "I": "<u4", "q": "<i8", "d": "<f8"}
 _SCALARS = ("sum_us", "max_us", "clamped")
-_BROKEN = (ValueError, KeyError, TypeError, IndexError, OverflowError, zlib.error)
+_BROKEN = (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    EOFError,
+    zlib.error,
+    isal_zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """Histograms of n windows. `buckets` uint16 and `counts` of all entries, window by window;
-    `edges` int64[n + 1] where each window's begin; `seen` int64[entries + 1] counts before each.
+    """Histograms of n windows. `buckets` uint16 and `counts` (unsigned, as narrow as they are) of
+    all entries, window by window; `edges` int64[n + 1] where each window's begin; `totals` int64[n]
+    values of each.
     """
 
     buckets: NDArray[np.uint16]
     counts: NDArray[Any]
     edges: NDArray[np.int64]
-    seen: NDArray[np.int64]
+    totals: NDArray[np.int64]
     scalars: Mapping[str, NDArray[np.int64]]  # sum_us, max_us, clamped: n each
 
     def between(self, first: int, last: int) -> Sparse:
@@ -46,25 +55,9 @@ class Sparse:
             buckets=self.buckets[low:high],
             counts=self.counts[low:high],
             edges=self.edges[first : last + 1] - low,
-            seen=self.seen[low : high + 1] - self.seen[low],
+            totals=self.totals[first:last],
             scalars={name: held[first:last] for name, held in self.scalars.items()},
         )
-
-    @property
-    def totals(self) -> NDArray[np.int64]:
-        """Values of each window."""
-        at = self.seen[self.edges]
-        return at[1:] - at[:-1]
-
-    def up_to(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The bucket of each window in which its value number `wanted` lies; 0 where it has none.
-
-        `wanted` is from 1 to the window's total where that is not 0.
-        """
-        if not len(self.buckets):
-            return np.zeros(len(wanted), dtype=np.int64)
-        at = np.searchsorted(self.seen[1:], self.seen[self.edges[:-1]] + wanted)
-        return self.buckets[np.minimum(at, len(self.buckets) - 1)].astype(np.int64)
 
 
 class HourArrays:
@@ -89,10 +82,10 @@ class HourArrays:
     def _read(self) -> None:
         self.columns: dict[str, Column] = {}
         self.histograms: dict[str, Sparse] = {}
-        for name, packed, length in self.hour.blocks():
+        for name, packed, length in self.hour.blocks(isal_zlib.crc32):
             if name and not self._wanted:
                 continue
-            content = zlib.decompress(packed, _RAW, max(length, 1))
+            content = isal_zlib.decompress(packed, _RAW, max(length, 1))
             if len(content) != length:
                 raise ValueError(f"{len(content)} bytes of {length} in block {name!r}")
             if name:
@@ -138,23 +131,46 @@ class HourArrays:
         buckets += np.repeat((first - buckets[begins]).astype(np.int32), lengths)
         if len(buckets) and (buckets.max() >= BUCKETS or buckets.min() < 0):
             raise ValueError(f"{name}: a bucket is outside the layout")
-        seen = np.zeros(len(codes) + 1, dtype=np.int64)
-        np.cumsum(counts, out=seen[1:])
         scalars = {one: columns[f"{name}.{one}"].astype(np.int64) for one in _SCALARS}
-        return Sparse(buckets.astype(np.uint16), counts, edges, seen, scalars)
+        return Sparse(buckets.astype(np.uint16), counts, edges, _totals(counts, edges), scalars)
 
     def _decoded(self, name: str, codes: bytes) -> tuple[Column, Column]:
         """Distance and count of each entry."""
-        table = np.zeros((2, 256), dtype=np.uint8)
-        for row, column in zip(table, ("gap", "count"), strict=True):
-            row[: len(self.columns[f"{name}.{column}"])] = self.columns[f"{name}.{column}"]
-        gaps, counts = (np.frombuffer(codes.translate(one.tobytes()), np.uint8) for one in table)
-        rare = self.columns[f"{name}.rare_gap"], self.columns[f"{name}.rare_count"]
-        if len(rare[0]):
-            at = np.flatnonzero(np.frombuffer(codes, np.uint8) == RARE)
-            gaps, counts = gaps.astype(np.int64), counts.astype(np.int64)
-            gaps[at], counts[at] = rare
-        return gaps, counts
+        columns = self.columns
+        gaps, counts = (
+            np.frombuffer(codes.translate(_table(columns[f"{name}.{one}"])), np.uint8)
+            for one in ("gap", "count")
+        )
+        rare = columns[f"{name}.rare_gap"], columns[f"{name}.rare_count"]
+        if not len(rare[0]):
+            return gaps, counts
+        at = np.flatnonzero(np.frombuffer(codes, np.uint8) == RARE)
+        return _replaced(gaps, at, rare[0]), _replaced(counts, at, rare[1])
+
+
+def _table(values: Column) -> bytes:
+    """What `bytes.translate` puts in the place of each code."""
+    made = np.zeros(256, dtype=np.uint8)
+    made[: len(values)] = values
+    return made.tobytes()
+
+
+def _replaced(values: Column, at: NDArray[np.int64], rare: Column) -> Column:
+    """`values` with those of `rare` at their places, in the narrowest type that holds both."""
+    kind = np.promote_types(np.uint8, np.min_scalar_type(int(rare.max())))
+    made = values.astype(kind)
+    made[at] = rare
+    return made
+
+
+def _totals(counts: Column, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums of the windows' counts. Their running sum may pass its end: differences stay exact, as
+    no window of counts below 2^16 has 2^32 values.
+    """
+    wide = np.uint32 if counts.dtype.itemsize < 4 else np.uint64
+    running = np.zeros(len(counts) + 1, dtype=wide)
+    np.cumsum(counts, dtype=wide, out=running[1:])
+    return np.diff(running[edges]).astype(np.int64)
 
 
 def _array(told: Mapping[str, Any], content: bytes) -> Column:
@@ -169,50 +185,3 @@ def _array(told: Mapping[str, Any], content: bytes) -> Column:
     if len(held) != count:
         raise ValueError(f"{told['name']}: {len(held)} values of {count}")
     return held.astype(bool) if told.get("truth") else held
-
-
-def delays_us(parts: list[Sparse], windows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts and `Histogram.percentile_us` of DELAY_PERCENTILE of each window, `parts` together.
-
-    Two histograms are searched by halving, between the percentiles that each has alone: a
-    percentile of both lies there.
-    """
-    totals = sum((one.totals for one in parts), np.zeros(windows, dtype=np.int64))
-    alone = [one.up_to(_needed(one.totals)) for one in parts]
-    known = [np.where(one.totals > 0, at, -1) for one, at in zip(parts, alone, strict=True)]
-    if not known:
-        return totals, totals
-    high = np.max(known, axis=0)
-    low = np.min([np.where(at < 0, high, at) for at in known], axis=0)
-    if len(parts) > 1:
-        low = _between(parts, low, high, _needed(totals))
-    longest_us = np.max([one.scalars["max_us"] for one in parts], axis=0)
-    return totals, np.where(totals > 0, np.minimum(HIGH_US[np.maximum(low, 0)], longest_us), 0)
-
-
-def _needed(totals: NDArray[np.int64]) -> NDArray[np.int64]:
-    needed: NDArray[np.int64] = np.ceil(totals * DELAY_PERCENTILE / 100).astype(np.int64)
-    return np.maximum(1, needed)
-
-
-def _between(
-    parts: list[Sparse],
-    low: NDArray[np.int64],
-    high: NDArray[np.int64],
-    needed: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """The least bucket from `low` to `high` up to which each window has `needed` values."""
-    row = np.arange(len(low)) * BUCKETS
-    places = [
-        (one.buckets + np.repeat(row, np.diff(one.edges)), one.seen, one.seen[one.edges[:-1]])
-        for one in parts
-    ]
-    while (open_ := np.flatnonzero(low < high)).size:
-        middle = (low[open_] + high[open_]) // 2
-        found = np.zeros(len(open_), dtype=np.int64)
-        for place, seen, before in places:
-            found += seen[np.searchsorted(place, row[open_] + middle, side="right")] - before[open_]
-        enough = found >= needed[open_]
-        high[open_[enough]] = middle[enough]
-        low[open_[~enough]] = middle[~enough] + 1
-    return low

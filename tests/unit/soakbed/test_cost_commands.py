@@ -19,6 +19,8 @@ from soakbed.records.campaign import CampaignSpec
 from soakbed.records.lease import first_lease
 from soakbed.records.places import Places
 from soakbed.records.spec import Phases, RunSpec, TestbedSpec, WorkloadSpec
+from soakbed.records.testbed_spec import HourPrice
+from soakbed.stages.campaign_cells import cells_of
 from soakbed.stages.campaign_plan import plan_campaign
 from soakbed.stages.campaign_times import overheads_of
 from soakbed.stages.cost_plan import (
@@ -216,9 +218,18 @@ def test_a_campaign_beyond_its_budget_is_not_begun(places):
 def test_no_cell_is_begun_on_a_budget_that_is_spent(places):
     session = session_of(local(**PRICED, budget={"amount": 10, "currency": "EUR"}), places)
     note_hosts(places)
-    commands_campaign._require_money(session)
+    commands_campaign._require_money(session, None)
     since = {"schema": 1, "since_s": time.time() - 5 * 3600}
     (places.state / "costs.json").write_text(json.dumps(since))
     with pytest.raises(BudgetSpent) as spent:
-        commands_campaign._require_money(session)
+        commands_campaign._require_money(session, None)
     assert spent.value.exit_code == 2 and "soakbed teardown" in str(spent.value)
+    cheaper = HourPrice(amount=1.0, currency="EUR")
+    commands_campaign._require_money(session, cheaper)
+
+
+def test_the_price_of_a_campaign_is_that_of_its_cells(places):
+    own = CAMPAIGN.model_copy(update={"hour_price": HourPrice(amount=5, currency="EUR")})
+    for cell in cells_of(own, local(**PRICED)):
+        run = RunFolder.begin(places.results, cell.spec)
+        assert begin_cost(run, cell.spec.testbed, places).hour.per_hour == 5.0

@@ -16,7 +16,7 @@ from loadgen.contract.spool import SpoolWriter
 from loadgen.sealing import Pace, seal
 from soakbed.archive.data import collate as collating
 from soakbed.archive.data.collate import collate
-from soakbed.archive.data.readers import add_columns
+from soakbed.archive.data.readers import columns_of
 from soakbed.archive.data.reading import TargetData
 from tests.unit.soakbed.archive.spools import BEGAN_S, end, plan, window
 
@@ -98,6 +98,11 @@ def records(draw):
 @settings(deadline=None, max_examples=12)
 @given(st.lists(records(), min_size=1, max_size=2))
 def test_sealed_hours_give_the_tables_that_their_spools_give(tmp_path_factory, workers):
+    for rank, one in ((rank, one) for rank, held in enumerate(workers) for one in held):
+        if isinstance(one, dict):
+            one["worker"] = rank
+        else:
+            one.worker = rank
     plainly = session(tmp_path_factory.mktemp("any") / "etcd", *workers)
     in_columns = sealed(plainly)
     assert told(collate(in_columns)) == told(collate(plainly))
@@ -117,11 +122,11 @@ def test_whole_sealed_hours_are_read_as_columns_alone(tmp_path, monkeypatch):
     folder = sealed(session(tmp_path / "etcd", hours(3), hours(3, rank=1)))
     seen = []
     monkeypatch.setattr(
-        "soakbed.archive.data.chunks.add_columns",
-        lambda *told: seen.append(add_columns(*told)) or seen[-1],
+        "soakbed.archive.data.chunks.columns_of",
+        lambda *told: seen.append(columns_of(*told)) or seen[-1],
     )
     made = collate(folder)
-    assert [others is None for others in seen] == [False] * 4 + [True] * 2  # the open spools
+    assert [hour is None for hour in seen] == [False] * 4 + [True] * 2  # the open spools
     assert made.sessions["steady"].workers[1].windows == 36
 
 

@@ -17,7 +17,9 @@ from soakbed.records.cost import HourCost, PlannedCost, RunCost
 from soakbed.records.testbed_spec import Budget, TestbedSpec
 from soakbed.report.cost import cost_in_words, cost_of_billion, planned_text, still_costs
 from soakbed.report.markdown import markdown
+from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render
+from soakbed.report.text import summary_text
 from soakbed.stages.cost import hour_cost
 from soakbed.stages.cost_plan import price_table
 from soakbed.stages.judge import assemble_summary
@@ -89,6 +91,13 @@ def test_the_summary_has_the_cost_of_the_run_and_of_a_billion_operations(run):
     entry = shown_of(run.path).contenders[0]
     assert cost_of_billion(entry) == (pytest.approx(etcd["cost_per_billion"]), "USD")
     assert "≤ " in words(run)
+    (row,) = [line for line in numbers_csv(shown_of(run.path)).splitlines() if "billion" in line][
+        :1
+    ]
+    assert "etcd" in row and ",USD," in row and str(etcd["cost_per_billion"]) in row
+    console = Console(record=True, width=140, file=io.StringIO())
+    console.print(summary_text(assemble_summary(run.path)))
+    assert f"cost: at most {10 * hour.per_hour:.2f} USD for 10.00 h" in console.export_text()
 
 
 def test_a_run_that_never_came_to_its_end_has_no_sum(run):

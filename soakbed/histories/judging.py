@@ -1,0 +1,106 @@
+"""One history, one model -> a verdict: by zones where they can be used, else by search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from soakbed.histories.models import Model, Register
+from soakbed.histories.operation import UNKNOWN, Operation
+from soakbed.histories.register import INITIAL, RegisterHistory
+from soakbed.histories.search import Answer, search
+from soakbed.histories.zones import Witness, check_zones
+
+__all__ = ["Judged", "as_registers", "judge"]
+
+_WORDS = {
+    "unwritten": "a value was read that nobody wrote",
+    "failed_write": "a value was read whose write surely was not applied",
+    "before_its_write": "a value was read before its write began",
+    "order": "of two values, each must have come before the other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`witness`: operations that no order explains, or after which none can come; `why` in words.
+
+    `method`: zones or search. `violations`: as far as the method counts them.
+    """
+
+    answer: Answer
+    method: str
+    model: str
+    operations: int
+    keys: int
+    seconds: float
+    violations: int = 0
+    why: str = ""
+    key: Hashable = None
+    witness: tuple[Operation, ...] = ()
+
+
+def judge(operations: Sequence[Operation], model: Model, *, time_limit_s: float = 60.0) -> Judged:
+    """Whether `operations` are linearizable by `model`.
+
+    Raises ValueError for an action that the model does not know.
+    """
+    registers = as_registers(operations) if type(model) is Register else None
+    if registers is None:
+        return _by_search(operations, model, time_limit_s)
+    began = time.monotonic()
+    verdict = check_zones(registers)
+    took = time.monotonic() - began
+    told = ("zones", model.name, verdict.operations, verdict.keys, took)
+    if verdict.linearizable:
+        return Judged("ok", *told)
+    first: Witness = verdict.witnesses[0]
+    rows = sorted(first.operations, key=lambda row: operations[row].start)
+    witness = tuple(operations[row] for row in rows)
+    why = _WORDS[first.fault]
+    return Judged("violation", *told, verdict.violations, why, witness[0].key, witness)
+
+
+def as_registers(operations: Sequence[Operation]) -> RegisterHistory | None:
+    """The same as arrays; None where a value is written to a key twice, or is no register's."""
+    if any(one.action not in Register.actions for one in operations):
+        return None
+    keys: dict[Hashable, int] = {}
+    values: dict[tuple[Hashable, Hashable], int] = {}
+    written: set[int] = set()
+    rows = np.empty((len(operations), 4), dtype=np.int64)
+    for at, one in enumerate(operations):
+        key = keys.setdefault(one.key, len(keys))
+        is_write = one.action == "write"
+        held = one.argument if is_write else one.result
+        value = INITIAL if held is None else values.setdefault((one.key, held), len(values) + 1)
+        if is_write and (value in written or value == INITIAL):
+            return None
+        if is_write:
+            written.add(value)
+        rows[at] = (key, value, one.start, one.start if one.outcome == UNKNOWN else one.finish)
+    return RegisterHistory(
+        key=rows[:, 0],
+        value=rows[:, 1],
+        start=rows[:, 2],
+        finish=rows[:, 3],
+        is_write=np.array([one.action == "write" for one in operations], dtype=np.bool_),
+        outcome=np.array([one.outcome for one in operations], dtype=np.uint8),
+        process=np.array([], dtype=np.int64),
+    )
+
+
+def _by_search(operations: Sequence[Operation], model: Model, time_limit_s: float) -> Judged:
+    found = search(operations, model, time_limit_s=time_limit_s)
+    told = ("search", model.name, found.operations, found.keys, found.seconds)
+    if found.answer == "unknown":
+        why = f"no order was found and none ruled out within {time_limit_s:g} s"
+        return Judged("unknown", *told, 0, why, found.key)
+    if found.answer == "ok":
+        return Judged("ok", *told)
+    after = f"after {len(found.order)} operations in order"
+    why = f"{after}, one that has returned must come next and none of these can"
+    return Judged("violation", *told, 1, why, found.key, found.stuck)
