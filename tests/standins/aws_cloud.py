@@ -216,7 +216,7 @@ def _interface_of_its_instance(call: Call, body: bytes) -> bytes:
     """On AWS an interface that comes with an instance ends with it, and lends it its groups."""
     if call.action != "RunInstances" or "NetworkInterface.1.DeviceIndex" not in call.parameters:
         return body
-    groups = call.values("NetworkInterface.1.SecurityGroupId.")
+    groups = [value for value in call.parameters.values() if value.startswith("sg-")]
     told = "".join(f"&SecurityGroupId.{at}={id}" for at, id in enumerate(groups, start=1))
     return body + b"&NetworkInterface.1.DeleteOnTermination=true" + told.encode()
 
