@@ -158,6 +158,10 @@ class _Maker:
             self._keep(_Home(region=self.aws.region, zone=zone))
         plan = self.terraform.plan(tfvars, progress=self.progress)
         notes.before(plan)
+        if not plan.get("applyable", True):
+            # Nothing to do, and it is not done: starting the provider once more takes seconds.
+            outputs = plan["planned_values"]["outputs"]
+            return Applied(0, 0, 0, 0, {name: told["value"] for name, told in outputs.items()})
         return self.terraform.apply_plan(progress=self.progress, tell=notes.tell)
 
     def _refusal(self, zone: str, error: ProvisionError, *, came_up: bool) -> ZoneRefused:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,16 @@ LACKING = plugin_missing(PLACES)
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=LACKING)
 
 
+class KeepingTerraform(Terraform):
+    """Terraform as it is, and what it last planned."""
+
+    planned: dict[str, Any]
+
+    def plan(self, *arguments, **named):
+        self.planned = super().plan(*arguments, **named)
+        return self.planned
+
+
 @dataclass
 class Bench:
     """One testbed's places on the small AWS. No SSH ever leaves: a program of ours answers it."""
@@ -67,11 +78,13 @@ class Bench:
     aws: LocalAws
     places: Places
     said: list[str] = field(default_factory=list)
+    terraform: KeepingTerraform = field(init=False)
 
     def provision(self) -> ProvisionOutcome:
+        self.terraform = KeepingTerraform(self.places)
         return provision(
             SPEC,
-            terraform=Terraform(self.places),
+            terraform=self.terraform,
             places=self.places,
             progress=self.said.append,
         )
@@ -123,6 +136,17 @@ def room_for(hosts: int, zone: str, code: str = "InsufficientInstanceCapacity"):
         return len(given) > hosts
 
     return refuse("RunInstances", code, where=full)
+
+
+def offered_nowhere_in(zone: str):
+    """A zone that has none of the types that are asked for, and no room that could be tried."""
+
+    def without(call: Call, body: bytes) -> bytes:
+        if call.action != "DescribeInstanceTypeOfferings":
+            return body
+        return body.replace(zone.encode(), b"eu-central-1z")
+
+    return without
 
 
 @pytest.fixture(scope="module")
@@ -213,10 +237,7 @@ def test_neither_the_state_nor_the_plan_holds_the_private_key(came_up) -> None:
 
 def test_the_plan_opens_nothing_to_the_world_and_keeps_disks_and_metadata_closed(came_up) -> None:
     bench, _ = came_up
-    terraform = Terraform(bench.places)
-    asked = terraform.last_tfvars()
-    assert asked
-    plan = terraform.plan(asked, progress=bench.said.append)
+    plan = bench.terraform.planned  # of the second provision: all that is there, and known
     hosts = [one for one in plan["resource_changes"] if one["type"] == "aws_instance"]
     assert len(hosts) == 4
     assert faults_in(plan) == []
@@ -273,13 +294,11 @@ def test_where_no_zone_has_room_each_says_so_and_nothing_is_left(
     aws: LocalAws, tmp_path: Path
 ) -> None:
     bench = bench_at(aws, tmp_path)
-    aws.door.rules = [
-        room_for(0, "eu-central-1a", "Unsupported"),
-        room_for(1, "eu-central-1b"),
-    ]
+    aws.door.rules = [room_for(0, "eu-central-1b")]
+    aws.door.edits.append(offered_nowhere_in("eu-central-1a"))
     with pytest.raises(ProvisionError, match="no zone gave all 4 hosts") as raised:
         bench.provision()
-    assert "- eu-central-1a: Unsupported: " in raised.value.problem
+    assert "- eu-central-1a: NotOffered: it has no c6id.2xlarge" in raised.value.problem
     assert "- eu-central-1b: InsufficientInstanceCapacity: " in raised.value.problem
     assert aws.holds() == {}
     assert open_intents(bench.log.read()) == []
