@@ -185,6 +185,12 @@ POLICY: tuple[Row, ...] = (
         "rate, a shorter retention, or a larger disk",
     ),
     Row(
+        "disk_full_soon", ("watch",), "note",
+        "a disk that goes on filling as it did will be full before the end",
+        "an hour of growth and more, on the host itself: there is still time to act",
+        "as disk_filling; soakbed stop ends the run in an orderly way and keeps what was measured",
+    ),
+    Row(
         "disk_full", ("watch",), "stop",
         "the disk of a data host is over 97 % full",
         "file systems fragment and databases begin to refuse; the next failure would be ours",

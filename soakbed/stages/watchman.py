@@ -26,12 +26,14 @@ from soakbed.records import policy
 from soakbed.records.events import Event
 from soakbed.records.testbed import Host, Testbed
 from soakbed.stages.collect import MACHINE
+from soakbed.stages.disk_growth import full_at_s
 
 __all__ = [
     "CLOCK_STEP_S",
     "MOST_FILLED_SHARE",
     "MOST_FULL_SHARE",
     "certificates",
+    "foretold",
     "look",
     "pki_of",
     "seen",
@@ -90,7 +92,7 @@ def look(
             said = json.loads(shell.run(host, command, timeout_s=_TIMEOUT_S).out)
         except (CommandFailed, HostUnreachable, ValueError):
             return []
-        return list(seen(host, target, said))
+        return [*seen(host, target, said), *foretold(host, said, until_s=until_s)]
 
     hosts = list(testbed.hosts.values())
     with ThreadPoolExecutor(len(hosts)) as pool:
@@ -116,6 +118,20 @@ def seen(host: Host, target: str, said: Mapping[str, Any]) -> Iterator[Event]:
     if before is not None:
         yield from _compared(host, now, before)
         yield from _gone(host, target, now, before)
+
+
+def foretold(host: Host, said: Mapping[str, Any], *, until_s: float) -> Iterator[Event]:
+    """Disks that will be full before `until_s` if they go on filling as they do (0: not known)."""
+    now = said["now"]
+    for folder, points in now.get("used", {}).items():
+        limit_bytes = MOST_FULL_SHARE * now["disks"][folder]["total"]
+        full_s = full_at_s(points, limit_bytes=limit_bytes, until_s=until_s)
+        if full_s is None:
+            continue
+        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(full_s))
+        hours = (points[-1][0] - points[0][0]) / 3600
+        text = f"{folder}: as it filled for {hours:.1f} h, {MOST_FULL_SHARE:.0%} full at {when}"
+        yield _told(host, "disk_full_soon", now, text)
 
 
 def certificates(folder: Path, *, now_s: float, until_s: float) -> list[Event]:

@@ -25,6 +25,7 @@ _STATES = (
     "certificate_short",
     "disk_filling",
     "disk_full",
+    "disk_full_soon",
     "load_disk_filling",
     "member_down",
     "worker_lost",

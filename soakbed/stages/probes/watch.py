@@ -19,6 +19,9 @@ SHOWN = ("Id", "ActiveState", "SubState", "Result", "NRestarts")
 MOST_LINES = 200
 TAIL_BYTES = 32 * 1024
 SAMPLES = Path("/var/lib/soakbed/samples")
+# Six hours of points: long enough for a slope, and the newest ones alone.
+POINT_EVERY_S = 600
+MOST_POINTS = 36
 
 
 def text(path: str) -> str:
@@ -94,6 +97,21 @@ def disks(folders: list[str]) -> dict[str, dict[str, int]]:
     return found
 
 
+def grown(before: object, now: dict[str, object]) -> dict[str, list[list[float]]]:
+    """What each file system held, every ten minutes: [unix seconds, bytes], the newest last."""
+    kept = before.get("used", {}) if isinstance(before, dict) else {}
+    found = {}
+    for folder, space in now["disks"].items():  # type: ignore[attr-defined]
+        points = kept.get(folder, [])
+        point = [now["at_s"], space["total"] - space["free"]]
+        if not points or not 0 <= point[0] - points[-1][0] < POINT_EVERY_S:
+            # A clock that was set back begins anew: a slope over it would mean nothing.
+            earlier = [one for one in points if one[0] < point[0]]
+            points = [*earlier, point][-MOST_POINTS:]
+        found[folder] = points
+    return found
+
+
 def throttled_us() -> int | None:
     """How long CPU quotas have held this host back; None where there is no quota to ask."""
     for path, key, per_us in (
@@ -157,6 +175,7 @@ def remembered(file: Path, now: dict[str, object]) -> object:
         before = json.loads(file.read_text())
     except (OSError, ValueError):
         before = None
+    now["used"] = grown(before, now)
     partial = file.with_suffix(".new")
     partial.write_text(json.dumps(now))
     partial.replace(file)
