@@ -31,6 +31,7 @@ _COMPRESSION = "zstd"
 _LEVEL = 1
 _DELTAS = ("start_s", "seq")
 _LISTS = ("buckets", "counts")
+_AT_ONCE = 8192  # values that the writer encodes together; of 1,024 lists take a tenth more time
 
 
 def hour_of(at_s: float) -> str:
@@ -69,6 +70,8 @@ def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
             compression_level=_LEVEL,
             use_dictionary=words,
             column_encoding=encodings,
+            write_statistics=[name for name in names if name not in _LISTS],
+            write_batch_size=_AT_ONCE,
         ) as writer:
             for group in groups:
                 writer.write_table(group)
