@@ -125,6 +125,8 @@ class TableWriter:
     def _histogram(self, table: str, key: tuple[str, str, str, str], parts: list[Rows]) -> pa.Table:
         """All rows of one key, a row group of the file."""
         schema = schema_of(table)
+        # Stretches of sealed hours may come behind later ones that were read window by window.
+        parts = sorted(parts, key=lambda part: int(part["start_s"][0]))
         rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         count = len(rows["count"])
         offsets = pa.array(np.append(0, np.cumsum(rows["entries"])), pa.int32())
