@@ -48,6 +48,8 @@ BEGIN_FIRST = (
     "test_configure_tikv.py",
     "test_load_stage_on_hosts.py",
     "test_configure_targets.py",
+    "test_hosts_you_have.py",
+    "test_aws_provision.py",
     "test_local_hosts.py",
     "test_tikv_by_stand_ins.py",
 )
