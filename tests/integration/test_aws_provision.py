@@ -25,6 +25,7 @@ from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 from soakbed.stages.provision import ProvisionOutcome, provision
 from soakbed.stages.teardown import teardown
+from tests.plan_faults import faults_in
 from tests.standins.aws import Call, refuse
 from tests.standins.aws_cloud import LocalAws
 
@@ -207,6 +208,17 @@ def test_neither_the_state_nor_the_plan_holds_the_private_key(came_up) -> None:
     files = [path for path in (bench.places.state / "terraform").rglob("*") if path.is_file()]
     assert any(path.name == "terraform.tfstate" for path in files)
     assert [path for path in files if private.encode() in path.read_bytes()] == []
+
+
+def test_the_plan_opens_nothing_to_the_world_and_keeps_disks_and_metadata_closed(came_up) -> None:
+    bench, _ = came_up
+    terraform = Terraform(bench.places)
+    asked = terraform.last_tfvars()
+    assert asked
+    plan = terraform.plan(asked, progress=bench.said.append)
+    hosts = [one for one in plan["resource_changes"] if one["type"] == "aws_instance"]
+    assert len(hosts) == 4
+    assert faults_in(plan) == []
 
 
 def test_a_teardown_leaves_nothing_and_a_second_asks_nobody(came_up) -> None:
