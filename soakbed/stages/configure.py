@@ -109,7 +109,8 @@ def prepare_hosts(  # noqa: PLR0913  (as configure_target)
         _inventory(testbed, places),
         {"profile": profile, "pki_source": str(pki.folder), **made}
         | _tunnel_variables(testbed, places)
-        | {"lease_ends_s": lease_ends_s, "lease_dropped": lease_dropped},
+        | ({"lease_ends_s": lease_ends_s} if lease_ends_s else {})
+        | ({"lease_dropped": True} if lease_dropped else {}),
         log=log,
         on_event=progress,
     )
