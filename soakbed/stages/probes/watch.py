@@ -17,11 +17,11 @@ from pathlib import Path
 
 SHOWN = ("Id", "ActiveState", "SubState", "Result", "NRestarts")
 MOST_LINES = 200
-TAIL_BYTES = 32 * 1024
-SAMPLES = Path("/var/lib/soakbed/samples")
 # Six hours of points: long enough for a slope, and the newest ones alone.
 POINT_EVERY_S = 600
 MOST_POINTS = 36
+TAIL_BYTES = 32 * 1024
+SAMPLES = Path("/var/lib/soakbed/samples")
 
 
 def text(path: str) -> str:
