@@ -71,9 +71,7 @@ def pressed_targets(
     manifest = facts_in(run_folder / "manifest.json")
     found = []
     for target in run.spec().targets:
-        if only and target not in only:
-            continue
-        if not run.has(f"{target}/ready"):
+        if (only and target not in only) or not run.has(f"{target}/ready"):
             continue
         ready = run.ready(target)
         if isinstance(ready, NotMeasured):

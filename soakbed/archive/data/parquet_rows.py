@@ -50,11 +50,17 @@ def rows_of(
         asked = [name for name in names if (name in columns or name in mixed) and name not in same]
         # Without a column nobody knows how many rows there are.
         found = file.read_row_groups(groups, columns=asked or [names[0]])
-        for name, value in same.items():
-            kind = file.schema_arrow.field(name).type
-            found = found.append_column(name, pa.array(np.full(found.num_rows, value), kind))
+        found = _with_same(found, same, file.schema_arrow)
     for name in mixed:
         found = found.filter(pc.equal(found.column(name), pa.scalar(wanted[name])))
+    return found
+
+
+def _with_same(found: pa.Table, same: Mapping[str, int], schema: pa.Schema) -> pa.Table:
+    """Columns whose every value is known without reading them."""
+    for name, value in same.items():
+        values = pa.array(np.full(found.num_rows, value), schema.field(name).type)
+        found = found.append_column(name, values)
     return found
 
 
