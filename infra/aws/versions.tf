@@ -14,4 +14,8 @@ terraform {
 # Credentials and endpoints come from AWS's own variables and files, never from here.
 provider "aws" {
   region = var.region
+
+  # This version asks 25 times where a zone has no room (InsufficientInstanceCapacity), which takes
+  # many minutes while hosts already made cost; soakbed goes to the next zone. Seen with 5.100.0.
+  max_retries = 5
 }
