@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
 from loadgen.contract.sealed import SealedDamaged
 from loadgen.contract.spool import HOUR_S
 from soakbed.archive.data.adding import Stretch
@@ -55,8 +53,6 @@ def do_chunk(chunk: Chunk) -> ChunkDone:
         return _done(chunk, asking_each=False)
     except CountsDiffer:
         return _done(chunk, asking_each=True)
-    finally:
-        pa.default_memory_pool().release_unused()
 
 
 def _done(chunk: Chunk, *, asking_each: bool) -> ChunkDone:
