@@ -16,6 +16,6 @@ provider "aws" {
   region = var.region
 
   # This version asks 25 times where a zone has no room (InsufficientInstanceCapacity), which takes
-  # many minutes while hosts already made cost; soakbed goes to the next zone. Seen with 5.100.0.
-  max_retries = 5
+  # many minutes while hosts already made cost; six take three seconds. Seen with 5.100.0.
+  max_retries = 6
 }
