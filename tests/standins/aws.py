@@ -66,6 +66,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # Terraform comes with ten connections at once
 
+    def handle_error(self, *_: object) -> None:
+        """Nobody to answer any more (a test killed who asked), or nobody behind the door."""
+
 
 class AwsDoor:
     """A server of HTTP on loopback; `with AwsDoor(upstream) as door:` ends it."""

@@ -33,6 +33,8 @@ _UP_WITHIN_S = 60
 _INSTANCE = re.compile(rb"<instanceId>(i-[0-9a-f]+)</instanceId>")
 _GROUP_NAME = re.compile(rb"(<placement>[^/]*?)<groupName\s*(?:/>|></groupName>)", re.DOTALL)
 _RULE = re.compile(rb"<securityGroupRuleId>(sgr-[0-9a-f]+)</securityGroupRuleId>")
+_GROUPS = re.compile(rb"<groupSet><item>.*?</groupSet>", re.DOTALL)
+_NO_GROUPS = re.compile(rb"<groupSet\s*/>|<groupSet></groupSet>")
 _NO_DESCRIPTION = re.compile(rb"<description\s*/>|<description></description>")
 
 # What exists, by kind: boto3's listing, where its rows are, and each row's id.
@@ -96,7 +98,9 @@ class LocalAws:
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30).close()
         self._groups.held.clear()
         self.door.asks = [_interface_of_its_instance]
-        self.door.edits = [self._groups.written_into_instances, _Descriptions()]
+        self.door.edits = [
+            *(self._groups.written_into_instances, _groups_of_interfaces, _Descriptions()),
+        ]
         self.door.rules = []
         self.door.last_rules = [self._groups.answer, _console, _own_address]
         self._at_first = self._everything()
@@ -213,12 +217,23 @@ def _own_address(call: Call) -> Answer | None:
 
 
 def _interface_of_its_instance(call: Call, body: bytes) -> bytes:
-    """On AWS an interface that comes with an instance ends with it, and lends it its groups."""
+    """On AWS an interface that comes with an instance ends with it."""
     if call.action != "RunInstances" or "NetworkInterface.1.DeviceIndex" not in call.parameters:
         return body
-    groups = call.values("NetworkInterface.1.SecurityGroupId.")
-    told = "".join(f"&SecurityGroupId.{at}={id}" for at, id in enumerate(groups, start=1))
-    return body + b"&NetworkInterface.1.DeleteOnTermination=true" + told.encode()
+    return body + b"&NetworkInterface.1.DeleteOnTermination=true"
+
+
+def _groups_of_interfaces(call: Call, body: bytes) -> bytes:
+    """On AWS an instance is in the groups of its interface; moto shows them at the latter alone."""
+    if call.action not in {"RunInstances", "DescribeInstances"}:
+        return body
+    parts = re.split(rb"(?=<architecture>)", body)
+    return b"".join(
+        _NO_GROUPS.sub(lambda _, it=found[0]: it, part, count=1)
+        if (found := _GROUPS.search(part))
+        else part
+        for part in parts
+    )
 
 
 class _Descriptions:
