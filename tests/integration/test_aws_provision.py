@@ -179,7 +179,7 @@ def test_everything_that_was_made_had_been_written_down_before(came_up) -> None:
     for kind in ("instance", "vpc", "subnet", "gateway", "rule"):
         # Without tags: the default group's rule, which AWS makes with a VPC and removes with it.
         assert {id for id, tags in held[kind].items() if tags} <= ids, kind
-    assert len(ids) == len(there)
+    assert len({(it.type, it.id) for it in there}) == len(there), "each its own"
 
 
 def test_all_that_can_carry_tags_says_whose_it_is_and_until_when(came_up) -> None:
