@@ -54,15 +54,7 @@ def reap_clouds(
 
     Raises ProvisionError when something is left, or when it cannot see.
     """
-    if asked.yes and not (asked.testbed or asked.all_expired):
-        raise SpecError(
-            [
-                Mistake(
-                    "command line", "--yes", "", "it does not say what shall go",
-                    "add --testbed NAME or --all-expired; without --yes everything is shown",
-                )
-            ]
-        )  # fmt: skip
+    _must_choose(asked)
     leases, known = known_here(states)
     lapsed = _lapsed_on_this_machine(leases)
     regions, unseen = _regions(asked, known, open_region)
@@ -86,11 +78,23 @@ def reap_clouds(
         told = _as_json(asked, sight, go, done, known=known, lapsed=lapsed, regions=regions)
         print(json.dumps(told | {"not_seen": unseen, "in_use": busy}, indent=1))
     else:
-        for line in _lines(asked, sight, go, done, known=known, lapsed=lapsed):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        for line in (*busy, unseen):
-            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        lines = _lines(asked, sight, go, done, known=known, lapsed=lapsed)
+        _say(console, lines, [*busy, *([unseen] if unseen else [])])
     _raise_if_left(asked, sight, done)
+
+
+def _must_choose(asked: Asked) -> None:
+    if asked.yes and not (asked.testbed or asked.all_expired):
+        problem = "it does not say what shall go"
+        remedy = "add --testbed NAME or --all-expired; without --yes everything is shown"
+        raise SpecError([Mistake("command line", "--yes", "", problem, remedy)])
+
+
+def _say(console: Console, lines: Iterable[str], warnings: Iterable[str]) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in warnings:
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def known_here(states: Path) -> tuple[list[Lease], Known]:

@@ -1,6 +1,7 @@
 """`make check`: format, lint, types, import layers, limits, roles, Terraform; all of them, always.
 
-Runs every check even when one fails, so that one call shows all there is to mend.
+Runs every check even when one fails, so that one call shows all there is to mend. They run side by
+side: the two that take long have one thread each.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from soakbed.adapters.terraform_root import plugin_missing
@@ -66,6 +68,12 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
+def timed(check: Callable[[], str]) -> tuple[str, float]:
+    """What a check says, and how many seconds it took."""
+    started = time.monotonic()
+    return check(), time.monotonic() - started
+
+
 def main() -> None:
     """Run every check; exit 1 if one found something."""
     places = Places(
@@ -77,13 +85,14 @@ def main() -> None:
     if lacking := plugin_missing(places):
         print(f"left out: validate and test of infra/aws: {lacking}")
     failed = []
-    for name, check in CHECKS.items():
-        started = time.monotonic()
-        complaint = check()
-        print(f"{'FAILED' if complaint else 'ok':7} {name}  {time.monotonic() - started:.1f} s")
-        if complaint:
-            failed.append(name)
-            print(complaint)
+    with ThreadPoolExecutor(len(CHECKS)) as pool:
+        for name, (complaint, seconds) in zip(
+            CHECKS, pool.map(timed, CHECKS.values()), strict=True
+        ):
+            print(f"{'FAILED' if complaint else 'ok':7} {name}  {seconds:.1f} s")
+            if complaint:
+                failed.append(name)
+                print(complaint)
     if failed:
         sys.exit(f"to mend: {', '.join(failed)}")
 

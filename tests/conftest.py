@@ -4,10 +4,13 @@ import os
 import signal
 import threading
 from collections import Counter
+from pathlib import PurePath
 
 import pytest
 from execnet.gateway_base import WorkerGateway
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import NodeManager
 
 # Hypothesis fails an example that takes over 200 ms; a busy machine makes any example do that.
@@ -36,13 +39,42 @@ def end_when_unmade(worker: WorkerGateway) -> None:
 WorkerGateway._terminate_execution = end_when_unmade
 NodeManager.EXIT_TIMEOUT = UNMAKING_S + 10
 
-# Waits for minutes and asks for little: begun last it would be what all others had been waited for.
-BEGIN_FIRST = "test_a_soak_survives.py"
+# Take minutes, and wait for most of them: begun last, one of them would be what all others had been
+# waited for, beside an idle machine; begun first, they wait beside tests that work.
+BEGIN_FIRST = (
+    "test_a_soak_survives.py",
+    "test_engine_tikv.py",
+    "test_main_job.py",
+    "test_configure_tikv.py",
+    "test_load_stage_on_hosts.py",
+    "test_configure_targets.py",
+    "test_hosts_you_have.py",
+    "test_aws_provision.py",
+    "test_local_hosts.py",
+    "test_tikv_by_stand_ins.py",
+)
+# Of these each test has hosts of its own, and goes to whoever is free.
+SHARE_NOTHING = {"test_main_job.py"}
+
+
+class Turns(LoadFileScheduling):
+    """The tests of one file follow each other on one worker, but for files that share nothing."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return nodeid if PurePath(file).name in SHARE_NOTHING else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Turns | None:
+    return Turns(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with many tests first, as xdist would have it, but for the soak (with -n, each file
-    goes to whoever is free; this order holds with --no-loadscope-reorder).
+    """Long files first, then those with many tests, as xdist would have it (with -n, each goes to
+    whoever is free; this order holds with --no-loadscope-reorder).
     """
     tests_in = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.name != BEGIN_FIRST, -tests_in[item.path]))
+    turns = {name: turn for turn, name in enumerate(BEGIN_FIRST)}
+    last = len(turns)
+    items.sort(key=lambda item: (turns.get(item.path.name, last), -tests_in[item.path]))

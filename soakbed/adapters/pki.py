@@ -72,17 +72,7 @@ def ensure_pki(
     A new CA makes every certificate new. Calling it twice changes nothing.
     """
     now = now or dt.datetime.now(dt.UTC)
-    if renew_below >= lifetime:
-        raise ConfigureError(
-            f"certificates live {lifetime} and would be renewed below {renew_below}",
-            remedy="ask for a lifetime above the time that must be left",
-        )
-    clash = {ADMIN, CLIENT, "ca"} & set(addresses)
-    if clash:
-        raise ConfigureError(
-            f"a host is named {', '.join(sorted(clash))}, which is a name of the PKI",
-            remedy="give the host another name in the testbed's file",
-        )
+    _check(addresses, lifetime, renew_below)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     until = now + lifetime
@@ -100,6 +90,22 @@ def ensure_pki(
     ends = [_load(folder / f"{name}.crt") for name in ("ca", *wanted, ADMIN, CLIENT)]
     expires = min(certificate.not_valid_after_utc for certificate in ends if certificate)
     return Pki(folder, tuple(issued), expires)
+
+
+def _check(
+    addresses: Mapping[str, Sequence[str]], lifetime: dt.timedelta, renew_below: dt.timedelta
+) -> None:
+    if renew_below >= lifetime:
+        raise ConfigureError(
+            f"certificates live {lifetime} and would be renewed below {renew_below}",
+            remedy="ask for a lifetime above the time that must be left",
+        )
+    clash = {ADMIN, CLIENT, "ca"} & set(addresses)
+    if clash:
+        raise ConfigureError(
+            f"a host is named {', '.join(sorted(clash))}, which is a name of the PKI",
+            remedy="give the host another name in the testbed's file",
+        )
 
 
 def expiry(folder: Path) -> dt.datetime | None:

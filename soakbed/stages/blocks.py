@@ -83,14 +83,12 @@ def phase_blocks(target_folder: Path, session: str, phase: str, *, block_s: int)
     places, began_s = _whole(held, block_s)
     ok = np.zeros(len(places), dtype=np.int64)
     operations = set()
-    for operation, part in held.counters():
+    for operation, part in held.counters(("ok",)):
         operations.add(operation)
         _add_at(ok, places, part["start_s"] // block_s, part["ok"])
-    counts = {
-        (operation, kind): _counts(held, operation, kind, block_s, places)
-        for operation in sorted(operations)
-        for kind in KINDS
-    }
+    keys = [(operation, kind) for operation in sorted(operations) for kind in KINDS]
+    found = held.counts(keys, block_s)
+    counts = {key: _at_places(*found.pop(key), places) for key in keys}
     return PhaseBlocks(block_s, places * block_s - began_s, ok / block_s, counts)
 
 
@@ -101,7 +99,7 @@ def _whole(held: TargetPhase, block_s: int) -> tuple[Rows, int]:
     """
     found: dict[int, int] = {}
     workers: set[int] = set()
-    for part in held.generator():
+    for part in held.generator(("complete",)):
         workers |= set(np.unique(part["worker"]).tolist())
         whole = part["complete"].astype(bool)
         places, inverse = np.unique(part["start_s"][whole] // block_s, return_inverse=True)
@@ -120,8 +118,7 @@ def _add_at(sums: Rows, places: Rows, at: Rows, values: Rows) -> None:
     np.add.at(sums, index[inside], values[inside])
 
 
-def _counts(held: TargetPhase, operation: str, kind: str, block_s: int, places: Rows) -> Packed:
-    at, found = held.counts(operation, kind, block_s)
+def _at_places(at: Rows, found: Rows, places: Rows) -> Packed:
     counts = np.zeros((len(places), BUCKETS), dtype=np.int64)
     _add_at(counts, places, at, found)
     return Packed.of(counts)

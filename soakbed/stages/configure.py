@@ -109,11 +109,18 @@ def prepare_hosts(  # noqa: PLR0913  (as configure_target)
         _inventory(testbed, places),
         {"profile": profile, "pki_source": str(pki.folder), **made}
         | _tunnel_variables(testbed, places)
-        | {"lease_ends_s": lease_ends_s, "lease_dropped": lease_dropped},
+        | ({"lease_ends_s": lease_ends_s} if lease_ends_s else {})
+        | ({"lease_dropped": True} if lease_dropped else {}),
         log=log,
         on_event=progress,
     )
-    ready = HostsReady(
+    ready = _hosts_ready(outcome)
+    _hosts_file(places).write_text(ready.model_dump_json(indent=1) + "\n")
+    return ready
+
+
+def _hosts_ready(outcome: PlayOutcome) -> HostsReady:
+    return HostsReady(
         changed=outcome.changed,
         facts={
             host: {**topics.get("preflight", {}), **topics.get("clock", {})}
@@ -121,8 +128,6 @@ def prepare_hosts(  # noqa: PLR0913  (as configure_target)
         },
         not_applied=_tuning_not_applied(outcome),
     )
-    _hosts_file(places).write_text(ready.model_dump_json(indent=1) + "\n")
-    return ready
 
 
 def with_counted_cores(testbed: Testbed, places: Places) -> Testbed:

@@ -10,6 +10,7 @@ from pathlib import Path
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.facts import Facts
+from soakbed.records.gaps import TargetCoverage
 from soakbed.records.numbers import Numbers, PhaseNumbers
 from soakbed.records.run import NotMeasured, ReadyTarget
 from soakbed.records.spec import TargetName
@@ -70,9 +71,7 @@ def pressed_targets(
     manifest = facts_in(run_folder / "manifest.json")
     found = []
     for target in run.spec().targets:
-        if only and target not in only:
-            continue
-        if not run.has(f"{target}/ready"):
+        if (only and target not in only) or not run.has(f"{target}/ready"):
             continue
         ready = run.ready(target)
         if isinstance(ready, NotMeasured):
@@ -84,12 +83,14 @@ def pressed_targets(
                 f"{run.run_id}: {target} was not judged", remedy=f"soakbed judge {run.run_id}"
             )
         numbers = run.read(f"{target}/numbers", Numbers)
+        told = f"{target}/coverage"  # as it was judged
+        coverage = run.read(told, TargetCoverage) if run.has(told) else None
         found.append(
             Pressed(
                 run_id=run.run_id,
                 target=target,
                 folder=run_folder / target,
-                evidence=evidence_of(run_folder, target, numbers),
+                evidence=evidence_of(run_folder, target, numbers, coverage=coverage),
                 ready=ready,
                 verdict=run.read(f"{target}/verdict", Verdict),
                 manifest=manifest,

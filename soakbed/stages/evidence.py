@@ -61,8 +61,10 @@ class Evidence:
     coverage: TargetCoverage | None = None  # None: there are no tables
 
 
-def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
-    """Read the rest of the evidence over `target` from the archive.
+def evidence_of(
+    run_folder: Path, target: str, numbers: Numbers, *, coverage: TargetCoverage | None = None
+) -> Evidence:
+    """Read the rest of the evidence over `target` from the archive; `coverage`: where it is known.
 
     Raises ArchiveError when spec, testbed or ready record are missing or damaged.
     """
@@ -94,7 +96,7 @@ def evidence_of(run_folder: Path, target: str, numbers: Numbers) -> Evidence:
         knee=run.read(f"{target}/knee", Knee) if run.has(f"{target}/knee") else None,
         clocks=SessionClocks.in_manifest(manifest, target),
         events=_events(folder),
-        coverage=_coverage(folder),
+        coverage=coverage or _coverage(folder),
     )
 
 

@@ -69,7 +69,7 @@ def coverage_of(target_folder: Path, collated: Collated, *, until_s: float = 0.0
     for session in data.sessions():
         folder = target_folder / "load" / session
         plan = Plan.read(folder / "plan.json")
-        windows = {one.phase: _held(one.generator()) for one in data.phases(session)}
+        windows = {one.phase: _held(one.generator(())) for one in data.phases(session)}
         began = phases_began(plan.phases, clocks_in(folder), windows)
         told = _told(folder, collated, session)
         for phase in plan.phases:

@@ -88,7 +88,8 @@ def of_events(evidence: Evidence) -> Iterator[Caveat]:
         yield Caveat(
             subject="flagged seconds",
             sentence=f"{_seconds(flagged, steady)} s of the steady phase are flagged and in every "
-            f"figure, because they are the target's own or judged by a rule: {_counted(flagged)}.",
+            "figure, because they are the target's own, cannot be told from it, or are judged by a "
+            f"rule: {_counted(flagged)}.",
         )
     if steady.left_out.seconds:
         gone = [one for one in held if consequence_of(one) == "leave_out"]

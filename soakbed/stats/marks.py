@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from loadgen.contract.limits import LEAST_DELAY_US, LEAST_VALUES, LIMITS, MOST_DELAY_SHARE
 from soakbed.records.numbers import LimitBroken, MarkedSeconds
+from soakbed.stats.distinct import distinct
 from soakbed.stats.phase_data import Columns, PhaseData
 
 __all__ = ["MOST_MARKED", "Marks", "broken_limits"]
@@ -27,6 +28,9 @@ _VALUES = {  # reason -> column
     "loop_lag": "loop_lag_max_us",
     "nic": "nic_share",
 }
+# What `broken_limits` looks at.
+_JUDGED = ("complete", *_VALUES.values(), "late_count", "response_count", "response_p95_us")
+_COUNTED = ("dropped", "due", "sent")
 _KEYS = ("start_s", "worker", "seq")
 _SEQ_BITS = 40
 _Ints = NDArray[np.int64]
@@ -89,7 +93,7 @@ class Marks:
             self._mark(part, dropping)
 
     def _add(self, name: str, starts_s: _Ints) -> None:
-        self._seconds.setdefault(name, []).append(np.unique(starts_s))
+        self._seconds.setdefault(name, []).append(distinct(starts_s)[0])
 
     def _count_s(self, name: str) -> int:
         held = self._seconds.get(name, [_NONE])
@@ -147,7 +151,8 @@ def _shown(data: PhaseData, keys: _Ints, began_s: int) -> list[MarkedSeconds]:
     if not len(keys):
         return []
     made: dict[tuple[int, ...], dict[str, Any]] = {}
-    for part in data.generator():
+    starts_s = np.unique(keys[:, 0])
+    for part in data.generator((*_JUDGED, "overdue_max"), at_s=starts_s):
         broken = broken_limits(part)
         for key, row in _found(part, keys):
             made[key] = {
@@ -160,11 +165,11 @@ def _shown(data: PhaseData, keys: _Ints, began_s: int) -> list[MarkedSeconds]:
                     if rows[row]
                 },
                 "overdue_max": int(part["overdue_max"][row]),
-                **dict.fromkeys(("dropped", "due", "sent"), 0),
+                **dict.fromkeys(_COUNTED, 0),
             }
-    for _, part in data.counters():
+    for _, part in data.counters(_COUNTED, at_s=starts_s):
         for key, row in _found(part, keys):
-            for name in ("dropped", "due", "sent"):
+            for name in _COUNTED:
                 made[key][name] += int(part[name][row])
     return [MarkedSeconds(**made[tuple(key)]) for key in keys.tolist()]
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS, Histogram
 from loadgen.contract.limits import DELAY_PERCENTILE
-from loadgen.contract.window import OperationWindow, Window
+from loadgen.contract.window import CAUSES, OperationWindow, Window
 from soakbed.stats.percentiles import Counts
 
 __all__ = [
+    "COUNTERS",
     "COUNTS",
     "GENERATOR",
     "KEYS",
@@ -37,6 +38,7 @@ Spans = Sequence[tuple[int, int]]  # unix time, from and up to, in order and apa
 # Whose window it is; `seq` tells two windows of one second apart (a clock that was set back).
 KEYS = ("worker", "seq", "start_s", "length_s")
 COUNTS = ("due", "sent", "ok", "failed", "unknown", "dropped")
+COUNTERS = (*COUNTS, *CAUSES)
 # `*_p95_us` are percentiles of this one window: the engine's own delay, and its response with all
 # operations merged. Shares are NaN where no engine could tell.
 GENERATOR = (
@@ -76,12 +78,18 @@ class PhaseData(Protocol):
     phase: str
     mode: str
 
-    def generator(self) -> Iterator[Columns]:
-        """One row per window of a worker: KEYS and GENERATOR."""
+    def generator(
+        self, names: Sequence[str] = GENERATOR, *, at_s: NDArray[np.int64] | None = None
+    ) -> Iterator[Columns]:
+        """One row per window of a worker: KEYS and `names`. Parts without a window that begins at
+        one of `at_s` (sorted) may be missing, and columns that nobody asked for be there.
+        """
         ...
 
-    def counters(self) -> Iterator[tuple[str, Columns]]:
-        """(operation, one row per window of a worker: KEYS, COUNTS, and a column per cause)."""
+    def counters(
+        self, names: Sequence[str] = COUNTERS, *, at_s: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[str, Columns]]:
+        """(operation, one row per window of a worker: KEYS and `names`), as for `generator`."""
         ...
 
     def steps(self, operation: str, step_s: int) -> StepCounts:
@@ -119,10 +127,14 @@ class _WindowsInHand:
         self.mode = windows[0].mode
         self._windows = windows
 
-    def generator(self) -> Iterator[Columns]:
+    def generator(
+        self, names: Sequence[str] = GENERATOR, *, at_s: NDArray[np.int64] | None = None
+    ) -> Iterator[Columns]:
         yield _columns({**_keys(one), **_state(one)} for one in self._windows)
 
-    def counters(self) -> Iterator[tuple[str, Columns]]:
+    def counters(
+        self, names: Sequence[str] = COUNTERS, *, at_s: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[str, Columns]]:
         rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for window in self._windows:
             for name, operation in window.operations.items():

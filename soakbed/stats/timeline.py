@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from soakbed.stats.distinct import distinct
 from soakbed.stats.percentiles import smallest_sample_for
 from soakbed.stats.phase_data import Columns
 
@@ -65,7 +66,7 @@ class Timeline:
 
     def take_windows(self, part: Columns) -> None:
         """Add rows of PhaseData.generator()."""
-        at_s, inverse = np.unique(part["start_s"], return_inverse=True)
+        at_s, inverse = distinct(part["start_s"])
         ends_s = np.zeros(len(at_s), dtype=np.int64)
         np.maximum.at(ends_s, inverse, part["start_s"].astype(np.int64) + part["length_s"])
         cut = np.bincount(inverse, ~part["complete"].astype(bool), len(at_s)).astype(np.int64)
@@ -74,7 +75,7 @@ class Timeline:
 
     def take_counters(self, operation: str, part: Columns) -> None:
         """Add rows of PhaseData.counters()."""
-        at_s, inverse = np.unique(part["start_s"], return_inverse=True)
+        at_s, inverse = distinct(part["start_s"])
         errors = part["failed"].astype(np.int64) + part["unknown"]
         columns = {"sent": part["sent"], "ok": part["ok"], "errors": errors}
         # Sums of doubles are exact here: no window has 2^53 operations.

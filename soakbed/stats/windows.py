@@ -22,6 +22,7 @@ from soakbed.records.numbers import (
     PhaseNumbers,
     Point,
 )
+from soakbed.stats.distinct import distinct
 from soakbed.stats.engines import Engines
 from soakbed.stats.intervals import CONFIDENCE, REPLICATES, bootstrap_us
 from soakbed.stats.marks import Marks
@@ -78,10 +79,10 @@ class _Phase:
             self._engines.take(part)
             self._marks.take_windows(part)
             timeline.take_windows(part)
-            self._starts_s.append(np.unique(part["start_s"]))
+            self._starts_s.append(distinct(part["start_s"])[0])
             if without:
                 spoiled = inside(part["start_s"], part["length_s"], without)
-                self._left_starts_s.append(np.unique(part["start_s"][spoiled]))
+                self._left_starts_s.append(distinct(part["start_s"][spoiled])[0])
         for operation, part in data.counters():
             self._marks.take_counters(part)
             timeline.take_counters(operation, part)
@@ -223,6 +224,8 @@ class _Phase:
 
 def _on_steps(held: StepCounts, steps: Steps) -> StepCounts:
     """`held` with one row for each of `steps`; zeros where it has none."""
+    if np.array_equal(held.starts_s, steps.keys * steps.step_s):
+        return held
     counts = np.zeros((len(steps.keys), held.counts.shape[1]), dtype=np.int64)
     max_us = np.zeros(len(steps.keys), dtype=np.int64)
     rows = np.searchsorted(steps.keys, held.starts_s // steps.step_s)
@@ -294,8 +297,10 @@ def _latency_series(steps: Steps, responses: Mapping[str, StepCounts]) -> tuple[
     p99: dict[str, list[int | None]] = {}
     present: dict[str, list[bool]] = {}
     for name, held in responses.items():
-        counts = np.add.reduceat(held.counts, begins, axis=0)
-        max_us = np.maximum.reduceat(held.max_us, begins)
+        counts, max_us = held.counts, held.max_us
+        if len(begins) < len(counts):
+            counts = np.add.reduceat(counts, begins, axis=0)
+            max_us = np.maximum.reduceat(max_us, begins)
         p50[name] = percentiles_us(counts, max_us, 50.0)
         p99[name] = percentiles_us(counts, max_us, 99.0)
         present[name] = np.logical_or.reduceat(steps.ok[name] >= 0, begins).tolist()

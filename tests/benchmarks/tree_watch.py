@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 __all__ = ["CommandFailed", "Taken", "watched"]
 
-_EVERY_S = 0.1
+_EVERY_S = 0.2  # looking costs milliseconds of the processes' time
 
 
 class CommandFailed(RuntimeError):
@@ -24,13 +25,14 @@ class CommandFailed(RuntimeError):
 class Taken:
     """What one command took. `cpu_s` is of the command and of the children that it waited for.
 
-    `peak_rss_bytes` is the greatest sum of resident memory over the processes at one moment; pages
-    that processes share are counted once for each.
+    The greatest sums over the processes at one moment: `peak_rss_bytes` of resident memory, where
+    pages that processes share count once for each, and `peak_bytes`, where they count once.
     """
 
     seconds: float
     cpu_s: float
     peak_rss_bytes: int
+    peak_bytes: int
     said: str
 
 
@@ -47,12 +49,11 @@ def watched(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    peak_bytes, over = 0, threading.Event()
+    peaks, over = [0, 0], threading.Event()
 
     def watch() -> None:
-        nonlocal peak_bytes
         while not over.wait(_EVERY_S):
-            peak_bytes = max(peak_bytes, _tree_rss_bytes(child.pid))
+            peaks[:] = map(max, peaks, _tree_bytes(child.pid))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -68,19 +69,23 @@ def watched(
     if child.returncode not in allowed:
         raise CommandFailed(f"{' '.join(words)} ended with {child.returncode}:\n{said[-4000:]}")
     cpu_s = sum(after[2:4]) - sum(before[2:4])
-    return Taken(round(seconds, 2), round(cpu_s, 2), peak_bytes, said)
+    return Taken(round(seconds, 2), round(cpu_s, 2), *peaks, said)
 
 
-def _tree_rss_bytes(pid: int) -> int:
+def _tree_bytes(pid: int) -> tuple[int, int]:
+    """Resident memory of all processes, and the same with shared pages once (PSS)."""
     try:
         first = psutil.Process(pid)
         every = [first, *first.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0
-    held = 0
+        return 0, 0
+    resident = proportional = 0
     for process in every:
         try:
-            held += process.memory_info().rss
-        except psutil.NoSuchProcess:
+            told = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-    return held
+        held = {words[0]: int(words[1]) for words in map(str.split, told.splitlines()[1:])}
+        resident += held.get("Rss:", 0) * 1024
+        proportional += held.get("Pss:", 0) * 1024
+    return resident, proportional

@@ -22,6 +22,7 @@ EXAMPLES = {"local": "local-4x", "static": "static-example", "aws": "aws-4x"}
 PUT_TO_IT = {
     "local": "tests/integration/test_local_hosts.py",
     "static": "tests/integration/test_terraform.py",
+    "aws": "tests/integration/test_aws_provision.py",
 }
 
 

@@ -3,10 +3,11 @@
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.told_help import help_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -29,28 +30,23 @@ def test_every_make_command_in_readme_is_one_that_make_knows(command):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    sorted(
-        set(
-            re.findall(
-                r"soakbed ((?:(?:artifacts|campaign) )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README
-            )
+TOLD = sorted(
+    set(
+        re.findall(r"soakbed ((?:(?:artifacts|campaign) )?[a-z]+)(?= {2,}#| [a-z]+\.tar|`)", README)
+    )
+    | set(
+        re.findall(
+            r"^    \.venv/bin/soakbed ((?:(?:artifacts|campaign) )?[a-z]+)", README, re.MULTILINE
         )
-        | set(
-            re.findall(
-                r"^    \.venv/bin/soakbed ((?:(?:artifacts|campaign) )?[a-z]+)",
-                README,
-                re.MULTILINE,
-            )
-        )
-    ),
+    )
 )
+
+
+@pytest.mark.parametrize("words", TOLD)
 def test_every_command_of_soakbed_in_readme_is_one_that_it_knows(words):
-    command = [sys.executable, "-m", "soakbed", *words.split(), "--help"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"soakbed {words}" in done.stdout
+    code, said = help_of(*TOLD)[words]
+    assert code == 0, said
+    assert f"soakbed {words}" in said
 
 
 def test_every_file_that_readme_names_is_there():

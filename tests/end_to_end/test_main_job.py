@@ -6,6 +6,7 @@ import re
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from soakbed.archive.data.samples import SAMPLES_FILE, read_samples
@@ -80,6 +81,12 @@ def every_host_was_sampled(target: Path, *, member: str) -> None:
         assert ((at_s > steady["started_s"]) & (at_s < steady["ended_s"] + 5)).any(), host
         assert (read.hosts["net_sent_bytes"] > 0).any() and (read.hosts["cpu_busy"] > 0).all()
         assert set(read.hosts["cpu_scope"]) == {"host"}, "not the machine's"
+        assert (read.hosts["cpu_steal_share"] >= 0).all()
+        assert set(read.hosts["cpu_steal_scope"]) == {"machine"}
+        if (read.hosts["disk_writes"] > 0).any():  # where the kernel names a disk
+            assert read.hosts["disk_write_wait_s"].sum() > 0
+        held_back = read.hosts["bw_out_allowance_exceeded"]
+        assert np.isnan(held_back).all(), "no card of a cloud, which is not zero"
         units = set(read.units["unit"])
         assert (member in units) == (host != "l1")
         assert any("load-worker" in unit for unit in units) == (host == "l1")

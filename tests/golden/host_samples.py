@@ -30,6 +30,32 @@ _SOURCES = {
 }
 
 
+# What rises each second on a host that is pressed.
+_PER_S = {
+    "cpu_steal_s": 0.02,
+    "disk_written_bytes": 9 * MIB,
+    "disk_read_bytes": 0.2 * MIB,
+    "disk_reads": 4.0,
+    "disk_writes": 220.0,
+    "disk_busy_s": 0.31,
+    "disk_read_wait_s": 0.002,
+    "disk_write_wait_s": 0.09,
+    "net_received_packets": 9_000,
+    "net_sent_packets": 9_500,
+    "net_received_bytes": 6 * MIB,
+    "net_sent_bytes": 7 * MIB,
+}
+_START = {
+    "schema": SCHEMA,
+    "boot": "one",
+    "cores": 2,
+    "machine_cores": 2,
+    "sources": _SOURCES,
+    "columns": COLUMNS,
+    "unit_columns": UNIT_COLUMNS,
+}
+
+
 def write_samples(
     path: Path,
     *,
@@ -45,17 +71,7 @@ def write_samples(
     `card`: counters of a cloud's network card and how far they rise a second; None: it has none.
     """
     random = np.random.default_rng([int(from_s), len(unit)])
-    start = {
-        "schema": SCHEMA,
-        "interval_s": every_s,
-        "boot": "one",
-        "cores": 2,
-        "machine_cores": 2,
-        "sources": _SOURCES,
-        "columns": COLUMNS,
-        "unit_columns": UNIT_COLUMNS,
-    }
-    lines = [_line(start)]
+    lines = [_line({**_START, "interval_s": every_s})]
     used = dict.fromkeys(COLUMNS, 0.0)
     rises = card or {}
     said = [column for column in COLUMNS if column not in ALLOWANCES or column in rises]
@@ -65,22 +81,7 @@ def write_samples(
         used["memory_used_bytes"] = 180 * MIB + 1.5 * MIB * at
         if step:
             jitter = 1 + float(random.uniform(-0.1, 0.1))
-            for column, per_s in (
-                ("cpu_busy_s", cores),
-                ("cpu_steal_s", 0.02),
-                ("disk_written_bytes", 9 * MIB),
-                ("disk_read_bytes", 0.2 * MIB),
-                ("disk_reads", 4.0),
-                ("disk_writes", 220.0),
-                ("disk_busy_s", 0.31),
-                ("disk_read_wait_s", 0.002),
-                ("disk_write_wait_s", 0.09),
-                ("net_received_packets", 9_000),
-                ("net_sent_packets", 9_500),
-                *rises.items(),
-                ("net_received_bytes", 6 * MIB),
-                ("net_sent_bytes", 7 * MIB),
-            ):
+            for column, per_s in (("cpu_busy_s", cores), *_PER_S.items(), *rises.items()):
                 used[column] += per_s * every_s * jitter
         own = [100.0, 0.9 * used["cpu_busy_s"], 150 * MIB, 0.0, 0.95 * used["disk_written_bytes"]]
         row = [round(used[column], 6) if column in said else None for column in COLUMNS]

@@ -36,6 +36,7 @@ SPEC = RunSpec.model_validate(
     }
 )
 DATA = ("d1", "d2", "d3")
+UNITS = "/etc/systemd/system"
 PROCESSES = "etcd|redis-server|pd-server|tikv-server"
 
 
@@ -152,3 +153,24 @@ def redis_cli(bench: Bench, words: str) -> str:
         "--cacert /etc/soakbed/pki/ca.crt --cert /etc/soakbed/pki/host.crt "
         f"--key /etc/soakbed/pki/host.key {words}"
     )
+
+
+def shift_clock(bench: Bench, host: str, by_s: float) -> None:
+    """Local hosts share the kernel's clock, and nothing else may hang on one that a test sets. So
+    the unit that asks for the lease alone sees another `date` first, and asks every second.
+    """
+    date = f'[ "$*" = +%s ] && exec /usr/bin/date -d "+{by_s:.0f} seconds" +%s\n'
+    files = {
+        "/srv/shifted/date": f'#!/bin/sh\n{date}exec /usr/bin/date "$@"\n',
+        f"{UNITS}/soakbed-lease.service.d/test.conf": (
+            "[Service]\nEnvironment=PATH=/srv/shifted:/usr/sbin:/usr/bin\n"
+        ),
+        f"{UNITS}/soakbed-lease.timer.d/test.conf": (
+            "[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=1\nAccuracySec=100ms\n"
+        ),
+    }
+    for path, text in files.items():
+        folder, _, name = path.rpartition("/")
+        bench.shell.put_texts(bench.testbed.hosts[host], folder, {name: text})
+    bench.on(host, "chmod 755 /srv/shifted/date; systemctl daemon-reload")
+    bench.on(host, "systemctl restart soakbed-lease.timer")

@@ -26,6 +26,7 @@ from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
 from soakbed.stages.provision import ProvisionOutcome, provision
 from soakbed.stages.teardown import teardown
+from tests.contract.provider_contract import breaches
 from tests.plan_faults import faults_in
 from tests.standins.aws import Call, refuse
 from tests.standins.aws_cloud import LocalAws
@@ -181,6 +182,11 @@ def test_hosts_are_known_by_their_consoles_and_reached_where_the_operator_can(ca
         assert line.split(" ", 1)[1] in console
         assert f"admin@{host.ssh_address} " in calls
     assert "StrictHostKeyChecking=yes" in calls
+
+
+def test_what_came_up_keeps_the_promises_of_a_provider(came_up) -> None:
+    _, outcome = came_up
+    assert breaches(outcome.testbed, SPEC) == []
 
 
 def test_everything_that_was_made_had_been_written_down_before(came_up) -> None:

@@ -44,12 +44,12 @@ from tests.integration.configured import (
     redis_cli,
     refuses_strangers,
     rolled,
+    shift_clock,
     starts,
 )
 
 # The hosts live on a lease; what one of them sees of the clock is shifted in the end.
 LEASE_ENDS_S = int(time.time()) + 4 * 3600
-UNITS = "/etc/systemd/system"
 
 pytestmark = [pytest.mark.root, pytest.mark.testbed, pytest.mark.timeout(900)]
 
@@ -357,27 +357,6 @@ def test_a_wiped_redis_leaves_no_process_and_no_data(bench):
 
 
 # ---- leases; the last, for one host ends itself
-
-
-def shift_clock(bench: Bench, host: str, by_s: float) -> None:
-    """Local hosts share the kernel's clock, and nothing else may hang on one that a test sets. So
-    the unit that asks for the lease alone sees another `date` first, and asks every second.
-    """
-    date = f'[ "$*" = +%s ] && exec /usr/bin/date -d "+{by_s:.0f} seconds" +%s\n'
-    files = {
-        "/srv/shifted/date": f'#!/bin/sh\n{date}exec /usr/bin/date "$@"\n',
-        f"{UNITS}/soakbed-lease.service.d/test.conf": (
-            "[Service]\nEnvironment=PATH=/srv/shifted:/usr/sbin:/usr/bin\n"
-        ),
-        f"{UNITS}/soakbed-lease.timer.d/test.conf": (
-            "[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=1\nAccuracySec=100ms\n"
-        ),
-    }
-    for path, text in files.items():
-        folder, _, name = path.rpartition("/")
-        bench.shell.put_texts(bench.testbed.hosts[host], folder, {name: text})
-    bench.on(host, "chmod 755 /srv/shifted/date; systemctl daemon-reload")
-    bench.on(host, "systemctl restart soakbed-lease.timer")
 
 
 def test_every_host_asks_for_its_lease_by_itself(bench):

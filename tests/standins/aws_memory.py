@@ -74,54 +74,69 @@ class MemoryRegion:
 
     def plant(self, tags: dict[str, str], *, named: str, spot: bool = False) -> dict[str, str]:
         """One of each kind that testbeds make, and what AWS makes along; kind -> id."""
-        made: dict[str, str] = {}
-
-        def make(kind: str, /, *, bare: bool = False, **row: Any) -> str:
-            told = [] if bare else [{"Key": key, "Value": value} for key, value in tags.items()]
-            id = f"{kind[:3]}-{next(self._number)}"
-            word = "TagSet" if kind == "network interface" else "Tags"
-            self._held[kind][id] = {KINDS[kind][2]: id, word: told, **row}
-            made.setdefault(kind, id)
-            return id
-
-        vpc = make("vpc")
-        subnet = make("subnet", VpcId=vpc)
-        make("route table", VpcId=vpc, Associations=[
-            {"RouteTableAssociationId": f"rtbassoc-{vpc}", "Main": False, "SubnetId": subnet}
-        ])  # fmt: skip
-        make("route table", bare=True, VpcId=vpc, Associations=[{"Main": True}])
-        make("security group", bare=True, GroupName="default", VpcId=vpc)
-        make("internet gateway", Attachments=[{"VpcId": vpc}])
-        groups = [make("security group", GroupName=f"{named}-{n}", VpcId=vpc) for n in (1, 2)]
+        vpc = self._make("vpc", tags)
+        subnet = self._make("subnet", tags, VpcId=vpc)
+        association = {"RouteTableAssociationId": f"rtbassoc-{vpc}", "SubnetId": subnet}
+        made = {
+            "vpc": vpc,
+            "subnet": subnet,
+            "route table": self._make("route table", tags, VpcId=vpc, Associations=[association]),
+            "internet gateway": self._make("internet gateway", tags, Attachments=[{"VpcId": vpc}]),
+            "key pair": self._make("key pair", tags, KeyName=named),
+            "placement group": self._make(
+                "placement group", tags, GroupName=named, State="available"
+            ),
+            "volume": self._make("volume", tags, State="available"),
+            "network interface": self._make(
+                "network interface", tags, SubnetId=subnet, Status="available"
+            ),
+        }
+        self._make("route table", {}, VpcId=vpc, Associations=[{"Main": True}])
+        self._make("security group", {}, GroupName="default", VpcId=vpc)
+        groups = [
+            self._make("security group", tags, GroupName=f"{named}-{n}", VpcId=vpc) for n in (1, 2)
+        ]
         for group, other in (groups, groups[::-1]):
-            rule = f"sgr-{next(self._number)}"
-            self._rules[rule] = {
-                "SecurityGroupRuleId": rule,
-                "GroupId": group,
-                "IsEgress": False,
-                "ReferencedGroupInfo": {"GroupId": other},
-            }
-        make("key pair", KeyName=named)
-        make("placement group", GroupName=named, State="available")
-        make("volume", State="available")
-        make("network interface", SubnetId=subnet, Status="available")
-        # What an instance brings along bears no tags.
-        disk = make("volume", bare=True, State="in-use")
-        card = make("network interface", bare=True, SubnetId=subnet, Status="in-use")
-        request = make("spot request", bare=True, State="active") if spot else ""
-        make(
+            self._allow(group, other)
+        made["security group"] = groups[0]
+        made["instance"] = self._instance(tags, subnet, groups, named=named, spot=spot)
+        return made
+
+    def _make(self, kind: str, tags: dict[str, str], **row: Any) -> str:
+        id = f"{kind[:3]}-{next(self._number)}"
+        word = "TagSet" if kind == "network interface" else "Tags"
+        told = [{"Key": key, "Value": value} for key, value in tags.items()]
+        self._held[kind][id] = {KINDS[kind][2]: id, word: told, **row}
+        return id
+
+    def _allow(self, group: str, other: str) -> None:
+        rule = f"sgr-{next(self._number)}"
+        self._rules[rule] = {
+            "SecurityGroupRuleId": rule,
+            "GroupId": group,
+            "IsEgress": False,
+            "ReferencedGroupInfo": {"GroupId": other},
+        }
+
+    def _instance(
+        self, tags: dict[str, str], subnet: str, groups: list[str], *, named: str, spot: bool
+    ) -> str:
+        """What an instance brings along bears no tags."""
+        disk = self._make("volume", {}, State="in-use")
+        card = self._make("network interface", {}, SubnetId=subnet, Status="in-use")
+        return self._make(
             "instance",
+            tags,
             SubnetId=subnet,
             Groups=groups,
             Placement=named,
             State={"Name": "running"},
-            SpotInstanceRequestId=request,
+            SpotInstanceRequestId=self._make("spot request", {}, State="active") if spot else "",
             BlockDeviceMappings=[{"Ebs": {"VolumeId": disk, "DeleteOnTermination": True}}],
             NetworkInterfaces=[
                 {"NetworkInterfaceId": card, "Attachment": {"DeleteOnTermination": True}}
             ],
         )
-        return made
 
     def ask(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         self._called(service, operation, parameters)

@@ -7,6 +7,7 @@ what an interrupted call has finished is kept. `collated.json` is written last.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -91,6 +92,7 @@ def collate_each(
                 collated = target.close(duties or {})
             target.release()
             yield folder, collated
+            pa.default_memory_pool().release_unused()
 
 
 @contextmanager
@@ -170,7 +172,7 @@ def _work(to_do: Sequence[Sequence[Chunk]], processes: int) -> Iterator[Iterable
         return
     # Spawned, not forked: the caller may hold threads, and Arrow has some of its own.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_spare_memory) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_process) as pool:
         jobs = [{pool.submit(do_chunk, chunk): chunk for chunk in one} for one in to_do]
         try:
             yield [_finished(one) for one in jobs]
@@ -182,6 +184,13 @@ def _work(to_do: Sequence[Sequence[Chunk]], processes: int) -> Iterator[Iterable
 def _spare_memory() -> None:
     """Arrow's own pool keeps what it once had: a sixth of the memory of a process that collates."""
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def _begin_process() -> None:
+    """A process of its own makes nothing that only a search for cycles would find."""
+    _spare_memory()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def _finished(jobs: dict[Future[ChunkDone], Chunk]) -> Done:

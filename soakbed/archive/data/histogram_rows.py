@@ -175,11 +175,11 @@ class HistogramRows:
             self.max_us[rows] = np.maximum(self.max_us[rows], scalars["max_us"])
             self.windows[rows] += 1
         else:
-            np.add.at(self.sum_us, rows, scalars["sum_us"])
-            np.add.at(self.totals, rows, block.totals)
-            np.add.at(self.clamped, rows, scalars["clamped"])
-            np.maximum.at(self.max_us, rows, scalars["max_us"])
-            np.add.at(self.windows, rows, 1)
+            np.add.at(self.sum_us, batch.rows, scalars["sum_us"])
+            np.add.at(self.totals, batch.rows, block.totals)
+            np.add.at(self.clamped, batch.rows, scalars["clamped"])
+            np.maximum.at(self.max_us, batch.rows, scalars["max_us"])
+            np.add.at(self.windows, batch.rows, 1)
         self.length_s[rows] = batch.length_s
         if not batch.whole:
             self.cut[batch.rows[~batch.complete]] = True

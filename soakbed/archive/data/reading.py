@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadgen.contract.histogram import BUCKETS
-from loadgen.contract.window import CAUSES
+from soakbed.archive.data.parquet_rows import rows_by_word, rows_of, taken
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S, TABLES
 from soakbed.records.collated import Collated, CollatedSession, SpoolEnd
 from soakbed.records.events import Event
 from soakbed.stats.percentiles import Counts
-from soakbed.stats.phase_data import COUNTS, GENERATOR, KEYS, Columns, Spans, StepCounts, inside
+from soakbed.stats.phase_data import COUNTERS, GENERATOR, KEYS, Columns, Spans, StepCounts, inside
 
 __all__ = ["Blocks", "TargetData", "TargetPhase"]
 
@@ -107,6 +107,7 @@ class TargetPhase:
             for table in ("windows", "workers", "counters", "generator")
         }
         self._spans: Spans = ()
+        self._totals: dict[tuple[str, str], Counts] = {}  # of the whole phase, once they are read
 
     def began_s(self) -> int:
         """When its first window began, unix time. Raises ValueError when it has none."""
@@ -119,18 +120,23 @@ class TargetPhase:
         made._spans = (*self._spans, *spans)
         return made
 
-    def generator(self) -> Iterator[Columns]:
-        """One row per window of a worker, a file at a time."""
-        for table in self._parts("generator", [*KEYS, *GENERATOR]):
-            yield {name: _numbers(table, name) for name in (*KEYS, *GENERATOR)}
+    def generator(
+        self, names: Sequence[str] = GENERATOR, *, at_s: NDArray[np.int64] | None = None
+    ) -> Iterator[Columns]:
+        """One row per window of a worker, a file at a time: KEYS and `names`. `at_s`: only files
+        with a window that may begin at one of these, sorted.
+        """
+        for table in self._parts("generator", [*KEYS, *names], at_s=at_s):
+            yield {name: _numbers(table, name) for name in (*KEYS, *names)}
 
-    def counters(self) -> Iterator[tuple[str, Columns]]:
-        """(operation, one row per window of a worker)."""
-        names = (*KEYS, *COUNTS, *CAUSES)
-        for table in self._parts("counters", [*names, "operation"]):
-            for operation in pc.unique(table.column("operation")).to_pylist():
-                part = table.filter(pc.equal(table.column("operation"), operation))
-                yield operation, {name: _numbers(part, name) for name in names}
+    def counters(
+        self, names: Sequence[str] = COUNTERS, *, at_s: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[str, Columns]]:
+        """(operation, one row per window of a worker), likewise."""
+        for table in self._parts("counters", [*KEYS, *names, "operation"], at_s=at_s):
+            columns = {name: _numbers(table, name) for name in (*KEYS, *names)}
+            for operation, rows in rows_by_word(table, "operation"):
+                yield operation, {name: held[rows] for name, held in columns.items()}
 
     def operations(self) -> tuple[str, ...]:
         """Names of the operations, sorted."""
@@ -152,47 +158,72 @@ class TargetPhase:
         return gathered.blocks()
 
     def counts(
-        self, operation: str, kind: str, block_s: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places (start_s // block_s) in order, and the counts of each: int64[n], [n, BUCKETS]."""
+        self, keys: Sequence[tuple[str, str]], block_s: int
+    ) -> dict[tuple[str, str], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Of each of `keys` (operation, kind): places (start_s // block_s) in order, and the counts
+        of each: int64[n], [n, BUCKETS].
+        """
         if block_s % HISTOGRAM_STEP_S or self._spans:
-            made = self.blocks(operation, kind, block_s)
-            return made.starts_s // block_s, made.counts
+            blocks = ((key, self.blocks(*key, block_s)) for key in keys)
+            return {key: (made.starts_s // block_s, made.counts) for key, made in blocks}
         # A fiftieth of the rows that the same by the second are.
-        found: dict[int, NDArray[np.int64]] = {}
-        columns = ["start_s", "buckets", "counts"]
-        for table in self._parts("workers", columns, operation=operation, kind=kind):
+        found: dict[tuple[str, str], dict[int, NDArray[np.int64]]] = {key: {} for key in keys}
+        for key, table in self._by_key(["start_s", "buckets", "counts"]):
+            if (held := found.get(key)) is None:
+                continue
             lengths = pc.list_value_length(table.column("buckets")).to_numpy()
             places, row = np.unique(_numbers(table, "start_s") // block_s, return_inverse=True)
             buckets, counts = _entries(table)
             at = np.repeat(row, lengths) * BUCKETS + buckets
             sums = np.bincount(at, counts, len(places) * BUCKETS).astype(np.int64)
             for place, one in zip(places.tolist(), sums.reshape(-1, BUCKETS), strict=True):
-                found[place] = found[place] + one if place in found else one
-        at_s = sorted(found)
-        whole = np.array([found[place] for place in at_s], dtype=np.int64)
-        return np.array(at_s, dtype=np.int64), whole.reshape(-1, BUCKETS)
+                held[place] = held[place] + one if place in held else one
+        return {key: _in_order(held) for key, held in found.items()}
 
     def total(self, operation: str, kind: str, *, worker: int | None = None) -> Counts:
         """The whole phase of one operation and kind; operation "", kind "late": own delay."""
-        made = Counts()
-        keys = {"operation": operation, "kind": kind, "worker": worker}
-        # Ten minutes of all workers are a row for each: a fiftieth of the same by the second.
-        for table in self._parts("workers", _HISTOGRAM[3:], **keys):
-            buckets, counts = _entries(table)
-            made.buckets += np.bincount(buckets, counts, BUCKETS).astype(np.int64)
-            made.sum_us += int(pc.sum(table.column("sum_us")).as_py() or 0)
-            made.max_us = max(made.max_us, int(pc.max(table.column("max_us")).as_py() or 0))
-            made.clamped += int(pc.sum(table.column("clamped")).as_py() or 0)
+        if worker is not None:
+            return self._all_totals(worker=worker).get((operation, kind), Counts())
+        if not self._totals:
+            self._totals.update(self._all_totals())
+        made = Counts.merged([self._totals.get((operation, kind), Counts())])
         if self._spans:
             self._take_away(made, operation, kind)
         return made
+
+    def _all_totals(self, *, worker: int | None = None) -> dict[tuple[str, str], Counts]:
+        """Totals of every operation and kind, in one pass. Ten minutes of all workers are a row for
+        each: a fiftieth of the same by the second.
+        """
+        found: dict[tuple[str, str], Counts] = {}
+        for key, table in self._by_key(
+            _HISTOGRAM[3:], **({} if worker is None else {"worker": worker})
+        ):
+            made = found.setdefault(key, Counts())
+            buckets, counts = _entries(table)
+            made.buckets += np.bincount(buckets, counts, BUCKETS).astype(np.int64)
+            made.sum_us += int(pc.sum(table.column("sum_us")).as_py())
+            made.max_us = max(made.max_us, int(pc.max(table.column("max_us")).as_py()))
+            made.clamped += int(pc.sum(table.column("clamped")).as_py())
+        return found
+
+    def _by_key(
+        self,
+        columns: Sequence[str],
+        **equal: Any,  # noqa: ANN401
+    ) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+        """((operation, kind), rows) of the table `workers`, each file opened once."""
+        for table in self._parts("workers", [*columns, "operation", "kind"], **equal):
+            for operation, rows in rows_by_word(table, "operation"):
+                part = taken(table, rows)
+                for kind, held in rows_by_word(part, "kind"):
+                    yield (operation, kind), taken(part, held)
 
     def _take_away(self, made: Counts, operation: str, kind: str) -> None:
         """Take out of a total what windows inside the spans added to it."""
         whole = copy(self)
         whole._spans = ()
-        keys = {"operation": operation, "kind": kind}
+        keys: dict[str, Any] = {"operation": operation, "kind": kind}
         made.max_us = 0  # the one thing that cannot be taken away again
         for table in whole._parts("windows", _HISTOGRAM, **keys):
             spoiled = _inside(table, self._spans)
@@ -205,40 +236,30 @@ class TargetPhase:
                 made.sum_us -= int(pc.sum(part.column("sum_us")).as_py())
                 made.clamped -= int(pc.sum(part.column("clamped")).as_py())
 
-    def _parts(self, table: str, columns: Sequence[str], **equal: Any) -> Iterator[pa.Table]:  # noqa: ANN401
-        """Rows of this phase, file by file, where each column of `equal` that is not None is so."""
+    def _parts(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        at_s: NDArray[np.int64] | None = None,
+        **equal: Any,  # noqa: ANN401
+    ) -> Iterator[pa.Table]:
+        """Rows of this phase, file by file, where each column of `equal` is so."""
         wanted = {"phase": self.phase, "mode": self.mode, **equal}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
         for path in self._files[table]:
-            part = _rows(path, columns, wanted)
+            part = rows_of(path, columns, wanted, at_s)
             if self._spans and "length_s" in part.column_names:
                 part = part.filter(pa.array(~_inside(part, self._spans)))
             if part.num_rows:
                 yield part
 
 
-def _rows(path: Path, columns: Sequence[str], wanted: Mapping[str, Any]) -> pa.Table:
-    """Rows of one file in which the columns of `wanted` have these values.
-
-    By the statistics of the row groups, of which `tables` writes one per phase, operation and
-    kind: that reads a tenth of the file, where a filter of Arrow's reads all of the key's columns.
-    """
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        places = {file.metadata.schema.column(i).path: i for i in range(file.metadata.num_columns)}
-        groups, mixed = [], set()
-        for index in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(index)
-            held = {name: group.column(places[name]).statistics for name in wanted}
-            known = {name: one for name, one in held.items() if one and one.has_min_max}
-            if all(one.min <= wanted[name] <= one.max for name, one in known.items()):
-                groups.append(index)
-                mixed |= {n for n in wanted if n not in known or known[n].min != known[n].max}
-        asked = [name for name in names if name in columns or name in mixed]
-        found = file.read_row_groups(groups, columns=asked)
-    for name in mixed:
-        found = found.filter(pc.equal(found.column(name), pa.scalar(wanted[name])))
-    return found
+def _in_order(
+    found: Mapping[int, NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    at = sorted(found)
+    whole = np.array([found[place] for place in at], dtype=np.int64)
+    return np.array(at, dtype=np.int64), whole.reshape(-1, BUCKETS)
 
 
 class _Gathered:

@@ -31,6 +31,7 @@ _COMPRESSION = "zstd"
 _LEVEL = 1
 _DELTAS = ("start_s", "seq")
 _LISTS = ("buckets", "counts")
+_AT_ONCE = 8192  # values that the writer encodes together; of 1,024 lists take a tenth more time
 
 
 def hour_of(at_s: float) -> str:
@@ -69,6 +70,8 @@ def write_table(path: Path, table: str, groups: Iterable[pa.Table]) -> int:
             compression_level=_LEVEL,
             use_dictionary=words,
             column_encoding=encodings,
+            write_statistics=[name for name in names if name not in _LISTS],
+            write_batch_size=_AT_ONCE,
         ) as writer:
             for group in groups:
                 writer.write_table(group)
@@ -122,6 +125,8 @@ class TableWriter:
     def _histogram(self, table: str, key: tuple[str, str, str, str], parts: list[Rows]) -> pa.Table:
         """All rows of one key, a row group of the file."""
         schema = schema_of(table)
+        # Stretches of sealed hours may come behind later ones that were read window by window.
+        parts = sorted(parts, key=lambda part: int(part["start_s"][0]))
         rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         count = len(rows["count"])
         offsets = pa.array(np.append(0, np.cumsum(rows["entries"])), pa.int32())

@@ -12,7 +12,7 @@ from typing import Any
 
 from soakbed.histories.operation import FAILED, OK, UNKNOWN, Operation
 
-__all__ = ["MOST_MISTAKES", "Event", "HistoryMistake", "Mistaken", "operations_of"]
+__all__ = ["MOST_MISTAKES", "HistoryEvent", "HistoryMistake", "Mistaken", "operations_of"]
 
 MOST_MISTAKES = 20
 _TYPES = ("invoke", "ok", "fail", "info")
@@ -39,7 +39,7 @@ class Mistaken(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class HistoryEvent:
     """One line of a history: a call (`invoke`) or how it ended (`ok`, `fail`, `info`)."""
 
     line: int
@@ -50,13 +50,13 @@ class Event:
     value: Any
 
 
-def operations_of(events: Iterable[Event]) -> list[Operation]:
+def operations_of(events: Iterable[HistoryEvent]) -> list[Operation]:
     """Operations in the order of their calls. A call that never ended is UNKNOWN.
 
     A `cas` that failed with its own argument is a completed one that found another value. A read
     that failed or timed out says nothing and is FAILED. Raises Mistaken.
     """
-    open_: dict[Hashable, tuple[int, int, Event]] = {}
+    open_: dict[Hashable, tuple[int, int, HistoryEvent]] = {}
     found: dict[int, Operation] = {}
     mistakes: list[HistoryMistake] = []
     place = -1
@@ -93,7 +93,7 @@ def _word(key: Hashable) -> str:
     return "" if key is None else f" of key {key}"
 
 
-def _called(call: Event, place: int) -> Operation:
+def _called(call: HistoryEvent, place: int) -> Operation:
     argument = None if call.action in ("read", "get") else call.value
     return Operation(
         *(call.process, call.action, call.key, argument, None, place, place),
@@ -102,7 +102,7 @@ def _called(call: Event, place: int) -> Operation:
     )
 
 
-def _ended(one: Operation, end: Event, place: int) -> Operation:
+def _ended(one: Operation, end: HistoryEvent, place: int) -> Operation:
     result, outcome = None, OK
     reads = one.action in ("read", "get")
     if end.type == "ok":

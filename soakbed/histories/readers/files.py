@@ -10,7 +10,7 @@ from soakbed.histories.operation import Operation
 from soakbed.histories.readers.edn import EdnMistake, Form, forms
 from soakbed.histories.readers.events import (
     MOST_MISTAKES,
-    Event,
+    HistoryEvent,
     HistoryMistake,
     Mistaken,
     operations_of,
@@ -37,7 +37,7 @@ def read_history(path: Path) -> list[Operation]:
     return operations_of(_of_log(text) if _LOOKS_LIKE_A_LOG.search(text) else _of_edn(text))
 
 
-def _of_log(text: str) -> Iterator[Event]:
+def _of_log(text: str) -> Iterator[HistoryEvent]:
     """Lines of other loggers are passed over; one of jepsen.util that says something else, not."""
     for number, line in enumerate(text.splitlines(), 1):
         if not _LOOKS_LIKE_A_LOG.search(line):
@@ -58,7 +58,7 @@ def _of_log(text: str) -> Iterator[Event]:
         yield _event(number, found["process"], found["type"], found["action"], None, _plain(value))
 
 
-def _of_edn(text: str) -> Iterator[Event]:
+def _of_edn(text: str) -> Iterator[HistoryEvent]:
     mistakes: list[HistoryMistake] = []
     try:
         for form in _maps(text):
@@ -84,14 +84,14 @@ def _of_edn(text: str) -> Iterator[Event]:
 
 def _event(
     line: int, process: Hashable, type_: str, action: str, key: Hashable, value: object
-) -> Event:
+) -> HistoryEvent:
     """Values of independent keys are pairs [key value], of a swap [key [old new]]."""
     paired = key is None and isinstance(value, tuple) and len(value) == 2
     if paired and isinstance(value, tuple):
         inner = isinstance(value[1], tuple)
         if inner or action in ("read", "write"):
             key, value = value
-    return Event(line, process, type_, action, key, value)
+    return HistoryEvent(line, process, type_, action, key, value)
 
 
 def _plain(value: object) -> object:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from soakbed.adapters.wheels import HostPython, ensure_loadgen_bundle
 from soakbed.errors import SoakbedError, SpecError, Unavailable
 from soakbed.records.places import Places
 from tests.signed_mirror import Mirror, key
+from tests.told_help import help_of
 from tests.unit.soakbed.adapters.test_artifacts_of_tikv import program, put, tarball
 from tests.upstream import Upstream, sha256
 
@@ -318,13 +317,11 @@ def test_a_misspelt_word_is_named_with_what_can_be_used(project, words):
     assert wrong.value.exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["list", "verify", "fetch", "resolve", "export"])
+HELPED = tuple(f"artifacts {word}" for word in ("list", "verify", "fetch", "resolve", "export"))
+
+
+@pytest.mark.parametrize("command", HELPED)
 def test_every_command_has_help_with_an_example(command):
-    done = subprocess.run(
-        [sys.executable, "-m", "soakbed", "artifacts", command, "--help"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert f"soakbed artifacts {command}" in done.stdout and "Example" in done.stdout
+    code, said = help_of(*HELPED)[command]
+    assert code == 0
+    assert f"soakbed {command}" in said and "Example" in said

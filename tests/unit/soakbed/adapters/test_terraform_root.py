@@ -66,8 +66,8 @@ def test_a_state_in_s3_is_locked_by_an_object_and_encrypted(places, tmp_path):
     assert (root.folder, root.init, root.pins) == (tmp_path / "root", ("-reconfigure",), None)
     document = json.loads((root.folder / "main.tf.json").read_text())
     assert document["terraform"] == {"backend": backend}
-    source = document["module"]["testbed"]["source"]
-    assert (root.folder / source).resolve() == places.infra.resolve()
+    called = root.folder / document["module"]["testbed"]["source"]
+    assert called.resolve() == places.infra.resolve()
 
 
 def test_a_state_of_this_machine_is_a_file(tmp_path):

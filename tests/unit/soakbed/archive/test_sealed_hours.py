@@ -219,6 +219,6 @@ def test_sums_of_a_sealed_hour_are_those_of_its_windows(tmp_path):
     steady = TargetData(folder, collate(folder)).phase("steady", "steady")
     counts = np.sum([one.operations["read"].lag.counts for one in windows], axis=0)
     assert steady.total("read", "lag").buckets.tolist() == counts.tolist()
-    places, by_block = steady.counts("read", "lag", 1200)
+    places, by_block = steady.counts([("read", "lag")], 1200)["read", "lag"]
     assert places.tolist() == [BEGAN_S // 1200, (BEGAN_S + HOUR_S) // 1200]
     assert by_block.sum(axis=0).tolist() == counts.tolist()

@@ -68,10 +68,7 @@ def atomic(
         key, (action, argument) = random_.randrange(keys), asked(model, random_, number)
         found.append([start, process, key, action, argument])
         free[process] = start + random_.randint(1, lasts or 2 * clients)
-    ends = {}
-    for at, (start, process, *_) in reversed(list(enumerate(found))):
-        ends[at] = random_.randint(start, max(start, free[process] - 1))
-        free[process] = start
+    ends = _ends(found, free, random_)
     moments = sorted((random_.randint(found[at][0], ends[at]), at) for at in range(operations))
     told: list[Operation] = []
     for _, at in moments:
@@ -89,6 +86,15 @@ def atomic(
         states[key] = after
         told.append(one)
     return told
+
+
+def _ends(found: list[list], free: list[int], random_: random.Random) -> dict[int, int]:
+    """When each operation ended: before the next of its client began."""
+    ends = {}
+    for at, (start, process, *_) in reversed(list(enumerate(found))):
+        ends[at] = random_.randint(start, max(start, free[process] - 1))
+        free[process] = start
+    return ends
 
 
 @st.composite

@@ -138,6 +138,17 @@ def test_hosts_are_prepared_with_profile_certificates_and_packages(places):
     assert not (places.state / "ssh").exists(), "one load host needs no tunnel"
 
 
+def test_only_hosts_with_a_lease_hear_of_one_and_those_that_had_one_hear_of_its_end(places):
+    ansible = FakeAnsible({"site.yml": MEASURED})
+    log, told = places.state / "logs" / "site.jsonl", {"load_host_bundle": "/bundle"}
+    for lease in ({"lease_ends_s": 1_800_000_000}, {"lease_dropped": True}, {}):
+        prepare_hosts(
+            TESTBED, "tuned", ansible=ansible, places=places, log=log, load_host=told, **lease
+        )
+        given = ansible.played[-1][1]
+        assert {name: value for name, value in given.items() if "lease" in name} == lease
+
+
 def test_further_load_hosts_get_the_key_of_a_tunnel_to_the_first(places):
     ansible = FakeAnsible({"site.yml": MEASURED})
     l2 = TESTBED.hosts["l1"].model_copy(update={"name": "l2", "address": "10.83.50.22"})
