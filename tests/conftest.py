@@ -17,6 +17,11 @@ from xdist.workermanage import NodeManager
 settings.register_profile("soakbed", deadline=None)
 settings.load_profile("soakbed")
 
+# A shell starts what it puts in the background deaf to Ctrl-C, and all that tests start would be so,
+# too: the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Upon Ctrl-C execnet interrupts the workers of xdist once more 5 s later, in the middle of their
 # cleaning up, and ends them after another 10 s. Unmaking the hosts of four tests takes longer.
 UNMAKING_S = 120
