@@ -17,8 +17,8 @@ from xdist.workermanage import NodeManager
 settings.register_profile("soakbed", deadline=None)
 settings.load_profile("soakbed")
 
-# A shell starts what it puts in the background deaf to Ctrl-C, and all that tests start would be so,
-# too: the tests of Ctrl-C would wait for ever.
+# A shell starts what it puts in the background deaf to Ctrl-C, and so is all that tests start: the
+# tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
