@@ -26,9 +26,9 @@ DRESS = f"""
 useradd --create-home --shell /bin/sh {USER}
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
 install -d -o {USER} -m 700 /home/{USER}/.ssh
-install -o {USER} -m 600 /root/.ssh/authorized_keys /home/{USER}/.ssh/authorized_keys
+install -o {USER} -m 600 ~root/.ssh/authorized_keys /home/{USER}/.ssh/authorized_keys
 ip address add "$1/24" dev host0
-rm /root/.ssh/authorized_keys
+rm ~root/.ssh/authorized_keys
 """
 
 

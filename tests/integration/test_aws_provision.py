@@ -90,6 +90,11 @@ class Bench:
             progress=self.said.append,
         )
 
+    def what_was_asked(self) -> str:
+        """For whoever reads of a failure: the last calls with their attempts, and lost answers."""
+        asked = [f"{call.action} {call.attempt}" for call in self.aws.door.calls[-60:]]
+        return "\n".join([*asked, *self.aws.door.faults])
+
     def teardown(self) -> None:
         teardown(
             SPEC,
@@ -155,7 +160,11 @@ def came_up(aws: LocalAws, tmp_path_factory) -> tuple[Bench, ProvisionOutcome]:
     """A testbed for which its first zone had room for two hosts of four."""
     bench = bench_at(aws, tmp_path_factory.mktemp("came-up"))
     aws.door.rules = [room_for(2, "eu-central-1a")]
-    return bench, bench.provision()
+    try:
+        return bench, bench.provision()
+    except ProvisionError as error:
+        error.add_note(bench.what_was_asked())
+        raise
 
 
 def test_a_zone_without_room_for_all_keeps_none_and_the_next_is_taken(came_up) -> None:

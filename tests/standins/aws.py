@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,7 @@ class Call:
     action: str
     parameters: dict[str, str]
     path: str
+    attempt: str = ""  # `attempt=2; max=6`, as AWS's own libraries count
 
     def values(self, prefix: str) -> list[str]:
         """Values of all parameters that begin so, such as `ResourceId.`."""
@@ -66,8 +68,13 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # Terraform comes with ten connections at once
 
+    def __init__(self, handler: type[BaseHTTPRequestHandler], faults: list[str]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.faults = faults
+
     def handle_error(self, *_: object) -> None:
         """Nobody to answer any more (a test killed who asked), or nobody behind the door."""
+        self.faults.append(traceback.format_exc())
 
 
 class AwsDoor:
@@ -80,6 +87,7 @@ class AwsDoor:
         self.asks: list[Edit] = []
         self.edits: list[Edit] = []
         self.calls: list[Call] = []
+        self.faults: list[str] = []  # answers that never left: whoever asked asks again
         door = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -93,7 +101,7 @@ class AwsDoor:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(Handler, self.faults)
         self._one_by_one = threading.Lock()  # moto gets into disorder when asked by several at once
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
@@ -112,7 +120,12 @@ class AwsDoor:
         body = request.rfile.read(int(request.headers.get("content-length") or 0))
         form = request.headers.get("content-type", "").startswith("application/x-www-form")
         parameters = dict(parse_qsl(body.decode())) if form else {}
-        call = Call(parameters.get("Action", ""), parameters, request.path)
+        call = Call(
+            parameters.get("Action", ""),
+            parameters,
+            request.path,
+            request.headers.get("amz-sdk-request", ""),
+        )
         self.calls.append(call)
         for rule in [*self.rules, *self.last_rules]:
             if answer := rule(call):
