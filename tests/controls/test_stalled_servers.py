@@ -70,8 +70,9 @@ def assert_seen_and_not_smeared(
     assert_the_stall_shows(
         lag.percentile_us(99), analytic_us - sent_before_us, most_us - sent_before_us / members
     )
+    # A service time that held the wait would be spread evenly over the stall: half of all that
+    # waited, some dozens, would be above half of it. How long the others take is the machine's.
     assert slower_than(service, stall_s * 1e6 / 2) <= CONNECTIONS
-    assert service.percentile_us(99) < 0.1 * analytic_us
     with pytest.raises(AssertionError):  # timed from sending, the same run would hide it
         assert_the_stall_shows(service.percentile_us(99), analytic_us, most_us)
 
