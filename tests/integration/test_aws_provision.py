@@ -91,9 +91,8 @@ class Bench:
         )
 
     def what_was_asked(self) -> str:
-        """For whoever reads of a failure: the last calls with their attempts, and lost answers."""
-        asked = [f"{call.action} {call.attempt}" for call in self.aws.door.calls[-60:]]
-        return "\n".join([*asked, *self.aws.door.faults])
+        """For whoever reads of a failure: the last calls with their answers, and those lost."""
+        return "\n".join([*map(str, self.aws.door.calls[-60:]), *self.aws.door.faults])
 
     def teardown(self) -> None:
         teardown(

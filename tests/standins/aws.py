@@ -2,6 +2,10 @@
 
 `AwsDoor` speaks HTTP on loopback. What a test's rules do not answer goes to `upstream`, and every
 call is kept: tests ask what was asked of AWS, not only what came of it.
+
+AWS's own libraries ask again where an answer was lost, and most of EC2 refuses what is there
+already. So an attempt that follows one that went well gets the answer of that one: what is lost
+between two processes of a busy machine is no fault of AWS that a test could be about.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
@@ -20,14 +25,19 @@ _OWN = {"connection", "content-length"}
 _HOPS = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One request: `action` is EC2's or STS's name for it, "" where it is none of theirs."""
 
     action: str
     parameters: dict[str, str]
     path: str
+    invocation: str = ""  # the same for all attempts at one call
     attempt: str = ""  # `attempt=2; max=6`, as AWS's own libraries count
+    status: int = 0  # of the answer, 0 until there is one
+
+    def __str__(self) -> str:
+        return f"{self.action or self.path} {self.invocation[:8]} {self.attempt} -> {self.status}"
 
     def values(self, prefix: str) -> list[str]:
         """Values of all parameters that begin so, such as `ResourceId.`."""
@@ -42,6 +52,7 @@ class Answer:
     body: str
 
 
+_Said = tuple[int, dict[str, str], bytes]  # status, headers, body
 Rule = Callable[[Call], Answer | None]
 Edit = Callable[[Call, bytes], bytes]  # of what upstream is asked, or of what it said
 
@@ -88,6 +99,8 @@ class AwsDoor:
         self.edits: list[Edit] = []
         self.calls: list[Call] = []
         self.faults: list[str] = []  # answers that never left: whoever asked asks again
+        self._told: dict[str, _Said] = {}  # by invocation: what a rule had for it
+        self._heard: dict[str, _Said] = {}  # what upstream had, before any edit
         door = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -124,28 +137,42 @@ class AwsDoor:
             parameters.get("Action", ""),
             parameters,
             request.path,
+            request.headers.get("amz-sdk-invocation-id", ""),
             request.headers.get("amz-sdk-request", ""),
         )
         self.calls.append(call)
+        status, headers, said = self._by_rule(call) or self._by_upstream(call, request, body)
+        call.status = status
+        _reply(request, status, headers, said)
+
+    def _by_rule(self, call: Call) -> _Said | None:
+        if call.invocation in self._heard:
+            return None
+        if call.invocation in self._told:
+            return self._told[call.invocation]
         for rule in [*self.rules, *self.last_rules]:
             if answer := rule(call):
-                payload = answer.body.encode()
                 headers = {"content-type": "text/xml;charset=UTF-8"}
-                return _reply(request, answer.status, headers, payload)
+                said = answer.status, headers, answer.body.encode()
+                return _kept(self._told, call, said)
         if self.upstream is None:
             answer = ec2_error("InternalError", "nobody behind the door", 500)
-            return _reply(request, answer.status, {}, answer.body.encode())
-        for ask in self.asks:
-            body = ask(call, body)
+            return answer.status, {}, answer.body.encode()
+        return None
+
+    def _by_upstream(self, call: Call, request: BaseHTTPRequestHandler, body: bytes) -> _Said:
         with self._one_by_one:
-            status, headers, said = self._forward(request, body)
+            answer = self._heard.get(call.invocation)
+            if answer is None:
+                for ask in self.asks:
+                    body = ask(call, body)
+                answer = _kept(self._heard, call, self._forward(request, body))
+        status, headers, said = answer
         for edit in self.edits:
             said = edit(call, said)
-        return _reply(request, status, headers, said)
+        return status, headers, said
 
-    def _forward(
-        self, request: BaseHTTPRequestHandler, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> _Said:
         assert self.upstream
         there = http.client.HTTPConnection(*self.upstream, timeout=60)
         try:
@@ -164,6 +191,13 @@ class AwsDoor:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def _kept(by_invocation: dict[str, _Said], call: Call, said: _Said) -> _Said:
+    """The same; kept if the call went well. What was refused may be asked for again."""
+    if call.invocation and said[0] < HTTPStatus.BAD_REQUEST:
+        by_invocation[call.invocation] = said
+    return said
 
 
 def _reply(
