@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import resource
-import socket
 import struct
 import sys
 import time
@@ -23,6 +22,8 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any, Protocol
+
+from tests.ports import free_port
 
 __all__ = ["PARTS", "START_S", "Engine", "resident_bytes"]
 
@@ -188,7 +189,7 @@ class Master:
         self._stats = stats
         self._every_s = (stats.HISTORY_STATS_INTERVAL_SEC, stats.CSV_STATS_INTERVAL_SEC)
         self._environment = Environment(parsed_options=SimpleNamespace(expect_workers=1))
-        port = _free_port()
+        port = free_port()
         self._runner = self._environment.create_master_runner("127.0.0.1", port)
         self._runner.clients["worker"] = WorkerNode("worker")
         self._runner.send_message = lambda *_, **__: None
@@ -292,13 +293,6 @@ class Controller:
     def close(self) -> None:
         """Nothing is left under way."""
         self._collating.give_up()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 PARTS: dict[str, Callable[..., Part]] = {

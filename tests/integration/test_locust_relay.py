@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,16 +21,10 @@ from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import read_spool
 from loadgen.engines import engine_of
 from loadgen.session import HostShare, SessionFolder
+from tests.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENDS_WITHIN_S = 60
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def wait_until(true: Callable[[], object], within_s: float = ENDS_WITHIN_S) -> None:

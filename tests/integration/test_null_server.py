@@ -13,10 +13,10 @@ import pytest
 
 from loadgen.contract.plan import Phase
 from soakbed.stages.calibrate import SHIPPED
-from tests.benchmarks.throwaway import free_port
 from tests.integration.engine_runs import assert_the_sum_is_right, closed, plan_for, run_engine
+from tests.ports import free_port
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(600)
 
 PROJECT = Path(__file__).resolve().parents[2]
 

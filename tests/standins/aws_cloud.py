@@ -23,8 +23,8 @@ import boto3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.ports import free_port
 from tests.standins.aws import Answer, AwsDoor, Call, ec2_error
-from tests.standins.local import free_port
 
 __all__ = ["LocalAws"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import sys
 from importlib import util
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import ansible.module_utils
 
 from soakbed.adapters.pki import Pki
+from tests.ports import free_port
 from tests.standins import pd_server
 
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
@@ -31,13 +31,6 @@ def load(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def free_port() -> int:
-    """A port that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LocalPd:

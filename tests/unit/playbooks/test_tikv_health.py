@@ -6,8 +6,9 @@ import types
 import pytest
 
 from soakbed.adapters.pki import ensure_pki
+from tests.ports import free_port
 from tests.standins import pd_server, tikv_server
-from tests.standins.local import STORES, endpoint_of, free_port, load
+from tests.standins.local import STORES, endpoint_of, load
 
 pd_health, tikv_health = load("pd_health"), load("tikv_health")
 

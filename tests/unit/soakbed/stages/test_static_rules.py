@@ -19,6 +19,7 @@ from soakbed.records.testbed import Host
 from soakbed.stages import static_checks, static_rules
 from soakbed.stages.static_rules import Declared, Door, Known
 from soakbed.units import GIB
+from tests.ports import free_port
 
 ROLES = Path(__file__).resolve().parents[4] / "playbooks" / "roles"
 D1 = Host(name="d1", duty="data", address="10.0.0.1", key_file="k", user="admin")
@@ -265,11 +266,7 @@ def talk(monkeypatch):
 
 
 def free_ports(count: int) -> list[int]:
-    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in made]
-    for one in made:
-        one.close()
-    return ports
+    return [free_port() for _ in range(count)]
 
 
 def facts_of(talk, ports, address="127.0.0.1"):
