@@ -11,7 +11,7 @@ from tests.controls.script import Script, Service, SlowReads
 from tests.controls.truth import percentile
 from tests.integration.engine_runs import FILL, closed
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 KEYS = 500  # of `plan_for`; the fill is that many operations
 

@@ -32,7 +32,7 @@ from tests.integration.engine_runs import (
     plan_for,
 )
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 # The arithmetic takes it that what waited is served at once when the stall is over. With a rate
 # of L and a server that catches up at M, P99 is late by 1 % of the run times L / M: so the rates

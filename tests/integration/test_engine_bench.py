@@ -18,7 +18,7 @@ from tests.benchmarks.compare import from_json, judge
 PROJECT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(
         shutil.which("redis-benchmark") is None or len(os.sched_getaffinity(0)) < 2,
         reason="needs redis-benchmark (apt-get install redis-tools) and a machine with two cores",

@@ -21,7 +21,7 @@ from tests.integration.engine_runs import (
     plan_for,
 )
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 PATIENCE_S = 90  # far more than any engine here may take, on a machine however busy
 PEAK_BYTES = 256 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from itertools import takewhile
 
@@ -20,7 +21,7 @@ from tests.integration.engine_runs import (
     plan_for,
 )
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 SECOND = 1_000_000_000
 COUNTS = ("sent", "ok", "failed", "unknown")
@@ -71,11 +72,12 @@ def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_a
     made = plan(redis_master, FILL, open_loop(15, 400), seed=3)
     run = EngineRun(tmp_path, made)
     run.wait_for_window("steady")
-    died_s = killed(run, after_s=2.4)
+    killed(run, after_s=2.4)
+    on_disk = run.windows()[-1].start_s
     with run.spool.open("ab") as spool:
         spool.write(b"\x90\x01\x00\x00half a frame")
     time.sleep(1.5)  # nobody presses: whole seconds that must be missing later
-    before = operations_sent(redis_master)
+    before, began_s = operations_sent(redis_master), time.time()
     spooled = EngineRun(tmp_path, made).finish()
 
     assert spooled.exit_code == 0, spooled.said
@@ -86,11 +88,10 @@ def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_a
     steady = {w.start_s - clock["steady"]: w for w in spooled.windows if w.phase == "steady"}
     pressed = {second for second in steady if second < 15}
     missing = sorted(set(range(15)) - pressed)
-    # The second it died in, perhaps the one before that was not on disk yet, those down, and those
-    # it took to be there again.
+    # Seconds that were not on disk when it died, those down, and those it took to be there again.
     assert missing == list(range(missing[0], missing[-1] + 1))
-    assert died_s - clock["steady"] - 2 <= missing[0] <= died_s - clock["steady"]
-    assert missing[-1] < spooled.begins[1].at_s - clock["steady"] + 2
+    assert missing[0] == on_disk + 1 - clock["steady"]
+    assert missing[-1] >= math.ceil(began_s) - 1 - clock["steady"], "nobody presses the past"
     for second in pressed:
         due = sum(operation.due for operation in steady[second].operations.values())
         assert due == due_in(made, 1, second), f"second {second}"
@@ -102,14 +103,16 @@ def test_a_killed_engine_goes_on_at_the_right_second_and_only_the_seconds_down_a
 def test_phases_that_passed_meanwhile_are_over_and_the_next_begins_in_its_time(
     redis_master, tmp_path
 ):
-    made = plan(redis_master, closed(3), open_loop(14, 200))
+    made = plan(redis_master, closed(2), open_loop(14, 200))
     run = EngineRun(tmp_path, made)
     run.wait_for_window("capacity")
     killed(run)
-    time.sleep(4.5)  # nobody presses: the capacity phase of 3 s ends meanwhile
+    clock = json.loads((tmp_path / "clock-0.json").read_text())
+    while time.time() < clock["capacity"] + 3.5:  # nobody presses, and the capacity phase ends
+        time.sleep(0.1)
     spooled = EngineRun(tmp_path, made).finish()
     clock = json.loads((tmp_path / "clock-0.json").read_text())
-    assert clock["steady"] == clock["capacity"] + 3 + 1
+    assert clock["steady"] == clock["capacity"] + 2 + 1
     assert {window.phase for window in spooled.windows if window.seq >= spooled.begins[1].seq} == {
         "steady"
     }
@@ -149,7 +152,7 @@ def test_one_rank_has_one_engine(redis_master, tmp_path):
     assert second.exit_code == 6
     assert "another engine presses" in second.said
     run.stop()
-    assert run.finish(timeout=20).exit_code == 0
+    assert run.finish().exit_code == 0
 
 
 def test_a_stop_that_was_asked_for_stops_the_engine_and_stays_a_stop(redis_master, tmp_path):
@@ -157,7 +160,7 @@ def test_a_stop_that_was_asked_for_stops_the_engine_and_stays_a_stop(redis_maste
     run = EngineRun(tmp_path, made)
     run.wait_for_window("steady")
     (tmp_path / "stop").touch()
-    spooled = run.finish(timeout=20)
+    spooled = run.finish()
     assert spooled.end.outcome == "stopped"
     assert EngineRun(tmp_path, made).finish().end.outcome == "stopped"
 
@@ -169,7 +172,7 @@ def test_a_killed_engine_of_a_session_that_was_stopped_does_not_come_back(redis_
     killed(run)
     (tmp_path / "stop").touch()
     sent = operations_sent(redis_master)
-    spooled = EngineRun(tmp_path, made).finish(timeout=20)
+    spooled = EngineRun(tmp_path, made).finish()
     assert spooled.end.outcome == "stopped"
     assert operations_sent(redis_master) == sent
 
@@ -180,7 +183,7 @@ def test_a_target_that_is_away_is_tried_again_later_and_is_no_end(redis_master, 
     run.wait_for_window("steady")
     killed(run)
     redis_master.stop(kill=True)
-    again = EngineRun(tmp_path, made).finish(timeout=30)
+    again = EngineRun(tmp_path, made).finish()
     assert again.exit_code == 75
     assert "goes on later" in again.said
     assert again.end is None

@@ -41,7 +41,7 @@ from tests.integration.tikv_accounts import (
 from tests.tikv_double import Double, DoubleError
 from tests.tikv_double.counters import RECEIVED
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 PREFIX, KEYS = "bench:", 600
 SPLITS = [key_bytes(PREFIX, number) for number in range(100, KEYS, 100)]

@@ -18,12 +18,12 @@ import pytest
 from soakbed.archive.data.journal_signs import signs_of
 from soakbed.archive.data.told_lines import found_in
 from tests.benchmarks.binaries import find_etcd
-from tests.benchmarks.throwaway import free_port
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).resolve().parents[2] / "playbooks/roles/etcd/files/defrag.py"
 VALUE_BYTES, WRITES = 500_000, 30
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

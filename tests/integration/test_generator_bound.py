@@ -20,7 +20,7 @@ from tests.benchmarks.core_watch import CoreWatch, waited_s_of
 from tests.integration.engine_runs import FILL, EngineRun, open_loop, plan_for
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(os.cpu_count() < 2, reason="one core only: run it on a machine with two"),
     pytest.mark.skipif(
         not Path("/proc/self/schedstat").exists(),

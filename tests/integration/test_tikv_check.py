@@ -19,7 +19,7 @@ from soakbed.records.placement import Placement
 from tests.benchmarks.throwaway import Pki
 from tests.tikv_double import Double
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 PROJECT = Path(__file__).resolve().parents[2]
 SPLITS = [key_bytes("/bench/", number) for number in range(1000, 9000, 1000)]

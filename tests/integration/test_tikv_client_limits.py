@@ -20,7 +20,7 @@ from tests.benchmarks.throwaway import Pki
 from tests.integration.tikv_clients import ClientError, opened
 from tests.tikv_double import Double
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 needs_tikv_client = pytest.mark.skipif(
     find_spec("tikv_client") is None,

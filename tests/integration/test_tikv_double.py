@@ -11,7 +11,7 @@ from tests.benchmarks.throwaway import Pki
 from tests.integration.tikv_clients import Client, insisting, opened
 from tests.tikv_double import Double
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 KEYS = [b"key-%03d" % number for number in range(40)]
 PAIRS = {key: b"value of " + key for key in KEYS}

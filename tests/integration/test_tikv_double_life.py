@@ -19,7 +19,7 @@ from tests.benchmarks.throwaway import Pki
 from tests.tikv_double import Double, DoubleError
 from tests.tikv_double.messages import kvrpcpb, more
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 PROJECT = Path(__file__).resolve().parents[2]
 

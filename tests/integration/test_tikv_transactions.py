@@ -19,7 +19,7 @@ from tests.integration.tikv_transactions import Begin, ChildTxn, beginning
 from tests.tikv_double import Double
 from tests.tikv_double.mvcc import encoded
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 LEFT, RIGHT = b"account-1", b"account-9"  # in two regions, led by two stores
 KINDS = pytest.mark.parametrize("pessimistic", [False, True], ids=["optimistic", "pessimistic"])
