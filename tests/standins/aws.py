@@ -27,6 +27,7 @@ class Call:
     action: str
     parameters: dict[str, str]
     path: str
+    method: str = "POST"
     attempt: str = ""  # `attempt=2; max=6`, as AWS's own libraries count
 
     def values(self, prefix: str) -> list[str]:
@@ -124,6 +125,7 @@ class AwsDoor:
             parameters.get("Action", ""),
             parameters,
             request.path,
+            request.command,
             request.headers.get("amz-sdk-request", ""),
         )
         self.calls.append(call)
