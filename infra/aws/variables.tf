@@ -253,7 +253,7 @@ variable "hosts" {
   }
 
   validation {
-    condition     = length(distinct([for host in var.hosts : try(local.known[coalesce(host.instance_type, var.instance_type)].architecture, "")])) <= 1
+    condition     = length(distinct(compact([for host in var.hosts : try(local.known[coalesce(host.instance_type, var.instance_type)].architecture, "")]))) <= 1
     error_message = "Hosts of two architectures cannot share one image and one set of artifacts; use types of amd64 or of arm64 alone."
   }
 

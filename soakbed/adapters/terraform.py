@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from soakbed.adapters.remote_state import SharedState
 from soakbed.adapters.terraform_events import Account, Tell, events_of, line_of, nobody
 from soakbed.adapters.terraform_root import (
     Root,
@@ -29,6 +30,7 @@ from soakbed.adapters.terraform_root import (
     root_for,
 )
 from soakbed.errors import ProvisionError
+from soakbed.records.cloud_resource import LeaseName
 from soakbed.records.places import Places
 from soakbed.records.testbed_spec import RemoteState
 
@@ -41,6 +43,10 @@ Tfvars = Mapping[str, Any]
 # can be told from everything else on the machine.
 _MARK = "SOAKBED_TERRAFORM_OF"
 _STRAGGLER_SAVES_STATE_WITHIN_S = 10
+_LOCK_WAIT_S = 10
+_LOCK_REFUSED = "Error acquiring the state lock"
+# Told only by a command that holds the state's lock.
+_AT_WORK = {"refresh_start", "planned_change", "change_summary", "apply_start"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class Terraform:
         self._places = places
         self._remote = remote
         self._folder = places.state / "terraform"
+        self._shared = SharedState(remote, self._folder / "lock.json") if remote else None
         self._command = (
             [places.terraform]
             if places.terraform
@@ -82,6 +89,15 @@ class Terraform:
     def has_state(self) -> bool:
         """Whether there may be something that Terraform made and remembers."""
         return self._remote is not None or self.state_file.exists()
+
+    def leases_in_state(self) -> frozenset[LeaseName]:
+        """Whose the hosts are in a state that several controllers share; none where it is ours."""
+        return self._shared.leases() if self._shared else frozenset()
+
+    @property
+    def state_url(self) -> str:
+        """Where the state lies: a path, or an object's address."""
+        return self._shared.url if self._shared else str(self.state_file)
 
     def apply(self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress) -> Applied:
         """Make what `tfvars` asks for; the resources at the addresses in `replace` made again."""
@@ -119,7 +135,7 @@ class Terraform:
         self, tfvars: Tfvars, replace: Sequence[str] = (), *, progress: Progress
     ) -> dict[str, Any]:
         """What `apply_plan` would do, as `terraform show -json` tells it; nothing is made yet."""
-        root = self._ready(tfvars)
+        root = self._ready(tfvars, progress)
         options = [f"-replace={address}" for address in replace]
         var_file = f"-var-file={self._tfvars_file}"
         plan = f"-out={self._plan_file}"
@@ -196,12 +212,15 @@ class Terraform:
             backend=backend_of(self._remote, file=self.state_file, by_path=self._places.s3_by_path),
         )
 
-    def _ready(self, tfvars: Tfvars) -> Root:
-        """The root of `tfvars`, initialised, with nothing else at work on its state."""
+    def _ready(self, tfvars: Tfvars, progress: Progress) -> Root:
+        """The root of `tfvars`, initialised, with nothing else of ours at work on its state."""
         self.end_stragglers()
         self._folder.mkdir(parents=True, exist_ok=True)
         root = self._root(tfvars)
         self._init(root)
+        if self._shared and (lock := self._shared.left_behind()):
+            progress(f"the state was still locked by a killed command of ours, {lock}; taken over")
+            self._expect_success(root, "force-unlock", "-force", lock.id)
         self._tfvars_file.write_text(json.dumps(tfvars, indent=2) + "\n")
         return root
 
@@ -213,7 +232,7 @@ class Terraform:
         progress: Progress,
         tell: Tell = nobody,
     ) -> Applied:
-        root = self._ready(tfvars)
+        root = self._ready(tfvars, progress)
         var_file = f"-var-file={self._tfvars_file}"
         return self._told(command, root, ["-auto-approve", var_file, *options], progress, tell)
 
@@ -227,8 +246,10 @@ class Terraform:
     ) -> Applied:
         """Run a command that tells its steps as events, and raise what it complained of."""
         account = Account(tell)
-        common = ["-input=false", "-json", "-lock-timeout=10s"]
+        common = ["-input=false", "-json", f"-lock-timeout={_LOCK_WAIT_S}s"]
         status = self._stream(root, [command, *common, *arguments], account, progress)
+        if self._shared and any(_LOCK_REFUSED in said for said in account.complaints):
+            raise self._shared.locked()
         if status or account.complaints:
             raise ProvisionError(
                 f"terraform {command} failed:\n" + "\n".join(account.complaints or ["no reason"]),
@@ -246,12 +267,15 @@ class Terraform:
     def _stream(
         self, root: Root, arguments: list[str], account: Account, progress: Progress
     ) -> int:
-        interrupted = False
+        interrupted = noted = False
         with self._start(root, arguments) as process:
             while True:
                 try:
                     for event in events_of(process.stdout):
                         account.take(event)
+                        if self._shared and not noted and event.get("type") in _AT_WORK:
+                            noted = True
+                            self._shared.note_lock()
                         if line := line_of(event):
                             progress(line)
                     status = process.wait()
@@ -261,6 +285,8 @@ class Terraform:
                     process.send_signal(signal.SIGINT)
                     interrupted = True
                     progress("stopping; Terraform saves its state")
+        if self._shared and status >= 0:  # below: killed, so that its lock stays
+            self._shared.forget_note()
         if interrupted:
             self.end_stragglers()
             raise KeyboardInterrupt

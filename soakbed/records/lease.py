@@ -15,13 +15,14 @@ from pydantic import Field
 
 from soakbed.records.frozen import Frozen
 
-__all__ = ["LONGEST_S", "Lease", "extended", "first_lease"]
+__all__ = ["LONGEST_S", "Lease", "end_of_anothers", "extended", "first_lease"]
 
 # Ends further away are cut: hosts take an end over 60 days away for damage (role lease). The
 # longest run, three targets of 72 h each with the search for its knee, plans three days at a time.
 LONGEST_S = 55 * 86400
 _WORD_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 _WORD_LENGTH = 12
+_DIGITS = 10  # of a lease in a host's file, as role lease reads it
 
 
 class Lease(Frozen):
@@ -83,3 +84,22 @@ def extended(
     if budget_h is not None:
         ends_s = min(ends_s, lease.begun_s + math.floor(budget_h * 3600))
     return lease.model_copy(update={"ends_s": ends_s})
+
+
+def end_of_anothers(found: str, *, told_s: int, ends_s: int, now_s: float) -> int | None:
+    """The end in a host's file where another controller gave it a later one; None where not.
+
+    `told_s`: the end that we gave it last, which we may take back; `ends_s`: what is due now. An
+    end so far away that the host itself takes it for damage is nobody's.
+
+    >>> end_of_anothers("1800009000", told_s=1800000600, ends_s=1800001200, now_s=1.8e9)
+    1800009000
+    >>> end_of_anothers("1800009000", told_s=1800009000, ends_s=1800001200, now_s=1.8e9) is None
+    True
+    """
+    word = found.strip()
+    if not (word.isascii() and word.isdigit() and len(word) == _DIGITS):
+        return None
+    theirs_s = int(word)
+    theirs = ends_s < theirs_s <= now_s + LONGEST_S and theirs_s != told_s
+    return theirs_s if theirs else None

@@ -21,7 +21,7 @@ from soakbed.errors import SoakbedError
 from soakbed.records import policy
 from soakbed.records.cloud_resource import LeaseName, those_of
 from soakbed.records.events import Event
-from soakbed.records.lease import Lease, extended
+from soakbed.records.lease import Lease, end_of_anothers, extended
 from soakbed.records.places import Places
 from soakbed.records.testbed import Host, Testbed
 from soakbed.records.testbed_spec import LeaseSpec, TestbedSpec
@@ -68,7 +68,7 @@ class Heartbeat:
         )
         if lease != before:
             keep_lease(lease, self.places)
-        untold = [*self._tag(lease), *self._tell_hosts(lease)]
+        untold = [*self._tag(lease), *self._tell_hosts(lease, told_s=before.ends_s)]
         for event in untold:
             self.progress(f"warning: {event.text}")
         if untold and self.run is not None and target:
@@ -87,9 +87,12 @@ class Heartbeat:
         self._tagged_s = lease.ends_s
         return []
 
-    def _tell_hosts(self, lease: Lease) -> list[Event]:
+    def _tell_hosts(self, lease: Lease, *, told_s: int) -> list[Event]:
         def tell(host: Host) -> Event | None:
             try:
+                if later_s := self._of_another(host, lease, told_s):
+                    until = f"until {_utc(later_s)} UTC by another controller, and keeps it"
+                    return _untold(host.name, f"{host.name} was given a lease {until}")
                 self.shell.put_texts(host, HOST_FOLDER, {HOST_FILE: f"{lease.ends_s}\n"})
             except SoakbedError as error:
                 return _untold(host.name, f"{host.name} was not told its lease: {error.problem}")
@@ -98,6 +101,18 @@ class Heartbeat:
         hosts = list(self.testbed.hosts.values())
         with ThreadPoolExecutor(len(hosts)) as pool:
             return [event for event in pool.map(tell, hosts) if event is not None]
+
+    def _of_another(self, host: Host, lease: Lease, told_s: int) -> int | None:
+        """A later end that somebody else gave the host; to cut it short would end their run.
+
+        Nobody else has given any in a cloud: hosts there are of one controller alone
+        (`stages.shared_state`).
+        """
+        if self.cloud is not None:
+            return None
+        path = f"{HOST_FOLDER}/{HOST_FILE}"
+        found = self.shell.run(host, ["head", "-c", "100", path], check=False).out
+        return end_of_anothers(found, told_s=told_s, ends_s=lease.ends_s, now_s=time.time())
 
 
 def heartbeat_of(
@@ -126,3 +141,7 @@ def heartbeat_of(
 
 def _untold(host: str, text: str) -> Event:
     return policy.event("lease_not_extended", time.time(), host=host, source="watch", text=text)
+
+
+def _utc(at_s: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at_s))

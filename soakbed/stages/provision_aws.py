@@ -18,6 +18,7 @@ from soakbed.adapters.terraform import Applied, Progress, Terraform
 from soakbed.archive.intent_log import IntentLog
 from soakbed.archive.run_folder import write_whole
 from soakbed.errors import ProvisionError
+from soakbed.records.cloud_resource import LeaseName
 from soakbed.records.frozen import Frozen
 from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
@@ -25,7 +26,8 @@ from soakbed.records.testbed import Testbed
 from soakbed.records.testbed_spec import AwsSpec
 from soakbed.stages.aws_input import AwsAnswers, aws_tfvars
 from soakbed.stages.cloud_notes import CloudNotes
-from soakbed.stages.lease import hold_lease
+from soakbed.stages.lease import held_lease, hold_lease
+from soakbed.stages.shared_state import refuse_anothers_hosts
 from soakbed.stages.teardown_aws import ZONE_FILE, unmake_on_aws
 from soakbed.stages.zones import ZoneRefused, in_order, lack_of_capacity, nowhere
 
@@ -58,6 +60,9 @@ class _Maker:
     def make(self) -> tuple[Testbed, int]:
         home = self._home()
         self._say_who()
+        lease = held_lease(self.places)
+        own = [LeaseName(self.spec.name, lease.id)] if lease else []
+        refuse_anothers_hosts(self.terraform, own)
         offers = self._offers()
         ensure_operator_key(self.places.state / "ssh", testbed=self.spec.name)
         types = frozenset(

@@ -6,6 +6,7 @@ import shutil
 import time
 
 from soakbed.adapters.local_machine import Remains, ended_but_listed, remains_of, sweep
+from soakbed.adapters.remote_state import StateLocked
 from soakbed.adapters.terraform import Progress, Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
@@ -72,6 +73,8 @@ def _destroy(terraform: Terraform, progress: Progress) -> None:
         return
     try:
         terraform.destroy(tfvars, progress=progress)
+    except StateLocked:
+        raise  # another controller is at work on the same hosts
     except ProvisionError as error:
         # What follows does not need Terraform, and looks for itself.
         progress(f"{error.problem}\ngoing on without Terraform")

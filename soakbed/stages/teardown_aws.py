@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from soakbed.adapters.aws import AwsRegion
+from soakbed.adapters.remote_state import StateLocked
 from soakbed.adapters.terraform import Terraform
 from soakbed.archive.intent_log import IntentLog
 from soakbed.errors import ProvisionError
@@ -21,6 +22,7 @@ from soakbed.records.spec import TestbedSpec
 from soakbed.stages.cloud_notes import CloudNotes
 from soakbed.stages.lease import held_lease
 from soakbed.stages.reap import remove_lease
+from soakbed.stages.shared_state import refuse_anothers_hosts
 
 __all__ = ["ZONE_FILE", "Unmade", "unmake_on_aws"]
 
@@ -41,12 +43,14 @@ def unmake_on_aws(
 ) -> Unmade:
     """Remove everything that this testbed's leases hold, and see that nothing is left.
 
-    Raises AwsRefused where AWS cannot be seen, ProvisionError naming what it would not let go.
-    Where nothing was ever made, or all is known to be gone, AWS is not asked.
+    Raises AwsRefused where AWS cannot be seen, ProvisionError naming what it would not let go, or
+    the controller whose hosts a shared state holds. Where nothing was ever made, or all is known
+    to be gone, AWS is not asked.
     """
     name = testbed if isinstance(testbed, str) else testbed.name
     log = IntentLog.of(places)
     stays = _where(name, terraform, places, open_intents(log.read()))
+    refuse_anothers_hosts(terraform, [LeaseName(name, lease) for _, lease in stays])
     if not stays:
         return Unmade(0, ())
     regions = {region: AwsRegion(region) for region in sorted({region for region, _ in stays})}
@@ -101,6 +105,8 @@ def _destroy(terraform: Terraform, notes: list[CloudNotes], progress: Progress) 
     (mine,) = [it for it in notes if (it.region, it.lease) == _of(tfvars)]
     try:
         done = terraform.destroy(tfvars, progress=progress, tell=mine.tell)
+    except StateLocked:
+        raise  # whoever holds it may be making hosts
     except ProvisionError as error:
         # What follows does not need Terraform, and looks for itself.
         progress(f"{error.problem}\ngoing on without Terraform")

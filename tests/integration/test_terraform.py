@@ -65,19 +65,6 @@ def test_the_module_is_valid_formatted_and_passes_its_own_tests(places: Places) 
     assert listing(places.infra) == before  # nothing is written beside the sources
 
 
-def test_every_validation_has_a_test_that_fails_without_it(places: Places, tmp_path: Path) -> None:
-    source = (places.infra / "variables.tf").read_text()
-    blocks = re.findall(r"\n  validation \{\n.*?\n  \}\n", source, re.DOTALL)
-    assert len(blocks) == len(re.findall("validation {", source)) > 10
-    copy = tmp_path / "project"
-    shutil.copytree(places.infra, copy / "infra")
-    terraform = Terraform(places.model_copy(update={"project": copy}))
-    for block in blocks:
-        (copy / "infra/variables.tf").write_text(source.replace(block, "\n"))
-        with pytest.raises(ProvisionError, match=r"Missing expected failure|Error: "):
-            terraform.test()
-
-
 def test_a_file_that_is_not_formatted_is_named(places: Places, tmp_path: Path) -> None:
     shutil.copytree(places.infra, tmp_path / "project/infra")
     (tmp_path / "project/infra/outputs.tf").write_text('output "x" {\nvalue=1\n}\n')

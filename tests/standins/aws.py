@@ -32,6 +32,7 @@ class Call:
     action: str
     parameters: dict[str, str]
     path: str
+    method: str = "POST"
     invocation: str = ""  # the same for all attempts at one call
     attempt: str = ""  # `attempt=2; max=6`, as AWS's own libraries count
     status: int = 0  # of the answer, 0 until there is one
@@ -137,6 +138,7 @@ class AwsDoor:
             parameters.get("Action", ""),
             parameters,
             request.path,
+            request.command,
             request.headers.get("amz-sdk-invocation-id", ""),
             request.headers.get("amz-sdk-request", ""),
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from soakbed.adapters.ssh import Result
 from soakbed.archive.data.watched import read_events
 from soakbed.archive.run_folder import RunFolder
 from soakbed.errors import ProvisionError
@@ -75,6 +77,12 @@ class Told(FakeHosts):
         super().__init__()
         self.order: list[str] = []
 
+    def run(self, host: Host, command: Sequence[str], **more: Any) -> Result:
+        result = super().run(host, command, **more)
+        if command[0] != "head":
+            return result
+        return Result(0, self.given.get(host.name, {}).get(command[-1], ""), "")
+
     def put_texts(self, host: Host, folder: str, texts: dict[str, str]) -> None:
         self.order.append(host.name)
         self.run(host, ["put"])
@@ -123,6 +131,43 @@ def test_a_host_that_is_away_is_an_event_once_and_the_others_are_told(places, tm
     hosts.away.clear()
     heart(target="etcd")
     assert set(hosts.given) == set(HOSTS)
+
+
+def test_a_second_controller_on_the_same_hosts_never_cuts_the_firsts_lease_short(places, tmp_path):
+    hosts, said = Told(), []
+    held(places)
+    beat(places, hosts)(NOW_S + 72 * HOUR_S)
+    before = {name: dict(files) for name, files in hosts.given.items()}
+    second = places.model_copy(update={"state": tmp_path / "elsewhere" / "t"})
+    held(second)
+    beat(second, hosts, said)()
+    assert hosts.given == before
+    assert len(said) == len(HOSTS)
+    until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(NOW_S + 74 * HOUR_S))
+    assert f"d1 was given a lease until {until} UTC by another controller" in "".join(said)
+    # A longer one of the second is given, and the first then keeps that in its turn.
+    beat(second, hosts)(NOW_S + 90 * HOUR_S)
+    ends = {files["/var/lib/soakbed/lease"] for files in hosts.given.values()}
+    assert ends == {f"{int(NOW_S) + 92 * HOUR_S}\n"}
+
+
+@pytest.mark.parametrize("there", ["", "nonsense", "9999999999", "1", "²²²²²²²²²²"])
+def test_what_is_no_lease_in_a_hosts_file_is_written_over(places, there):
+    held(places)
+    hosts = Told()
+    hosts.given = {name: {"/var/lib/soakbed/lease": there} for name in HOSTS}
+    beat(places, hosts)()
+    ends_s = held_lease(places).ends_s
+    assert {f["/var/lib/soakbed/lease"] for f in hosts.given.values()} == {f"{ends_s}\n"}
+
+
+def test_a_lease_of_our_own_is_cut_short_by_the_budget_on_hosts_too(places):
+    held(places)
+    hosts = Told()
+    beat(places, hosts)(NOW_S + 72 * HOUR_S)
+    beat(places, hosts, budget_h=5)(NOW_S + 72 * HOUR_S)
+    ends_s = int(NOW_S) + 4 * HOUR_S  # of five hours one is over
+    assert {f["/var/lib/soakbed/lease"] for f in hosts.given.values()} == {f"{ends_s}\n"}
 
 
 def test_tags_are_written_before_any_host_is_told_and_only_when_the_end_moved(places):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from soakbed.adapters.aws import NO_CREDENTIALS, AwsRefused
@@ -9,6 +11,7 @@ from soakbed.adapters.terraform import Terraform
 from soakbed.errors import ProvisionError
 from soakbed.records.places import Places
 from soakbed.records.spec import TestbedSpec
+from soakbed.stages.lease import drop_lease, hold_lease
 from soakbed.stages.provision_aws import make_on_aws
 from soakbed.stages.teardown import teardown
 from tests.standins.aws import Answer, AwsDoor, Call
@@ -58,7 +61,12 @@ def door(monkeypatch: pytest.MonkeyPatch):
 
 def made(places: Places, wanted: TestbedSpec) -> list[str]:
     said: list[str] = []
-    make_on_aws(wanted, terraform=Terraform(places), places=places, progress=said.append)
+    make_on_aws(
+        wanted,
+        terraform=Terraform(places, wanted.remote_state),
+        places=places,
+        progress=said.append,
+    )
     return said
 
 
@@ -126,3 +134,54 @@ def offers(call: Call) -> Answer | None:
         "<instanceType>c6id.2xlarge</instanceType><location>eu-central-1a</location></item>"
         "</instanceTypeOfferingSet></DescribeInstanceTypeOfferingsResponse>",
     )
+
+
+def shared(wanted: TestbedSpec) -> TestbedSpec:
+    where = {"bucket": "states", "key": "t.tfstate", "region": "eu-central-1"}
+    return TestbedSpec.model_validate(wanted.model_dump(by_alias=True) | {"remote_state": where})
+
+
+def state_on_lease(lease: str, *, testbed: str = "t"):
+    """S3 with a state in which one controller's hosts are."""
+    tags = {"soakbed:project": "soakbed", "soakbed:testbed": testbed, "soakbed:lease": lease}
+    held = {"version": 4, "resources": [{"instances": [{"attributes": {"tags": tags}}]}]}
+
+    def state(call: Call) -> Answer | None:
+        asked = call.path.partition("?")[0] == "/states/t.tfstate"
+        return Answer(200, json.dumps(held)) if asked else None
+
+    return state
+
+
+def test_hosts_that_another_controller_made_are_neither_changed_nor_unmade(door, places):
+    door.rules[:0] = [offers, state_on_lease("the-first-one")]
+    wanted = shared(spec("eu-central-1a"))
+    hold_lease(wanted, places)  # our own, as the pipeline begins it
+    for once in (lambda: made(places, wanted), lambda: torn_down(places, wanted)):
+        with pytest.raises(ProvisionError, match=r"s3://states/t\.tfstate holds testbed t on l"):
+            once()
+    assert changing([call for call in door.calls if call.action]) == []
+    assert not (places.state / "terraform").exists(), "Terraform is not even called"
+    drop_lease(places)  # of a controller that never made anything, too
+    with pytest.raises(ProvisionError, match="on lease the-first-one, which another controller"):
+        torn_down(places, wanted)
+
+
+def test_two_testbeds_do_not_meet_in_one_object(door, places):
+    wanted = shared(spec("eu-central-1a"))
+    lease = hold_lease(wanted, places)
+    door.rules[:0] = [offers, state_on_lease(lease.id, testbed="other")]
+    with pytest.raises(ProvisionError, match="holds testbed other on lease"):
+        made(places, wanted)
+
+
+def test_who_made_the_hosts_goes_on_with_them(door, places):
+    wanted = shared(spec("eu-central-1a"))
+    door.rules[:0] = [offers, state_on_lease(hold_lease(wanted, places).id)]
+    with pytest.raises(ProvisionError, match="does not run"):  # there is no such Terraform
+        made(places, wanted)
+
+
+def torn_down(places: Places, wanted: TestbedSpec) -> None:
+    held = Terraform(places, wanted.remote_state)
+    teardown(wanted, terraform=held, places=places, progress=str)
