@@ -30,7 +30,7 @@ from tests.benchmarks.scripted_clients import EtcdClient, RedisClient, leader_of
 from tests.benchmarks.scripted_load import Row, ScriptedLoad, history_of, waited
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster, start_together
 
-__all__ = ["Lost", "Shown", "etcd_show", "lost_writes", "redis_show"]
+__all__ = ["Lost", "Shown", "caught_up", "etcd_show", "led_by", "lost_writes", "redis_show"]
 
 # Acknowledged writes that a show waits for before, during and after what it does.
 WRITES = 200
@@ -131,7 +131,7 @@ def redis_show(folder: Path, pki: Pki, *, failover: bool = True) -> Shown:
         with _closing(load):
             with load.pressing():
                 load.wait_for_writes(WRITES)
-                _caught_up(master, replica)
+                caught_up(master, replica)
                 _cut_off(master, replica)
                 load.wait_for_writes(WRITES, sent_after_ns=time.time_ns())
                 master.signal(signal.SIGSTOP)
@@ -167,7 +167,7 @@ def _redis_pair(folder: Path, pki: Pki) -> Iterator[tuple[Redis, Redis]]:
         yield members[0], members[1]
 
 
-def _caught_up(master: Redis, replica: Redis) -> None:
+def caught_up(master: Redis, replica: Redis) -> None:
     """Until the replica has what the master had by now.
 
     A replica just made gets no writes before its first word of the second, although its link is up.
@@ -201,7 +201,7 @@ def etcd_show(folder: Path, pki: Pki, *, failover: bool = True) -> Shown:
     """kill -9 of the leader of three members, or nothing of the kind. Raises TimeoutError."""
     context = client_context(pki.tls(), protocols=("h2",))
     with _etcd_three(folder, pki) as members:
-        leader = _led_by(members, lambda endpoint: leader_of(endpoint, context))
+        leader = led_by(members, lambda endpoint: leader_of(endpoint, context))
         # Every client turns through all members, and each begins at another one.
         endpoints = [member.endpoint for member in members]
         turned = [endpoints[at:] + endpoints[:at] for at in range(len(endpoints))]
@@ -231,7 +231,7 @@ def _etcd_three(folder: Path, pki: Pki) -> Iterator[list[Etcd]]:
             member.stop(kill=True)
 
 
-def _led_by(members: Sequence[Etcd], ask: Callable[[str], tuple[int, int]]) -> Etcd:
+def led_by(members: Sequence[Etcd], ask: Callable[[str], tuple[int, int]]) -> Etcd:
     """The leader, once all members know it."""
     told: list[tuple[int, int]] = []
 
