@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from soakbed.histories.register import FAILED, OK, UNKNOWN, RegisterHistory
 from soakbed.records.consistency import WitnessRow
 
-__all__ = ["FOREIGN", "MOST_AROUND", "RANK", "Rows", "around", "told"]
+__all__ = ["ATTEMPT_BITS", "FOREIGN", "MOST_AROUND", "RANK", "Rows", "around", "told"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -23,6 +23,7 @@ MOST_AROUND = 60
 # What happened to the key so long before and after is shown beside a contradiction, at least.
 _LEAST_AROUND_US = 5_000
 _PROCESS_BITS = 32
+ATTEMPT_BITS = 24  # of a connection's number; above them the attempt of its engine
 _WORDS: dict[int, Literal["ok", "failed", "unknown"]] = {
     OK: "ok",
     FAILED: "failed",
@@ -117,10 +118,8 @@ class Rows:
 
 def told(rows: Rows, at: int, words: str = "", *, marked: bool = True) -> WitnessRow:
     """One operation for people."""
-    process = int(rows.process[at])
-    connection = process & ((1 << _PROCESS_BITS) - 1)
     return WitnessRow(
-        process=f"{process >> _PROCESS_BITS}.{connection}",
+        process=_client(int(rows.process[at])),
         action="write" if rows.is_write[at] else "read",
         key=int(rows.key[at]),
         value=int(rows.value[at]),
@@ -131,6 +130,13 @@ def told(rows: Rows, at: int, words: str = "", *, marked: bool = True) -> Witnes
         words=words,
         marked=marked,
     )
+
+
+def _client(process: int) -> str:
+    """Worker and connection; of an engine that went on in another's place, its number between."""
+    worker, connection = process >> _PROCESS_BITS, process & ((1 << _PROCESS_BITS) - 1)
+    attempt, number = connection >> ATTEMPT_BITS, connection & ((1 << ATTEMPT_BITS) - 1)
+    return f"{worker}.{attempt}.{number}" if attempt else f"{worker}.{number}"
 
 
 def around(rows: Rows, marked: Sequence[int], *, key: int) -> tuple[WitnessRow, ...]:
