@@ -39,6 +39,7 @@ from soakbed.stages.course import Course, course_of, with_steps
 from soakbed.stages.heartbeat import Heartbeat
 from soakbed.stages.load import drive, plan_session, session_is_there
 from soakbed.stages.placement import placement_kept
+from soakbed.stages.quiesce import quiesce
 from soakbed.stages.samples import sampled, samples_name
 from soakbed.stages.watch_notes import WATCH
 
@@ -119,6 +120,7 @@ class Pressing:
             name = samples_name(self.run.run_id, target)
             with sampled(name, self.spec, testbed, shell=self.hosts, progress=self.tools.progress):
                 self._sessions(ready, testbed, shell)
+            quiesce(self.run, target, testbed, shell=self.hosts, progress=self.tools.progress)
             if any(self.run.folder(target, "load").glob("*.json")):
                 self.collect(target, testbed, self._patient() if self.run.is_soak() else shell)
         if (stop := self.run.stop()) and stop.keeps_hosts:

@@ -20,7 +20,15 @@ from loadgen.contract.plan import Tls
 from tests.benchmarks.binaries import Binary, find_etcd, find_redis_server
 from tests.ports import free_port
 
-__all__ = ["Etcd", "Pki", "Process", "Redis", "make_cluster", "serving"]
+__all__ = [
+    "Etcd",
+    "Pki",
+    "Process",
+    "Redis",
+    "make_cluster",
+    "serving",
+    "start_together",
+]
 
 READY_WITHIN_S = 90.0
 
@@ -188,7 +196,7 @@ def make_cluster(masters: Sequence[Redis], replicas: Sequence[Redis] = ()) -> No
 
 @dataclass
 class Etcd(Process):
-    """One etcd member as a whole cluster of one; mutual TLS for clients and peers."""
+    """One etcd member, alone or by `start_together`; mutual TLS for clients and peers."""
 
     binary: Binary = field(default_factory=find_etcd)
     port: int = 0
@@ -196,23 +204,40 @@ class Etcd(Process):
     http_port: int = 0
     pki: Pki | None = None
     extra: tuple[str, ...] = ()
+    name: str = "e1"
+    members: tuple[str, ...] = ()  # name=peer URL of all; empty: this one alone
 
     @property
     def endpoint(self) -> str:
         """address:port."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it and wait until it says that it serves clients."""
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "http" if self.pki is None else "https"
+
+    @property
+    def peer_url(self) -> str:
+        """Where other members find it."""
+        return f"{self.scheme}://127.0.0.1:{self.peer_port}"
+
+    def take_ports(self) -> None:
+        """Ports of its own, where it was given none."""
         self.port = self.port or free_port()
         self.peer_port = self.peer_port or free_port()
         self.http_port = self.http_port or free_port()
-        scheme = "http" if self.pki is None else "https"
-        client, peer = f"{scheme}://{self.endpoint}", f"{scheme}://127.0.0.1:{self.peer_port}"
-        words = ["--name", "e1", "--data-dir", str(self.folder / "data"),
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections; one of several may await the others."""
+        self.take_ports()
+        scheme, peer = self.scheme, self.peer_url
+        client = f"{scheme}://{self.endpoint}"
+        members = ",".join(self.members or (f"{self.name}={peer}",))
+        words = ["--name", self.name, "--data-dir", str(self.folder / "data"),
                  "--listen-client-urls", client, "--advertise-client-urls", client,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                 "--initial-cluster", f"e1={peer}", "--log-level", "warn",
+                 "--initial-cluster", members, "--log-level", "warn",
                  # As the role's tuned profile: gRPC by its own server, HTTP on another port.
                  "--listen-client-http-urls", f"{scheme}://127.0.0.1:{self.http_port}",
                  ]  # fmt: skip
@@ -233,6 +258,17 @@ class Etcd(Process):
             if time.monotonic() > deadline or (self.popen and self.popen.poll() is not None):
                 raise TimeoutError(f"etcd on {self.endpoint} did not start; see {self.folder}/log")
             time.sleep(0.1)
+
+
+def start_together(members: Sequence[Etcd]) -> None:
+    """Start members as one cluster; who needs its leader asks for it."""
+    for number, member in enumerate(members, 1):
+        member.name = f"e{number}"
+        member.take_ports()
+    together = tuple(f"{member.name}={member.peer_url}" for member in members)
+    for member in members:
+        member.members = together
+        member.start()
 
 
 class Startable(Protocol):
