@@ -24,6 +24,7 @@ from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render, write_report
 from soakbed.report.reading import load_claims, read_run
 from soakbed.stages.compare import compare_runs
+from soakbed.stages.consistency import consistency_of
 from soakbed.stages.evidence import evidence_of
 from soakbed.stages.judge import judge
 from soakbed.stages.measure import measure
@@ -68,6 +69,8 @@ def _judge(run: RunFolder, target: str, collated: Collated) -> None:
     if evidence.coverage is not None:
         run.write(f"{target}/coverage", evidence.coverage)
     run.write(f"{target}/verdict", judge(evidence))
+    kept = consistency_of(run, target, numbers, evidence.events or ())
+    run.write(f"{target}/consistency", kept)
 
 
 def compare_and_report(
