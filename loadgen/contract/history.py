@@ -89,6 +89,9 @@ class HistoryBlock:
     seq: int  # of the block, from 0 for each engine
     share: float  # of the keys that are sampled, by `sampled(key, share, seed)`
     seed: int
+    # All that ended from here to there is in the block (but for `dropped`); unix ns.
+    from_ns: int = 0
+    until_ns: int = 0
     # Operations on sampled keys that a bound kept out since the last block, on which keys; None:
     # too many to name, so that nothing in the block's time can be relied on.
     dropped: int = 0
@@ -172,19 +175,19 @@ def _block(payload: bytes) -> HistoryBlock:
     if head.pop("schema") != SCHEMA:
         raise ValueError(f"not a history block of schema {SCHEMA}")
     rows = head.pop("rows")
-    columns = {}
-    for name, kind in COLUMNS.items():
-        end = at + rows * _BYTES[kind]
-        columns[name] = _from_planes(kind, content[at:end], rows)
-        at = end
-    if at != len(content):
-        raise ValueError(f"{len(content) - at} bytes after the last column")
-    columns["sent_ns"] = array("q", map(add, columns["due_ns"], columns["sent_ns"]))
-    columns["done_ns"] = array("q", map(add, columns["sent_ns"], columns["done_ns"]))
     keys = head.pop("dropped_keys")
     head["dropped_keys"] = None if keys is None else tuple(keys)
     head["causes"] = tuple(head["causes"])
-    return HistoryBlock(**head, **columns)
+    block = HistoryBlock(**head)
+    for name, kind in COLUMNS.items():
+        end = at + rows * _BYTES[kind]
+        setattr(block, name, _from_planes(kind, content[at:end], rows))
+        at = end
+    if at != len(content):
+        raise ValueError(f"{len(content) - at} bytes after the last column")
+    block.sent_ns = array("q", map(add, block.due_ns, block.sent_ns))
+    block.done_ns = array("q", map(add, block.sent_ns, block.done_ns))
+    return block
 
 
 def read_history(
