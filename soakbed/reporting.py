@@ -23,6 +23,7 @@ from soakbed.report.markdown import markdown
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render, write_report
 from soakbed.report.reading import load_claims, read_run
+from soakbed.report.violation_page import write_violations
 from soakbed.stages.compare import compare_runs
 from soakbed.stages.consistency import consistency_of
 from soakbed.stages.evidence import evidence_of
@@ -90,6 +91,8 @@ def compare_and_report(
         if output is None:
             return text
         write_whole(output, text)
+        if form == "html" and len(runs) == 1:
+            write_violations(output.parent, shown)
         if form == "html" and len(runs) > 1:
             write_whole(output.parent / "numbers.csv", numbers_csv(shown))
             write_whole(output.parent / "comparison.json", as_json(shown))

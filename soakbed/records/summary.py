@@ -146,6 +146,11 @@ class MeasuredTarget(Frozen):
     consistency: ConsistencySummary | None = None  # None: judged before anybody asked
     cost_per_billion: float | None = None  # ok operations at the steady rate, in cost.currency
 
+    @property
+    def broke_its_word(self) -> bool:
+        """Whether what clients saw contradicts its promise; it is then called better by nobody."""
+        return self.consistency is not None and self.consistency.verdict == "violation"
+
 
 class UnmeasuredTarget(Frozen):
     """A target that was asked for and could not be pressed."""
