@@ -92,23 +92,42 @@ def redis_copies(plan: Plan, found: Found, *, until: float) -> None:
             for read in reads:
                 read.calls.close()
     held = sum(high - low + 1 for one in members if not one.of for low, high in one.slots)
-    if members and held < SLOTS:
-        found.unasked.append(Unasked(f"{SLOTS - held:,} slots", "no master holds them"))
+    if members and held != SLOTS:
+        told = f"masters hold {held:,} slots in all, of {SLOTS:,}"
+        found.unasked.append(Unasked("the rest of the slots", told))
 
 
 def _members(
     plan: Plan, found: Found, calls_to: Callable[[str], RedisCalls], until: float
 ) -> list[Member]:
-    """As the first endpoint tells them that answers."""
+    """As the first endpoint tells them that answers, but each as it tells itself, if it answers:
+    what others know of a member may be old.
+    """
     for endpoint in plan.endpoints:
-        calls = calls_to(endpoint)
         try:
-            return members_of(calls, min(until, monotonic() + ANSWER_S))
+            told = _told_by(calls_to(endpoint), until)
         except _Lost as error:
             found.unasked.append(Unasked(f"who the members are, at {endpoint}", str(error)))
-        finally:
-            calls.close()
+            continue
+        return [_itself(member, calls_to, until) for member in told]
     return []
+
+
+def _told_by(calls: RedisCalls, until: float) -> list[Member]:
+    try:
+        return members_of(calls, min(until, monotonic() + ANSWER_S))
+    finally:
+        calls.close()
+
+
+def _itself(member: Member, calls_to: Callable[[str], RedisCalls], until: float) -> Member:
+    if "myself" in member.flags:
+        return member
+    try:
+        told = _told_by(calls_to(member.endpoint), until)
+    except _Lost:
+        return member  # reading its data will fail, too, and say why
+    return next((one for one in told if "myself" in one.flags and one.id == member.id), member)
 
 
 def _groups(

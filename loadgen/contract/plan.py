@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Auth", "Keyspace", "Phase", "Plan", "Popularity", "Tls"]
+__all__ = ["Auth", "Keyspace", "Phase", "Plan", "Popularity", "Target", "Tls"]
 
 SCHEMA = 1
 

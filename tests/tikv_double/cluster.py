@@ -75,6 +75,7 @@ class Cluster:
     writes: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)  # (key, value's id)
     mvcc: Mvcc = field(default_factory=Mvcc)  # of transactions; raw keys have nothing to do with it
     counted: set[tuple[bytes, int]] = field(default_factory=set)  # of mvcc, in writes
+    astray: dict[int, dict[bytes, bytes | None]] = field(default_factory=dict)
     _last_id: int = 1000
 
     def __post_init__(self) -> None:
@@ -170,6 +171,14 @@ class Cluster:
     def delete(self, key: bytes) -> None:
         if self.data.pop(key, None) is not None:
             del self.keys[bisect_left(self.keys, key)]
+
+    def as_store_has_it(self, store: int) -> Cluster:
+        """The data with what has gone astray in one store's copy; None is a key that it lost."""
+        if store not in self.astray:
+            return self
+        told = {**self.data, **self.astray[store]}
+        data = {key: value for key, value in told.items() if value is not None}
+        return replace(self, data=data, keys=sorted(data))
 
     def between(self, start: bytes, end: bytes) -> list[bytes]:
         """Keys from `start` to before `end` (empty: no end), in order."""

@@ -162,6 +162,11 @@ class Control:
         for lock in self.cluster.mvcc.locks.values():
             lock.ttl = 0
 
+    async def do_lead_astray(self, store: int, key: str, value: str | None = None) -> Any:
+        """One store's copy holds another value of a key, or none; reads of it see that."""
+        told = None if value is None else bytes.fromhex(value)
+        self.cluster.astray.setdefault(store, {})[bytes.fromhex(key)] = told
+
     async def do_load(self, pairs: dict[str, str]) -> Any:
         """Put keys and values there without any request."""
         for key, value in pairs.items():

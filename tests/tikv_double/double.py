@@ -159,6 +159,11 @@ class Double:
         """A rule of faults.py, such as `fault("stall", method="RawGet", stall_s=0.5)`."""
         self.command("fault", kind=kind, **rule)
 
+    def lead_astray(self, store: int, key: bytes, value: bytes | None = None) -> None:
+        """One store's copy holds another value of a key, or none at all."""
+        told = None if value is None else value.hex()
+        self.command("lead_astray", store=store, key=key.hex(), value=told)
+
     def load(self, pairs: dict[bytes, bytes]) -> None:
         """Put keys and values there without any request, and without counting them."""
         self.command("load", pairs={key.hex(): value.hex() for key, value in pairs.items()})

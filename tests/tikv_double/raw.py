@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 
 from tests.tikv_double.cluster import Cluster, Region
 from tests.tikv_double.messages import errorpb, kvrpcpb
 from tests.tikv_double.refusals import Refused, entry_too_large, key_not_in_region
 
-__all__ = ["RAW", "answer_class"]
+__all__ = ["RAW", "READS", "answer_class"]
 
 MAX_KEY_BYTES = 8 * 1024  # storage.max-key-size
 MAX_ENTRY_BYTES = 8 * 1024 * 1024  # raftstore.raft-entry-max-size
@@ -144,7 +145,21 @@ def _compare_and_swap(cluster: Cluster, region: Region, ask: Any) -> Any:
     )
 
 
+def _checksum(cluster: Cluster, region: Region, ask: Any) -> Any:
+    """By exclusive or over the pairs, as TiKV's; of what each pair gives any 64 bits will do."""
+    checksum = kvs = size = 0
+    for wanted in ask.ranges:
+        for key in cluster.between(wanted.start_key, wanted.end_key):
+            value = cluster.data[key]
+            checksum ^= int.from_bytes(blake2b(key + value, digest_size=8).digest(), "big")
+            kvs, size = kvs + 1, size + len(key) + len(value)
+    return kvrpcpb.RawChecksumResponse(checksum=checksum, total_kvs=kvs, total_bytes=size)
+
+
+# What a store may serve that does not lead, when it is asked for a replica read.
+READS = ("RawGet", "RawBatchGet", "RawScan", "RawChecksum")
 RAW = {
+    "RawChecksum": _checksum,
     "RawGet": _get,
     "RawBatchGet": _batch_get,
     "RawPut": _put,

@@ -6,6 +6,8 @@ epoch; a plain request is checked against the version alone, not against conf_ve
 
 from __future__ import annotations
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from tests.tikv_double.cluster import Cluster, Region
 from tests.tikv_double.messages import errorpb, kvrpcpb
 
@@ -14,12 +16,14 @@ __all__ = [
     "admit",
     "entry_too_large",
     "epoch_not_match",
+    "is_replica_read",
     "key_not_in_region",
     "not_leader",
     "server_is_busy",
 ]
 
 MAX_REGIONS_IN_ERROR = 10
+REPLICA_READ = 12
 
 
 class Refused(Exception):
@@ -31,8 +35,18 @@ class Refused(Exception):
         self.error = error
 
 
-def admit(cluster: Cluster, store: int, context: kvrpcpb.Context) -> Region:
-    """The region that the request is for. Raises Refused."""
+def is_replica_read(context: kvrpcpb.Context) -> bool:
+    """Context.replica_read, which the messages of `tikv-python` have dropped."""
+    return any(one.field_number == REPLICA_READ and one.data for one in UnknownFieldSet(context))
+
+
+def admit(
+    cluster: Cluster, store: int, context: kvrpcpb.Context, *, replica_read: bool = False
+) -> Region:
+    """The region that the request is for. Raises Refused.
+
+    A replica read is for any peer, once it has applied what its leader had committed.
+    """
     if context.peer.store_id != store:
         raise _store_not_match(context.peer.store_id, store)
     region = cluster.by_id(context.region_id)
@@ -42,7 +56,7 @@ def admit(cluster: Cluster, store: int, context: kvrpcpb.Context) -> Region:
     if context.peer.id != peer.id:
         text = f"mismatch peer id {context.peer.id} != {peer.id}"
         raise Refused("mismatch_peer_id", errorpb.Error(message=text))
-    if region.leader != store:
+    if region.leader != store and not replica_read:
         raise not_leader(region, region.leader)
     if not context.HasField("region_epoch"):
         raise Refused("missing_epoch", errorpb.Error(message="missing epoch!"))

@@ -16,8 +16,8 @@ from tests.tikv_double.connections import break_connection
 from tests.tikv_double.counters import APPLIED, RECEIVED, Counters
 from tests.tikv_double.faults import REGION_ERRORS, Fault, Faults, refusal
 from tests.tikv_double.messages import BATCHED, kvrpcpb, more
-from tests.tikv_double.raw import RAW, answer_class
-from tests.tikv_double.refusals import Refused, admit
+from tests.tikv_double.raw import RAW, READS, answer_class
+from tests.tikv_double.refusals import Refused, admit, is_replica_read
 from tests.tikv_double.txn import TXN_METHODS, run_txn
 
 __all__ = ["Ended", "StoreService", "no_answer"]
@@ -71,9 +71,12 @@ class StoreService:
 
     def _apply(self, method: str, ask: Any) -> Any:
         try:
-            region = admit(self.cluster, self.store.id, ask.context)
+            reads = method in READS
+            replica_read = reads and is_replica_read(ask.context)
+            region = admit(self.cluster, self.store.id, ask.context, replica_read=replica_read)
             if method in RAW:
-                answer = RAW[method](self.cluster, region, ask)
+                seen = self.cluster.as_store_has_it(self.store.id) if reads else self.cluster
+                answer = RAW[method](seen, region, ask)
             else:
                 answer = run_txn(method, self.cluster, region, ask)
         except Refused as refused:
@@ -171,6 +174,8 @@ async def no_answer(rule: Fault, context: ServicerContext) -> None:
 def _request_class(method: str) -> type:
     if method in BATCHED:
         return getattr(kvrpcpb, BATCHED[method][1])
+    if method == "RawChecksum":
+        return kvrpcpb.RawChecksumRequest
     return kvrpcpb.RawCASRequest if method in RAW else getattr(more, f"{method}Request")
 
 
