@@ -22,7 +22,7 @@ from tests.integration.engine_runs import FILL, EngineRun, open_loop, plan_for
 __all__ = ["PREFIX", "EngineLoad", "keys_of_slots"]
 
 PREFIX = "/bench/"
-RATE_PER_S = 400.0
+RATE_PER_S = 1000.0
 LASTS_S = 3600  # it is stopped long before
 WORKERS = 2
 

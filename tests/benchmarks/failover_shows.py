@@ -37,7 +37,7 @@ __all__ = ["Lost", "Shown", "caught_up", "etcd_show", "led_by", "lost_writes", "
 Load = ScriptedLoad | EngineLoad
 
 # Acknowledged writes that a show waits for before, during and after what it does.
-WRITES = 200
+WRITES = 100
 TOLD = 5
 
 
