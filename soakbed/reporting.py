@@ -23,7 +23,9 @@ from soakbed.report.markdown import markdown
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render, write_report
 from soakbed.report.reading import load_claims, read_run
+from soakbed.report.violation_page import write_violations
 from soakbed.stages.compare import compare_runs
+from soakbed.stages.consistency import consistency_of
 from soakbed.stages.evidence import evidence_of
 from soakbed.stages.judge import judge
 from soakbed.stages.measure import measure
@@ -68,6 +70,8 @@ def _judge(run: RunFolder, target: str, collated: Collated) -> None:
     if evidence.coverage is not None:
         run.write(f"{target}/coverage", evidence.coverage)
     run.write(f"{target}/verdict", judge(evidence))
+    kept = consistency_of(run, target, numbers, evidence.events or ())
+    run.write(f"{target}/consistency", kept)
 
 
 def compare_and_report(
@@ -87,6 +91,8 @@ def compare_and_report(
         if output is None:
             return text
         write_whole(output, text)
+        if form == "html" and len(runs) == 1:
+            write_violations(output.parent, shown)
         if form == "html" and len(runs) > 1:
             write_whole(output.parent / "numbers.csv", numbers_csv(shown))
             write_whole(output.parent / "comparison.json", as_json(shown))

@@ -157,6 +157,8 @@ def _compared(
             )
         except CallLost as lost:
             why = str(lost)
+    if region.end != end:
+        found.unasked.append(Unasked(f"the rest of region {region.id}", "it was split meanwhile"))
     if group is None:
         return Group(f"region {region.id}", "unknown", (), why=why or "it moved meanwhile")
     if group.verdict == "unknown":

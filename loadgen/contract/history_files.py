@@ -85,7 +85,7 @@ class HistoryWriter(SpoolWriter):
         self._bytes = sum(part.stat().st_size for part in parts if part.exists())
         super().__init__(path, first_hour=history_hour)
 
-    def write(self, payload: bytes, start_s: int | None = None) -> None:
+    def write(self, payload: bytes, *, start_s: int | None = None) -> None:
         """See SpoolWriter. Raises OSError also when a limit is reached."""
         size = HEAD.size + len(payload)
         if self._bytes + size > self._most_bytes:
@@ -93,7 +93,7 @@ class HistoryWriter(SpoolWriter):
         disk = os.fstatvfs(self._fd)
         if disk.f_bavail * disk.f_frsize < self._least_free_bytes + size:
             raise OSError(errno.ENOSPC, f"less than {self._least_free_bytes >> 20} MiB are free")
-        super().write(payload, start_s)
+        super().write(payload, start_s=start_s)
         self._bytes += size
 
 

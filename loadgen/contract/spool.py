@@ -86,7 +86,7 @@ class SpoolWriter:
         """The same for a window, in a form that costs the engine less than JSON."""
         self.write(payload_of_window(window), start_s=window.start_s)
 
-    def write(self, payload: bytes, start_s: int | None = None) -> None:
+    def write(self, payload: bytes, *, start_s: int | None = None) -> None:
         """Write the payload of one frame, of a window if it has a begin.
 
         After an OSError the file is as it was: the same may be tried again when there is room.

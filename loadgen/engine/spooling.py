@@ -57,10 +57,10 @@ _Work = Window | SessionBegin | SessionEnd | HistoryBlock | Callable[[], None]
 class _Kept:
     """What is on its way into one file: it waits while the disk is full, up to a limit."""
 
-    def __init__(self, write: Callable[[bytes, int | None], None], *, most_bytes: int) -> None:
+    def __init__(self, writer: SpoolWriter | None, *, most_bytes: int) -> None:
         self.troubles: list[_Trouble] = []
         self.waiting: deque[tuple[bytes, int | None]] = deque()  # payload, begin of a window
-        self._write = write
+        self._writer = writer
         self._most_bytes = most_bytes
         self._bytes = 0
 
@@ -76,8 +76,9 @@ class _Kept:
         """Write what waits, as far as there is room; the same of `before`, which comes first."""
         try:
             before()
-            while self.waiting:
-                self._write(*self.waiting[0])
+            while self.waiting and self._writer:
+                payload, start_s = self.waiting[0]
+                self._writer.write(payload, start_s=start_s)
                 self._bytes -= len(self.waiting.popleft()[0])
         except OSError as error:
             self._in_trouble(error)
@@ -108,8 +109,8 @@ class Spool:
         self._writer = writer
         self._history = history
         self._also = also
-        self._windows = _Kept(writer.write, most_bytes=KEPT_BYTES)
-        self._blocks = _Kept(history.write if history else _nowhere, most_bytes=KEPT_HISTORY_BYTES)
+        self._windows = _Kept(writer, most_bytes=KEPT_BYTES)
+        self._blocks = _Kept(history, most_bytes=KEPT_HISTORY_BYTES)
         self._undone: deque[Callable[[], None]] = deque()
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -143,7 +144,7 @@ class Spool:
         windows = self._windows
         while windows.waiting and time.monotonic() < ends_s:
             time.sleep(LAST_PATIENCE_S / 20)
-            windows.write()
+            windows.write(self._do_undone)
         self._writer.close()
         if self._history is not None:
             self._history.close()
@@ -156,7 +157,8 @@ class Spool:
             if callable(record):
                 self._undone.append(record)
             elif isinstance(record, HistoryBlock):
-                self._blocks.keep(payload_of_block(record), record.until_ns // 10**9)
+                if self._history is not None:
+                    self._blocks.keep(payload_of_block(record), record.until_ns // 10**9)
             elif isinstance(record, Window):
                 self._windows.keep(payload_of_window(record), record.start_s)
             else:
@@ -170,10 +172,6 @@ class Spool:
         while self._undone:
             self._undone[0]()
             self._undone.popleft()
-
-
-def _nowhere(_payload: bytes, _start_s: int | None) -> None:
-    """Where nothing is recorded."""
 
 
 class Relay:

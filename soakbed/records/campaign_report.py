@@ -39,9 +39,9 @@ class CellResult(Frozen):
         return held if isinstance(held, MeasuredTarget) else None
 
     def counts(self, target: str) -> bool:
-        """Whether its figures count: measured, and the measurement was sound."""
+        """Whether its figures count: measured, soundly, of a target that kept its word."""
         held = self.measured(target)
-        return held is not None and held.verdict == "valid"
+        return held is not None and held.verdict == "valid" and not held.broke_its_word
 
 
 class LevelFigure(Frozen):

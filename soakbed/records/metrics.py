@@ -354,6 +354,18 @@ METRICS: tuple[Metric, ...] = (
         "other counts at both ends.",
     ),
     Metric(
+        key="violations",
+        label="Consistency",
+        unit="contradictions",
+        better="zero",
+        meaning="Whether the target kept its word while it was pressed, from every operation on a "
+        "sample of keys, in the order that clients saw. ok: nothing contradicts linearizable "
+        "registers, and nothing is missing. violation: operations that no target which keeps its "
+        "word can have answered so; such a target is never called better. not promised: the same, "
+        "where the target promises no more (Redis Cluster across a failover). unknown: nothing was "
+        "recorded, or too little to rule a violation out.",
+    ),
+    Metric(
         key="cost_per_billion",
         label="Cost of a billion operations",
         unit="currency",

@@ -9,11 +9,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from soakbed.records.consistency import Consistency, ConsistencyWord
 from soakbed.records.frozen import Frozen
 from soakbed.records.knee import Knee, KneeWord
 from soakbed.records.verdict import VerdictWord
 
 __all__ = [
+    "ConsistencySummary",
     "CostSummary",
     "GapSummary",
     "KneeSummary",
@@ -76,6 +78,32 @@ class KneeSummary(Frozen):
         )
 
 
+class ConsistencySummary(Frozen):
+    """Whether the target kept its word; see records.consistency. `level`: "" where nobody knows.
+
+    `violations`: contradictions that were found, promised or not.
+    """
+
+    verdict: ConsistencyWord
+    sentence: str
+    level: str = ""
+    operations: int = 0
+    keys: int = 0
+    violations: int = 0
+
+    @classmethod
+    def of(cls, held: Consistency) -> ConsistencySummary:
+        """In short."""
+        return cls(
+            verdict=held.verdict,
+            sentence=held.sentence,
+            level=held.level,
+            operations=held.recorded.operations,
+            keys=held.recorded.keys,
+            violations=sum(one.violations for one in held.violations),
+        )
+
+
 class CostSummary(Frozen):
     """What a run cost; `amount` null: nobody knows. `dated`: the oldest price, "" by the user.
 
@@ -115,7 +143,13 @@ class MeasuredTarget(Frozen):
     # Of the steady phase: planned worker-seconds that are in the archive, and the rest by cause.
     coverage_percent: float | None = None
     gaps: tuple[GapSummary, ...] = ()
+    consistency: ConsistencySummary | None = None  # None: judged before anybody asked
     cost_per_billion: float | None = None  # ok operations at the steady rate, in cost.currency
+
+    @property
+    def broke_its_word(self) -> bool:
+        """Whether what clients saw contradicts its promise; it is then called better by nobody."""
+        return self.consistency is not None and self.consistency.verdict == "violation"
 
 
 class UnmeasuredTarget(Frozen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from soakbed.report.consistency import consistency_of
 from soakbed.report.contenders import Contender, Reported
 from soakbed.report.identity import identity
 
@@ -44,5 +45,6 @@ def _contender(entry: Contender) -> dict[str, Any]:
         "target": one.name,
         "verdict": one.verdict.model_dump(mode="json", by_alias=True),
         "numbers": one.numbers.model_dump(mode="json", by_alias=True),
+        "consistency": consistency_of(entry).model_dump(mode="json", by_alias=True),
         "resources": one.used.model_dump(mode="json", by_alias=True),
     }

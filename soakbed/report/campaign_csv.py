@@ -46,6 +46,8 @@ def _figures(one: CellResult, target: str) -> list[object]:
     held = one.held(target)
     if isinstance(held, MeasuredTarget):
         why = "" if held.verdict == "valid" else "; ".join(held.reasons)
+        if held.broke_its_word and held.consistency is not None:
+            why = "; ".join(one for one in (why, f"violation: {held.consistency.sentence}") if one)
         figures = [
             getattr(getattr(held, name), key) for name in ("read", "write") for key in _OF_OPERATION
         ]

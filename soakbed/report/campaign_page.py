@@ -21,7 +21,7 @@ from soakbed.report.campaign_tables import cells_table, effects_table, factors_t
 from soakbed.report.campaign_text import cost_text
 from soakbed.report.identity import Fact
 from soakbed.report.markdown import plain, table_lines
-from soakbed.report.page import printed
+from soakbed.report.printing import printed
 from soakbed.report.tables import Table
 from soakbed.report.words import TARGET_WORDS
 
@@ -225,6 +225,9 @@ def _uncounted(one: CellResult, subject: str) -> Iterator[Gap]:
         label = TARGET_WORDS[target].label
         if not isinstance(held, MeasuredTarget):
             yield Gap(subject, f"{label}: not measured", held.reason, held.remedy)
+        elif held.broke_its_word and held.consistency is not None:
+            told = held.consistency.sentence
+            yield Gap(subject, f"{label}: did not keep its word, counts in no effect", told)
         elif held.verdict != "valid":
             told = "; ".join(held.reasons)
             yield Gap(subject, f"{label}: {held.verdict}, counts in no effect", told)

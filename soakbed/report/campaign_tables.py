@@ -205,7 +205,7 @@ def _of_target(one: CellResult, target: str) -> list[Cell]:
     stem = f"{one.cell.key}.{target}"
     least = "≥ " if held.capacity_is_at_least else ""
     return [
-        Cell("", badge=held.verdict, word="verdict"),
+        Cell("", badge="violation" if held.broke_its_word else held.verdict, word="verdict"),
         Cell(
             f"{least}{formats.rate(held.capacity_per_s)}",
             raw=f"{held.capacity_per_s:.6g}",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from soakbed.records.consistency import Consistency
 from soakbed.records.verdict import Finding, Verdict
+from soakbed.report.consistency import consistency_of, page_of
 from soakbed.report.contenders import Absent, Contender, Reported
 from soakbed.report.coverage import coverage_in_words
 from soakbed.report.identity import Fact
@@ -32,6 +34,8 @@ class Card:
     reasons: tuple[Reason, ...]
     findings: tuple[Finding, ...]
     coverage: str = ""
+    kept: Consistency | None = None  # None: there is nothing of it to judge
+    href: str = ""  # of the page about its violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,8 @@ def cards(reported: Reported) -> list[Card]:
             held = entry.one.coverage
             told = coverage_in_words(held.of("steady", "steady") if held else None)
             judged = (verdict.verdict, reasons, verdict.findings)
-            made.append(Card(entry.key, entry.label, *judged, told))
+            kept = consistency_of(entry)
+            made.append(Card(entry.key, entry.label, *judged, told, kept, page_of(entry)))
     return made
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from soakbed.report.page import Page
 from soakbed.report.tables import Cell, Table
-from soakbed.report.words import CONSEQUENCES, DIFFERENCES, VERDICTS
+from soakbed.report.words import CONSEQUENCES, DIFFERENCES, KEPT, VERDICTS
 
 __all__ = ["markdown", "plain", "table_lines"]
 
-_WORDS = DIFFERENCES | CONSEQUENCES | VERDICTS
+_WORDS = DIFFERENCES | CONSEQUENCES | VERDICTS | KEPT
 
 
 def markdown(page: Page) -> str:
@@ -32,6 +32,9 @@ def _lines(page: Page) -> Iterator[str]:
     for card in page.cards:
         told = "; ".join(f"{why.sentence} {why.remedy}".strip() for why in card.reasons)
         yield f"- **{plain(card.label)}**: {card.word.replace('_', ' ')}. {plain(told)}"
+        if card.kept is not None:
+            word = KEPT[card.kept.verdict]
+            yield f"  Consistency: {word}. {plain(card.kept.sentence)}"
     yield ""
     yield from (f"- {plain(told)}" for told in page.in_short)
     yield ""

@@ -13,6 +13,7 @@ from typing import Any
 from soakbed.records.comparison import Comparison
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import Latency, PhaseNumbers
+from soakbed.report.consistency import consistency_of
 from soakbed.report.contenders import Contender, Reported
 from soakbed.report.cost import cost_of_billion
 from soakbed.report.tables import printed_us
@@ -67,6 +68,9 @@ def numbers_csv(reported: Reported) -> str:
 
 
 def _rows(entry: Contender) -> Iterator[_Row]:
+    kept = consistency_of(entry)
+    against = sum(one.violations for one in kept.violations)
+    yield _figure("violations", "all", against) | {"word": kept.verdict}
     capacity = entry.one.capacity
     if capacity:
         where = {"session": "capacity", "phase": capacity.phase, "mode": capacity.mode}

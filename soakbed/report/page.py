@@ -6,14 +6,9 @@ from outside (`stages.compare`): the page shows differences, it makes none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+from typing import Any, ClassVar
 
 from soakbed.archive.run_folder import write_whole
 from soakbed.records.claims import Claims
@@ -36,6 +31,7 @@ from soakbed.report.identity import Fact, identity, lede, repeat, runs_table, ti
 from soakbed.report.knee import Knees, knees
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.plots import beside, curves, forests
+from soakbed.report.printing import printed
 from soakbed.report.reading import load_claims, read_run
 from soakbed.report.resources import host_plots, per_host, per_operation
 from soakbed.report.tables import Table, glance
@@ -43,25 +39,9 @@ from soakbed.report.tables_detail import errors, hosts, instrument, offered, per
 from soakbed.report.tables_marks import events, marked
 from soakbed.report.throttling import throttling_table
 from soakbed.report.timelines import Clock, achieved, capacity, over_time
-from soakbed.report.words import CONSEQUENCES, DIFFERENCES, MARK_PATHS, VERDICTS, Ink
+from soakbed.report.violation_page import write_violations
 
-__all__ = ["Inked", "Page", "compose", "printed", "render", "write_report"]
-
-
-class Inked(Protocol):
-    """What has a colour and a mark on a page: a contender, or a target of a campaign."""
-
-    @property
-    def key(self) -> str:
-        """Its name in HTML ids and classes."""
-
-    @property
-    def ink(self) -> Ink:
-        """Its colour."""
-
-    @property
-    def symbol(self) -> str:
-        """Its mark, by plotly's name."""
+__all__ = ["Page", "compose", "render", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +92,8 @@ class Page:
 def write_report(
     run_folder: Path, *, comparison: Comparison | None = None, claims: Claims | None = None
 ) -> Path:
-    """Write `report/index.html` and `report/numbers.csv` of a judged run; the page's path.
+    """Write `report/index.html` and `report/numbers.csv` of a judged run; the page's path. Beside
+    them `violation-<target>.html` for each target that something was found against.
 
     `claims` are published figures to show beside ours; None shows those that come with soakbed.
     Raises ArchiveError when a record is missing.
@@ -125,6 +106,7 @@ def write_report(
     page = run_folder / "report" / "index.html"
     write_whole(page, render(compose(shown)))
     write_whole(run_folder / "report" / "numbers.csv", numbers_csv(shown))
+    write_violations(page.parent, shown)
     return page
 
 
@@ -187,24 +169,3 @@ def _asked(shown: Reported) -> dict[str, Any]:
 def render(page: Page, *, script: str | None = None) -> str:
     """The page as HTML. `script` stands in for plotly's own where a test wants a short file."""
     return printed("page.html.j2", page, page.contenders, script=script)
-
-
-def printed(
-    template: str, page: object, contenders: Sequence[Inked], *, script: str | None = None
-) -> str:
-    """A page by its template, with a colour and a mark for each of `contenders`."""
-    environment = Environment(
-        loader=PackageLoader("soakbed.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Both are ours, not the user's; a figure's "<" is escaped so that no tag ends the script.
-    environment.filters["figure"] = lambda text: Markup(text.replace("<", "\\u003c"))
-    library = Markup(get_plotlyjs() if script is None else script)
-    # Page-wide words, so that macros need no argument for them.
-    environment.globals["by_key"] = {one.key: one for one in contenders}
-    environment.globals["mark_paths"] = MARK_PATHS
-    environment.globals["words_of"] = {**CONSEQUENCES, **DIFFERENCES, **VERDICTS}
-    return environment.get_template(template).render(page=page, plotly=library) + "\n"

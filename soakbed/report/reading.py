@@ -12,6 +12,7 @@ from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.calibration import RunCalibration
 from soakbed.records.claims import Claims
+from soakbed.records.consistency import Consistency
 from soakbed.records.cost import RunCost
 from soakbed.records.events import Event
 from soakbed.records.facts import Facts
@@ -45,6 +46,7 @@ class MeasuredRun:
     events: tuple[Event, ...] = ()
     coverage: TargetCoverage | None = None  # None: judged before it was recorded
     knee: Knee | None = None  # where the workload asked for it
+    kept: Consistency | None = None  # its word; None: judged before anybody asked
 
     @property
     def steady(self) -> PhaseNumbers | None:
@@ -118,12 +120,16 @@ def _measured(
     if run.has(f"{name}/resources"):
         used = run.read(f"{name}/resources", Resources)
     hosts, events = used_and_happened(run.path / name, duties)
-    coverage = knee = None
+    coverage = knee = kept = None
     if run.has(f"{name}/coverage"):
         coverage = run.read(f"{name}/coverage", TargetCoverage)
     if run.has(f"{name}/knee"):
         knee = run.read(f"{name}/knee", Knee)
-    return MeasuredRun(name, ready, numbers, verdict, held, used, hosts, events, coverage, knee)
+    if run.has(f"{name}/consistency"):
+        kept = run.read(f"{name}/consistency", Consistency)
+    return MeasuredRun(
+        name, ready, numbers, verdict, held, used, hosts, events, coverage, knee, kept
+    )
 
 
 def load_claims(path: Path = _CLAIMS) -> Claims:

@@ -11,6 +11,7 @@ from soakbed.records.claims import Claim
 from soakbed.records.metrics import metric
 from soakbed.records.numbers import Latency
 from soakbed.report import formats
+from soakbed.report.consistency import consistency_of, page_of
 from soakbed.report.contenders import Absent, Contender, Reported
 from soakbed.report.words import MODES, OPERATIONS, TARGET_WORDS
 
@@ -41,6 +42,7 @@ class Cell:
     span: int = 1
     word: str = ""  # a class for the page's style
     badge: str = ""  # a word of a verdict or difference, shown before the text
+    href: str = ""  # where its badge leads
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Table:
 
 
 _STEPS = (("p50", "P50"), ("p99", "P99"), ("p99_9", "P99.9"))
-_WIDTH = 3 + len(OPERATIONS) * len(_STEPS) + 2
+_WIDTH = 3 + len(OPERATIONS) * len(_STEPS) + 3
 
 
 def columns_of(reported: Reported) -> tuple[Column, ...]:
@@ -175,6 +177,7 @@ def _columns() -> Iterable[Column]:
         group = f"{label} response time, open loop, ms, lower is better"
         for step, text in _STEPS:
             yield _column(f"response_{step}_us", group, MODES["open"], label=text)
+    yield _column("violations", "Did it keep its word? Should be ok", "", label="Consistency")
     for key in ("failed", "unknown"):
         yield _column(key, "Errors, open loop, should be zero", MODES["open"])
 
@@ -211,12 +214,32 @@ def _measured(entry: Contender) -> Row:
             else Cell("–", key=f"{stem}.{operation}.response_{step}_us", word="empty")
             for step, _ in _STEPS
         ]
+    cells.append(_kept(entry))
     for key in ("failed", "unknown"):
         total = getattr(held.read, key) + getattr(held.write, key)
         cells.append(Cell(formats.count(total), raw=str(total), key=f"{stem}.{key}"))
     name = f"{entry.label}{' (substituted)' if held.substituted else ''}"
     head = Head(name, entry.words.short_promise, entry.key, word=held.verdict)
     return Row(head, tuple(cells))
+
+
+def _kept(entry: Contender) -> Cell:
+    """Its word beside its latency: the verdict, on how much it rests, and the level that holds."""
+    held = consistency_of(entry)
+    recorded = held.recorded
+    rests = [held.level] if held.level else []
+    if recorded.operations:
+        operations, keys = formats.count(recorded.operations), formats.count(recorded.keys)
+        rests.append(f"{operations} operations on {keys} keys")
+    return Cell(
+        "",
+        raw=str(sum(one.violations for one in held.violations)),
+        key=f"{entry.stem}.violations",
+        note=", ".join(rests) or held.sentence,
+        word="kept",
+        badge=held.verdict,
+        href=page_of(entry),
+    )
 
 
 def _rate(stem: str, key: str, value: float) -> Cell:
@@ -249,6 +272,6 @@ def _claimed(name: str, claim: Claim) -> Row:
     for operation, value in (("read", claim.read_p99_us), ("write", claim.write_p99_us)):
         key = f"{name}.claimed.{operation}_p99_us"
         cells += [empty, Cell(formats.ms(value), raw=str(value), key=key), empty]
-    cells += [empty, empty]
+    cells += [empty, empty, empty]
     head = Head(f"{TARGET_WORDS[name].label} {claim.version}", CLAIMED)
     return Row(head, tuple(cells), kind="claimed")

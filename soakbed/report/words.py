@@ -13,6 +13,7 @@ __all__ = [
     "CONSEQUENCES",
     "DIFFERENCES",
     "INKS",
+    "KEPT",
     "MARK_PATHS",
     "MODES",
     "OPERATIONS",
@@ -53,6 +54,16 @@ VERDICTS = {
     "not_measured": "not measured",
     "failed": "failed",
     "left": "not yet pressed",
+}
+
+
+# Whether a target kept its word, and of each check.
+KEPT = {
+    "ok": "ok",
+    "violation": "violation",
+    "unknown": "unknown",
+    "not_promised": "not promised",
+    "skipped": "skipped",
 }
 
 

@@ -119,7 +119,8 @@ def _caveats(
     groups: Sequence[Group], pairs: Sequence[Pair], manifest: Sequence[ManifestDifference]
 ) -> list[str]:
     """What limits the words, the gravest first."""
-    told = [_left_out(group) for group in groups]
+    told = [f"{group.broken}." if group.broken else "" for group in groups]
+    told += [_left_out(group) for group in groups]
     told += [one.sentence for one in manifest if one.consequence == "not_comparable"]
     told.append(_several_causes(manifest, pairs))
     known = [

@@ -110,10 +110,20 @@ def differences_of(pair: Pair, blocks: Blocks) -> tuple[Difference, ...]:
     ]
     stand = corrected([_with_guarantees(one, found) for one in judged])
     # Where no word is allowed the ratio is shown all the same, and counts as no comparison.
-    return tuple(
+    shown = (
         one.model_copy(update={"ratio": ratio}) if one.word == "not_comparable" else one
         for one, ratio in zip(stand, ratios, strict=True)
     )
+    return tuple(_kept_its_word(one, pair) for one in shown)
+
+
+def _kept_its_word(one: Difference, pair: Pair) -> Difference:
+    """A target that lost or mixed up what it acknowledged is not better for being fast."""
+    praised = {"better": pair.contender, "worse": pair.baseline}.get(one.word)
+    if praised is None or not praised.broken:
+        return one
+    reason = f"{praised.broken}. So it is not called better, whatever it measured: {one.reason}"
+    return one.model_copy(update={"word": "not_comparable", "reason": reason})
 
 
 def _difference(

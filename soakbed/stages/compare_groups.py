@@ -54,6 +54,16 @@ class Group:
         """Valid where any member is: the others are left out, by name."""
         return min((one.verdict.verdict for one in self.members), key=_GRAVITY.index)
 
+    @property
+    def broken(self) -> str:
+        """Where a member did not keep its word: how; "" where none is known to."""
+        told = [
+            one.kept.sentence
+            for one in self.members
+            if one.kept is not None and one.kept.verdict == "violation"
+        ]
+        return f"{self.label} did not keep its word: {told[0]}" if told else ""
+
     def contender(self) -> Contender:
         """The contender as the page reads it."""
         first = self.members[0]

@@ -6,15 +6,14 @@ what was recorded stands whatever is missing; "all is well" is said only where n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadgen.contract.plan import Plan
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.clocks import SessionClocks
-from soakbed.records.consistency import Check, Consistency, Recorded
+from soakbed.records.consistency import Consistency, Recorded
 from soakbed.records.events import Event
 from soakbed.records.numbers import Numbers
 from soakbed.records.run import LoadOutcome
@@ -25,13 +24,14 @@ from soakbed.stages.consistency_checks import Basis, Gathered
 from soakbed.stages.consistency_reading import Histories, Session
 from soakbed.stages.consistency_revisions import WriteOrder
 from soakbed.stages.consistency_shards import Shards, parts_for
+from soakbed.stages.consistency_zones import Missing
 from soakbed.stages.load_plan import ranks_by_host
 
 __all__ = ["FAILOVER", "bound_us", "consistency_of"]
 
+MOST_GAPS = 100  # in the record
 # The kind of event that tells of a replica that became master.
 FAILOVER = "leader_change"
-_US = 1_000_000
 
 
 def consistency_of(
@@ -54,13 +54,13 @@ def consistency_of(
     failovers = _failovers(target, events)
     gathered = _gathered(folder, target, histories, Basis(apart_us, hosts, failovers))
     made = checks.of_histories(target, gathered)
-    made += checks.of_the_end(folder, target, gathered, numbers)
+    made.append(checks.of_replicas(run, target))
     recorded = Recorded(
         operations=gathered.operations,
         keys=gathered.keys,
         share=histories.share,
         bound_us=apart_us,
-        gaps=tuple(histories.gaps),
+        gaps=tuple(gathered.gaps[:MOST_GAPS]),
     )
     return Consistency.of(target, made, recorded=recorded, level=gathered.level)
 
@@ -72,7 +72,7 @@ def bound_us(clocks: Sequence[SessionClocks | None], testbed: Testbed) -> int | 
         return 0
     most = 0
     for around in clocks:
-        for comparison in (around.moments().values() if around else (None,)):
+        for comparison in around.moments().values() if around else (None,):
             if comparison is None or load_hosts - set(comparison.hosts):
                 return None
             pair = furthest(comparison)
@@ -90,7 +90,8 @@ def _gathered(folder: Path, target: str, histories: Histories, basis: Basis) -> 
                 shards.feed(rows)
                 if order is not None:
                     order.feed(rows, until_us)
-            gathered.missing, gathered.gaps = histories.missing, histories.gaps
+            gathered.missing = Missing.merged(histories.missing)
+            gathered.gaps = list(histories.gaps)
             for rows in shards.parts():
                 checks.take(gathered, target, rows)
     except OSError as error:

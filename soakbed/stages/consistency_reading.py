@@ -148,7 +148,9 @@ def rows_of_block(block: HistoryBlock) -> Rows:
     """The operations of a block. Ends are rounded up and beginnings down to the microsecond."""
     sent, done = (np.array(column, dtype=np.int64) for column in (block.sent_ns, block.done_ns))
     # An engine's attempts have connections of the same numbers.
-    connection = np.array(block.process, dtype=np.uint32) + np.uint32(block.attempt % 256 << ATTEMPT_BITS)
+    connection = np.array(block.process, dtype=np.uint32) + np.uint32(
+        block.attempt % 256 << ATTEMPT_BITS
+    )
     return Rows(
         key=np.array(block.key, dtype=np.int64),
         value=np.array(block.value, dtype=np.int64),

@@ -24,6 +24,7 @@ __all__ = ["Found", "Kind", "Missing", "contradictions", "segments"]
 
 Kind = Literal["lost", "resurrected", "stale", "order", "unwritten", "failed_write", "early"]
 
+MOST_KEPT = 100  # witnesses
 # How far the time of a failover in a member's journal may lie from what clients saw of it: the
 # cluster's own time limit for calling a master failing, and what telling it about takes.
 _SLACK_US = 5_000_000
@@ -38,6 +39,23 @@ class Missing:
 
     def __bool__(self) -> bool:
         return self.ranks is None or bool(self.ranks)
+
+    @classmethod
+    def merged(cls, many: Iterable[Missing]) -> tuple[Missing, ...]:
+        """The same in as few as say it."""
+        by_ranks: dict[frozenset[int] | None, frozenset[int] | None] = {}
+        whole: frozenset[int] = frozenset()
+        for one in many:
+            if one.keys is None and one.ranks is not None:
+                whole |= one.ranks
+                continue
+            held = by_ranks.get(one.ranks, frozenset())
+            both = None if one.keys is None or held is None else held | one.keys
+            by_ranks[one.ranks] = both
+        if None in by_ranks and by_ranks[None] is None:
+            return (cls(ranks=None),)
+        made = [cls(ranks, keys) for ranks, keys in by_ranks.items()]
+        return (*([cls(whole)] if whole else []), *made)
 
     def concerns(self, rows: Rows) -> Bools:
         """Which values may have been written by an operation that is missing, bool[n]."""
@@ -59,6 +77,15 @@ class Found:
     kinds: tuple[Kind, ...] = ()
     witnesses: tuple[Witness, ...] = ()
     one_host: tuple[bool, ...] = ()
+
+    def __add__(self, other: Found) -> Found:
+        """Of two parts of a history."""
+        return Found(
+            self.violations + other.violations,
+            (*self.kinds, *other.kinds)[:MOST_KEPT],
+            (*self.witnesses, *other.witnesses)[:MOST_KEPT],
+            (*self.one_host, *other.one_host)[:MOST_KEPT],
+        )
 
     def only(self, which: Iterable[bool]) -> Found:
         """Some of the witnesses, and no more of them than are shown."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
+from soakbed.records.consistency import Consistency
 from soakbed.records.facts import Facts
 from soakbed.records.gaps import TargetCoverage
 from soakbed.records.numbers import Numbers, PhaseNumbers
@@ -32,6 +33,7 @@ class Pressed:
     verdict: Verdict
     manifest: Facts
     tls: bool  # whether its plans name certificates
+    kept: Consistency | None = None  # its word; None: judged before anybody asked
 
     @property
     def numbers(self) -> Numbers:
@@ -95,9 +97,15 @@ def pressed_targets(
                 verdict=run.read(f"{target}/verdict", Verdict),
                 manifest=manifest,
                 tls=_tls(run_folder / target),
+                kept=_kept(run, target),
             )
         )
     return found
+
+
+def _kept(run: RunFolder, target: str) -> Consistency | None:
+    name = f"{target}/consistency"
+    return run.read(name, Consistency) if run.has(name) else None
 
 
 def _tls(folder: Path) -> bool:

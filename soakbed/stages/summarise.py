@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.records.consistency import Consistency
 from soakbed.records.cost import RunCost
 from soakbed.records.gaps import Coverage, TargetCoverage
 from soakbed.records.knee import Knee
 from soakbed.records.numbers import Numbers, OperationNumbers
 from soakbed.records.run import NotMeasured, TargetReady
 from soakbed.records.summary import (
+    ConsistencySummary,
     CostSummary,
     GapSummary,
     KneeSummary,
@@ -103,6 +105,9 @@ def _target(run: RunFolder, name: str) -> MeasuredTarget | UnmeasuredTarget:
         verdict=verdict,
         knee=knee,
     )
+    if run.has(f"{name}/consistency"):
+        kept = ConsistencySummary.of(run.read(f"{name}/consistency", Consistency))
+        made = made.model_copy(update={"consistency": kept})
     if not run.has(f"{name}/coverage"):
         return made
     held = run.read(f"{name}/coverage", TargetCoverage).of("steady", "steady")

@@ -127,6 +127,8 @@ def _point(figure: Figure, run: _Run, newest: _Run) -> TrendPoint:
     left_out = ""
     if one.verdict.verdict != "valid":
         left_out = f"judged {one.verdict.verdict}: {'; '.join(one.verdict.reasons)}"
+    elif one.kept is not None and one.kept.verdict == "violation":
+        left_out = f"did not keep its word: {one.kept.sentence}"
     else:
         labels = (newest.one.run_id, one.run_id)
         unlike = found_between(newest.readings, run.readings, "runs", labels)

@@ -1,6 +1,7 @@
 """Two failovers under load, on real servers with TLS, and what their clients can prove afterwards.
 
     python -m tests.benchmarks.failover_shows                # both, and both without a failover
+    python -m tests.benchmarks.failover_shows --engine       # by the real engine and its histories
     python -m tests.benchmarks.failover_shows --only redis --json
 
 Redis: a master whose replica is cut off acknowledges writes, is paused under load, and the replica
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,14 +27,17 @@ from pathlib import Path
 from loadgen.engine.tls import client_context
 from soakbed.histories.register import OK
 from soakbed.histories.zones import check_zones
+from tests.benchmarks.engine_load import EngineLoad, keys_of_slots
 from tests.benchmarks.scripted_clients import EtcdClient, RedisClient, leader_of
 from tests.benchmarks.scripted_load import Row, ScriptedLoad, history_of, waited
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster, start_together
 
 __all__ = ["Lost", "Shown", "caught_up", "etcd_show", "led_by", "lost_writes", "redis_show"]
 
+Load = ScriptedLoad | EngineLoad
+
 # Acknowledged writes that a show waits for before, during and after what it does.
-WRITES = 200
+WRITES = 100
 TOLD = 5
 
 
@@ -122,49 +126,58 @@ def _time_of(unix_ns: int) -> str:
     return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%H:%M:%S.%f") + "Z"
 
 
-def redis_show(folder: Path, pki: Pki, *, failover: bool = True) -> Shown:
-    """A paused master, with or without a takeover by its replica. Raises TimeoutError."""
+def redis_show(folder: Path, pki: Pki, *, failover: bool = True, engine: bool = False) -> Shown:
+    """A paused master, with or without a takeover by its replica. Raises TimeoutError.
+
+    `engine`: pressed by real engines, with two masters more, from whom they learn of the takeover.
+    """
     context = client_context(pki.tls())
-    with _redis_pair(folder, pki) as (master, replica):
-        endpoints = [master.endpoint, replica.endpoint]
-        load = ScriptedLoad(lambda _rank: RedisClient(endpoints, context))
-        with _closing(load):
+    with _redis_members(folder, pki, masters=3 if engine else 1) as (master, *others, replica):
+        endpoints = [member.endpoint for member in (master, *others, replica)]
+        # `make_cluster` gives the first master the first of equal parts of the slots.
+        keys = keys_of_slots(0, -(-16384 // (1 + len(others))) - 1)
+        load: Load
+        if engine:
+            load = EngineLoad(folder / "load", "redis_cluster", endpoints, pki)
+        else:
+            load = ScriptedLoad(lambda _rank: RedisClient(endpoints, context))
+        with closing(load):
             with load.pressing():
-                load.wait_for_writes(WRITES)
+                load.wait_for_writes(WRITES, keys=keys)
                 caught_up(master, replica)
                 _cut_off(master, replica)
-                load.wait_for_writes(WRITES, sent_after_ns=time.time_ns())
+                load.wait_for_writes(WRITES, sent_after_ns=time.time_ns(), keys=keys)
                 master.signal(signal.SIGSTOP)
                 replica.signal(signal.SIGCONT)
                 if failover:
                     _take_over(replica)
-                    load.wait_for_writes(WRITES, sent_after_ns=time.time_ns())
+                    load.wait_for_writes(WRITES, sent_after_ns=time.time_ns(), keys=keys)
                 master.signal(signal.SIGCONT)
-                (master if failover else replica).wait_for(["INFO", "replication"], "role:slave")
-                load.wait_for_writes(WRITES, sent_after_ns=time.time_ns())
-            (master if failover else replica).wait_for(
-                ["INFO", "replication"], "master_link_status:up"
-            )
+                behind = master if failover else replica
+                behind.wait_for(["INFO", "replication"], "role:slave")
+                load.wait_for_writes(WRITES, sent_after_ns=time.time_ns(), keys=keys)
+            behind.wait_for(["INFO", "replication"], "master_link_status:up")
             load.read_back()
         name = "Redis, master paused, " + ("replica takes over" if failover else "no failover")
         return _judged(name, load.rows())
 
 
 @contextmanager
-def _redis_pair(folder: Path, pki: Pki) -> Iterator[tuple[Redis, Redis]]:
-    """One master with all slots and one replica: nobody else votes, so none fails over unasked."""
+def _redis_members(folder: Path, pki: Pki, *, masters: int) -> Iterator[list[Redis]]:
+    """So many masters, then a replica of the first; nobody fails over unasked."""
+    # A paused replica stays connected until we hang up, and a paused master a master.
+    extra = ("--cluster-node-timeout", "600000", "--repl-timeout", "600")
+    extra += ("--cluster-replica-no-failover", "yes")
+    extra += ("--repl-diskless-sync-delay", "0")  # nobody else is to join
     with ExitStack() as started:
         members = []
-        for name in ("master", "replica"):
-            # A paused replica stays connected until we hang up, and a paused master a master.
-            extra = ("--cluster-node-timeout", "60000", "--repl-timeout", "600")
-            extra += ("--repl-diskless-sync-delay", "0")  # nobody else is to join
-            member = Redis(folder / name, pki=pki, extra=extra)
+        for number in range(masters + 1):
+            member = Redis(folder / f"redis-{number}", pki=pki, extra=extra)
             started.callback(member.stop, kill=True)
             member.start()
             members.append(member)
-        make_cluster(members[:1], members[1:])
-        yield members[0], members[1]
+        make_cluster(members[:-1], members[-1:])
+        yield members
 
 
 def caught_up(master: Redis, replica: Redis) -> None:
@@ -197,16 +210,23 @@ def _take_over(replica: Redis) -> None:
     replica.wait_for(["INFO", "replication"], "role:master")
 
 
-def etcd_show(folder: Path, pki: Pki, *, failover: bool = True) -> Shown:
-    """kill -9 of the leader of three members, or nothing of the kind. Raises TimeoutError."""
+def etcd_show(folder: Path, pki: Pki, *, failover: bool = True, engine: bool = False) -> Shown:
+    """kill -9 of the leader of three members, or nothing of the kind. Raises TimeoutError.
+
+    `engine`: pressed by real engines.
+    """
     context = client_context(pki.tls(), protocols=("h2",))
     with _etcd_three(folder, pki) as members:
         leader = led_by(members, lambda endpoint: leader_of(endpoint, context))
         # Every client turns through all members, and each begins at another one.
         endpoints = [member.endpoint for member in members]
         turned = [endpoints[at:] + endpoints[:at] for at in range(len(endpoints))]
-        load = ScriptedLoad(lambda rank: EtcdClient(turned[rank % len(turned)], context))
-        with _closing(load):
+        load: Load
+        if engine:
+            load = EngineLoad(folder / "load", "etcd", endpoints, pki)
+        else:
+            load = ScriptedLoad(lambda rank: EtcdClient(turned[rank % len(turned)], context))
+        with closing(load):
             with load.pressing():
                 load.wait_for_writes(WRITES)
                 killed_ns = time.time_ns()
@@ -267,14 +287,6 @@ def _judged(name: str, rows: Sequence[Row], failover_s: float | None = None) -> 
     )
 
 
-@contextmanager
-def _closing(load: ScriptedLoad) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        load.close()
-
-
 SHOWS = {"redis": redis_show, "etcd": etcd_show}
 
 
@@ -284,6 +296,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", choices=SHOWS, help="one of them")
+    parser.add_argument("--engine", action="store_true", help="press with real engines")
     parser.add_argument("--json", action="store_true", help="one line of JSON each")
     asked = parser.parse_args()
     right = True
@@ -292,7 +305,7 @@ def main() -> int:
         for name in [asked.only] if asked.only else SHOWS:
             for failover in (True, False):
                 folder = Path(made) / f"{name}-{failover}"
-                shown = SHOWS[name](folder, pki, failover=failover)
+                shown = SHOWS[name](folder, pki, failover=failover, engine=asked.engine)
                 print(json.dumps(asdict(shown)) if asked.json else shown.told(), flush=True)
                 loses = name == "redis" and failover
                 right &= shown.linearizable != loses and bool(shown.lost) == loses

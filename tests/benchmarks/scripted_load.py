@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -127,8 +127,13 @@ class ScriptedLoad:
         """Writes so far, of all clients."""
         return sum(worker.acknowledged for worker in self._workers)
 
-    def wait_for_writes(self, more: int, *, sent_after_ns: int = 0) -> None:
-        """Until so many more are acknowledged, and each client has had one that it sent after."""
+    def wait_for_writes(
+        self, more: int, *, sent_after_ns: int = 0, keys: Iterable[int] = range(KEYS)
+    ) -> None:
+        """Until so many more are acknowledged, and each client has had one that it sent after.
+
+        `keys`: of these alone, as an engine's load may say; here all of them are one member's.
+        """
         wanted = self.acknowledged + more
 
         def they_are() -> bool:

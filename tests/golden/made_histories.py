@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from loadgen.contract.history import HISTORY, READ, WRITE, HistoryBlock, payload_of_block
+from loadgen.contract.spool import SpoolWriter
 from soakbed.histories.register import OK, UNKNOWN
 from soakbed.stages.consistency_rows import RANK, Rows
 
@@ -127,3 +130,53 @@ def _two_alone(ops: Sequence[Op]) -> tuple[Op, Op, list[Op]]:
     older = Op(0, 800, key, 99_001, at, at + 100, is_write=True)
     newer = Op(0, 801, key, 99_002, at + 200, at + 300, is_write=True)
     return older, newer, [*ops, older, newer]
+
+
+def blocks_of(ops: Sequence[Op], session: str, *, each: int = 100) -> dict[int, list[HistoryBlock]]:
+    """What workers record of them, by rank; in the order in which operations ended."""
+    made: dict[int, list[HistoryBlock]] = {}
+    for rank in sorted({one.worker for one in ops}):
+        held = sorted((one for one in ops if one.worker == rank), key=lambda one: one.done)
+        for at in range(0, len(held), each):
+            blocks = made.setdefault(rank, [])
+            blocks.append(_block(held[at : at + each], session, rank, len(blocks)))
+    return made
+
+
+def _block(ops: Sequence[Op], session: str, rank: int, seq: int) -> HistoryBlock:
+    block = HistoryBlock(
+        worker=rank, attempt=0, session=session, phase=session, seq=seq, share=0.01, seed=1
+    )
+    for one in ops:
+        sent_ns, done_ns = ((BEGAN_US + at) * 1000 for at in (one.sent, one.done))
+        block.key.append(one.key)
+        block.value.append(one.value)
+        block.due_ns.append(sent_ns - 5000)
+        block.sent_ns.append(sent_ns)
+        block.done_ns.append(done_ns)
+        block.process.append(one.connection)
+        block.kind.append(WRITE if one.is_write else READ)
+        block.outcome.append(one.outcome)
+        block.cause.append(0)
+        block.revision.append(one.revision)
+    return block
+
+
+def write_history(session_folder: Path, blocks: dict[int, list[HistoryBlock]]) -> None:
+    """The files that the workers of a session leave."""
+    for rank, held in blocks.items():
+        writer = SpoolWriter(session_folder / f"worker-{rank}{HISTORY}", hourly=False)
+        for block in held:
+            writer.write(payload_of_block(block))
+        writer.close()
+
+
+def record(target_folder: Path, ops: Sequence[Op]) -> None:
+    """Histories of both sessions of a made-up run: the first half of the time, and the second."""
+    middle = sorted(one.done for one in ops)[len(ops) // 2]
+    parts = {
+        "capacity": [one for one in ops if one.done <= middle],
+        "steady": [one for one in ops if one.done > middle],
+    }
+    for session, held in parts.items():
+        write_history(target_folder / "load" / session, blocks_of(held, session))

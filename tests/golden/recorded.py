@@ -10,6 +10,7 @@ from soakbed.report.contenders import Reported, reported
 from soakbed.report.numbers_csv import numbers_csv
 from soakbed.report.page import compose, render
 from soakbed.report.reading import load_claims, read_run
+from soakbed.stages.consistency import consistency_of
 from soakbed.stages.judge import assemble_summary, evidence_of, judge, measure
 
 RECORDED = Path(__file__).parent / "run-made-up"
@@ -28,6 +29,8 @@ def judged(folder: Path) -> RunFolder:
             assert evidence.coverage is not None
             run.write(f"{target}/coverage", evidence.coverage)
             run.write(f"{target}/verdict", judge(evidence))
+            kept = consistency_of(run, target, numbers, evidence.events or ())
+            run.write(f"{target}/consistency", kept)
     run.write("summary", assemble_summary(folder))
     return run
 

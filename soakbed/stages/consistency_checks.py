@@ -1,0 +1,238 @@
+"""What was found in histories, as checks: each with its question, its word and its sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from soakbed.archive.run_folder import RunFolder
+from soakbed.records.consistency import Check, CheckWord, Gap, Witness
+from soakbed.records.quiesced import Quiesced
+from soakbed.stages.consistency_replicas import check_replicas
+from soakbed.stages.consistency_revisions import Against, of_clients, of_values
+from soakbed.stages.consistency_rows import Rows
+from soakbed.stages.consistency_zones import Found, Missing, contradictions, segments
+from soakbed.units import us_to_ms
+
+__all__ = ["MOST_WITNESSES", "Basis", "Gathered", "of_histories", "of_replicas", "take"]
+
+# Of a check, in the record; `violations` counts all that were found.
+MOST_WITNESSES = 20
+
+_LINEARIZABLE = (
+    "linearizable",
+    "Does every sampled key behave like one register that all clients share: does each read show "
+    "the write that came last?",
+)
+_RESURRECTED = (
+    "no_older_value_after_a_newer",
+    "Does a value that had been replaced stay gone once its successor was read?",
+)
+_CLIENTS = (
+    "revisions_of_clients",
+    "Does no client see a key's revision go back?",
+)
+_ORDER = (
+    "revision_order",
+    "Is the order of write revisions that of real time: above all that was seen before the write "
+    "was sent?",
+)
+_VALUES = (
+    "one_value_per_revision",
+    "Do all clients see one key and one value at one revision?",
+)
+_FAILOVER_TOLD = (
+    "Redis Cluster replicates asynchronously and promises nothing across a failover; between "
+    "failovers nothing contradicts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the judgement of times rests on. `apart_us` None: nobody knows how far clocks differ.
+
+    `hosts`: of each rank, a number of its load host; `failovers_s`: of a target that promises
+    nothing across them.
+    """
+
+    apart_us: int | None = 0
+    hosts: tuple[int, ...] = ()
+    failovers_s: tuple[float, ...] = ()
+
+    @property
+    def clocks_known(self) -> bool:
+        """Whether operations of any two hosts can be put in order."""
+        return self.apart_us is not None or len(set(self.hosts)) < 2
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What the parts of a history say together. `between`: contradictions between failovers."""
+
+    basis: Basis
+    missing: Sequence[Missing] = ()
+    gaps: list[Gap] = field(default_factory=list)
+    operations: int = 0
+    keys: int = 0
+    found: Found = field(default_factory=lambda: Found(0))
+    between: Found = field(default_factory=lambda: Found(0))
+    clients: Against = field(default_factory=Against)
+    values: Against = field(default_factory=Against)
+    write_order: Against | None = None
+
+    @property
+    def level(self) -> str:
+        """The strongest level that surely holds; "" where nobody can say."""
+        if self.found.violations or self.gaps or not self.basis.clocks_known:
+            return ""
+        return "linearizable" if self.operations else ""
+
+
+def take(gathered: Gathered, target: str, rows: Rows) -> None:
+    """Check operations on some keys, all that there are on them."""
+    if not len(rows):
+        return
+    gathered.operations += len(rows)
+    gathered.keys += len(np.unique(rows.key))
+    rows = _without_ambiguous(gathered, rows)
+    found = _sound(gathered.basis, rows, gathered.missing)
+    gathered.found = gathered.found + found
+    if found.violations and gathered.basis.failovers_s:
+        for part in segments(rows, gathered.basis.failovers_s):
+            anybody = [Missing(ranks=None)]
+            gathered.between = gathered.between + _sound(gathered.basis, part, anybody)
+    if target == "etcd":
+        gathered.clients = gathered.clients + of_clients(rows)
+        gathered.values = gathered.values + of_values(rows)
+
+
+def _sound(basis: Basis, rows: Rows, missing: Sequence[Missing]) -> Found:
+    """Contradictions that hold by what is known of the clocks."""
+    apart_us = basis.apart_us or 0
+    found = contradictions(rows, apart_us=apart_us, missing=missing, hosts=basis.hosts)
+    return found if basis.clocks_known else found.only(found.one_host)
+
+
+def _without_ambiguous(gathered: Gathered, rows: Rows) -> Rows:
+    """Without keys to which one value was written twice: what a read of it saw is not known."""
+    writes = np.flatnonzero(rows.is_write)
+    order = writes[np.lexsort((rows.value[writes], rows.key[writes]))]
+    key, value = rows.key[order], rows.value[order]
+    twice = np.unique(key[1:][(key[1:] == key[:-1]) & (value[1:] == value[:-1])])
+    if not len(twice):
+        return rows
+    told = f"{len(twice):,} keys were given one value twice, and are not judged"
+    gathered.gaps.append(Gap(told=told, keys=tuple(twice[:100].tolist())))
+    return rows.taken(~np.isin(rows.key, twice))
+
+
+def of_histories(target: str, gathered: Gathered) -> list[Check]:
+    """Checks over the sampled keys."""
+    made = [_linearizable(gathered)]
+    if target == "redis_cluster":
+        made.append(_resurrected(gathered))
+    if target == "etcd":
+        order = gathered.write_order or Against()
+        made.append(_revisions(gathered, _CLIENTS, gathered.clients, needs_clocks=False))
+        made.append(_revisions(gathered, _ORDER, order, needs_clocks=True))
+        made.append(_revisions(gathered, _VALUES, gathered.values, needs_clocks=False))
+    return made
+
+
+def of_replicas(run: RunFolder, target: str) -> Check:
+    """The check of what `quiesced.json` holds, skipped where it is not there."""
+    name = f"{target}/quiesced"
+    return check_replicas(run.read(name, Quiesced) if run.has(name) else None)
+
+
+def _linearizable(gathered: Gathered) -> Check:
+    held = f"{gathered.operations:,} operations on {gathered.keys:,} sampled keys"
+    found, between = gathered.found, gathered.between
+    if not found.violations:
+        return _nothing_found(gathered, _LINEARIZABLE, held, "linearizable")
+    excused = bool(gathered.basis.failovers_s) and not between.violations
+    shown = found if excused or not between.violations else between
+    return _against(gathered, _LINEARIZABLE, shown, held, excused=excused)
+
+
+def _resurrected(gathered: Gathered) -> Check:
+    held = f"{gathered.operations:,} operations on {gathered.keys:,} sampled keys"
+    found, between = gathered.found.of("resurrected"), gathered.between.of("resurrected")
+    if not found.violations:
+        return _nothing_found(gathered, _RESURRECTED, held, "no older value came back")
+    excused = bool(gathered.basis.failovers_s) and not between.violations
+    shown = found if excused or not between.violations else between
+    return _against(gathered, _RESURRECTED, shown, held, excused=excused)
+
+
+def _against(
+    gathered: Gathered, what: tuple[str, str], found: Found, held: str, *, excused: bool
+) -> Check:
+    first = found.witnesses[0].sentence
+    count = f"{found.violations:,} contradiction{'' if found.violations == 1 else 's'}"
+    told = f"{count} in {held}; the first: {first}"
+    if excused:
+        told = f"{told}. {_FAILOVER_TOLD}"
+    return _check(
+        gathered,
+        what,
+        "not_promised" if excused else "violation",
+        told,
+        violations=found.violations,
+        witnesses=found.witnesses,
+    )
+
+
+def _revisions(
+    gathered: Gathered, what: tuple[str, str], against: Against, *, needs_clocks: bool
+) -> Check:
+    held = f"{against.operations:,} operations with a revision"
+    if against.violations:
+        count = f"{against.violations:,} contradiction{'' if against.violations == 1 else 's'}"
+        told = f"{count} in {held}; the first: {against.witnesses[0].sentence}"
+        shown = {"violations": against.violations, "witnesses": against.witnesses}
+        return _check(gathered, what, "violation", told, **shown)  # type: ignore[arg-type]
+    if not against.operations:
+        return _check(gathered, what, "unknown", "no operation was recorded with a revision")
+    return _nothing_found(gathered, what, held, "all as it should be", clocks=needs_clocks)
+
+
+def _nothing_found(
+    gathered: Gathered, what: tuple[str, str], held: str, well: str, *, clocks: bool = True
+) -> Check:
+    """All is well, if nothing is missing."""
+    doubts = [one.told for one in gathered.gaps]
+    if clocks and not gathered.basis.clocks_known:
+        doubts.insert(0, "how far the clocks of the load hosts differ is not known")
+    if not gathered.operations:
+        doubts.insert(0, "no operation on a sampled key was recorded")
+    if doubts:
+        more = f", and {len(doubts) - 1:,} more gaps" if len(doubts) > 1 else ""
+        told = f"nothing contradicts in {held}, but not all is known: {doubts[0]}{more}"
+        return _check(gathered, what, "unknown", told)
+    apart_us = gathered.basis.apart_us or 0
+    widened = f", clocks known to {us_to_ms(apart_us):.2f} ms" if apart_us and clocks else ""
+    return _check(gathered, what, "ok", f"{well}: {held}{widened}")
+
+
+def _check(
+    gathered: Gathered,
+    what: tuple[str, str],
+    verdict: CheckWord,
+    sentence: str,
+    *,
+    violations: int = 0,
+    witnesses: Iterable[Witness] = (),
+) -> Check:
+    return Check(
+        name=what[0],
+        asks=what[1],
+        verdict=verdict,
+        sentence=sentence,
+        operations=gathered.operations,
+        keys=gathered.keys,
+        violations=violations,
+        witnesses=tuple(witnesses)[:MOST_WITNESSES],
+    )
