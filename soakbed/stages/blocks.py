@@ -16,6 +16,7 @@ from loadgen.contract.histogram import BUCKETS
 from soakbed.archive.data.collate import collate, known
 from soakbed.archive.data.reading import TargetData, TargetPhase
 from soakbed.records.policy import left_out
+from soakbed.stats.distinct import distinct
 from soakbed.stats.percentiles import HIGH_US
 
 __all__ = ["KINDS", "Packed", "PhaseBlocks", "phase_blocks"]
@@ -100,9 +101,9 @@ def _whole(held: TargetPhase, block_s: int) -> tuple[Rows, int]:
     found: dict[int, int] = {}
     workers: set[int] = set()
     for part in held.generator(("complete",)):
-        workers |= set(np.unique(part["worker"]).tolist())
+        workers |= set(distinct(part["worker"])[0].tolist())
         whole = part["complete"].astype(bool)
-        places, inverse = np.unique(part["start_s"][whole] // block_s, return_inverse=True)
+        places, inverse = distinct(part["start_s"][whole] // block_s)
         seconds = np.bincount(inverse, part["length_s"][whole], len(places)).astype(np.int64)
         for place, whole_s in zip(places.tolist(), seconds.tolist(), strict=True):
             found[place] = found.get(place, 0) + whole_s

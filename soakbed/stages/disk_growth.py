@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy import stats
-
 __all__ = ["LEAST_POINTS", "full_at_s"]
 
 # An hour of points. etcd's database grows until its second retention (ten minutes) and Redis's log
@@ -28,9 +26,12 @@ def full_at_s(
     """
     if len(points) < LEAST_POINTS:
         return None
+    # Here, because it takes a third of a second to import and every command would pay for it.
+    from scipy.stats import theilslopes
+
     times = [at_s for at_s, _ in points]
     used = [bytes_ for _, bytes_ in points]
-    slope, intercept, low, _ = stats.theilslopes(used, times, alpha=0.95)
+    slope, intercept, low, _ = theilslopes(used, times, alpha=0.95)
     if slope <= 0 or low <= 0:
         return None
     at_s = max(times[-1], times[-1] + (limit_bytes - (intercept + slope * times[-1])) / slope)

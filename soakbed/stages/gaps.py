@@ -22,6 +22,7 @@ from soakbed.records.gaps import Coverage, Gap, GapCause, TargetCoverage
 from soakbed.records.run import StopAsked
 from soakbed.records.watch import Unwatched
 from soakbed.stages.watch_notes import clocks_in, watch_of
+from soakbed.stats.distinct import distinct
 
 __all__ = ["MOST_GAPS", "Held", "Told", "coverage_of", "phase_coverage", "phases_began"]
 
@@ -148,7 +149,7 @@ def _held(parts: Iterable[Mapping[str, NDArray[np.generic]]]) -> dict[int, Held]
     for part in parts:
         workers = part["worker"].astype(np.int64)
         starts_s, lengths_s = (part[name].astype(np.int64) for name in ("start_s", "length_s"))
-        for rank in np.unique(workers).tolist():
+        for rank in distinct(workers)[0].tolist():
             of_rank = workers == rank
             found.setdefault(rank, []).append((starts_s[of_rank], lengths_s[of_rank]))
     return {

@@ -97,7 +97,7 @@ class Marks:
 
     def _count_s(self, name: str) -> int:
         held = self._seconds.get(name, [_NONE])
-        return len(np.unique(np.concatenate(held))) * self._length_s
+        return len(distinct(np.concatenate(held))[0]) * self._length_s
 
     def _mark(self, part: Columns, rows: NDArray[np.bool_]) -> None:
         if not rows.any():
@@ -176,7 +176,12 @@ def _shown(data: PhaseData, keys: _Ints, began_s: int) -> list[MarkedSeconds]:
 
 def _found(part: Columns, keys: _Ints) -> list[tuple[tuple[int, ...], int]]:
     """Rows of `part` that are among `keys`, each with its key."""
-    near = np.flatnonzero(np.isin(part["start_s"], keys[:, 0]))
+    starts_s = part["start_s"]
+    if not len(starts_s):
+        return []
+    # Of a soak's marks few are of this hour, and those that are, numpy finds by a table.
+    keys = keys[(keys[:, 0] >= starts_s.min()) & (keys[:, 0] <= starts_s.max())]
+    near = np.flatnonzero(np.isin(starts_s, keys[:, 0]))
     wanted = set(map(tuple, keys.tolist()))
     rows = zip(*(part[name][near].tolist() for name in _KEYS), strict=True)
     return [(key, int(row)) for key, row in zip(rows, near, strict=True) if key in wanted]

@@ -90,7 +90,7 @@ class Timeline:
         at_s, ends_s, windows_s, cut = map(np.concatenate, zip(*self._windows, strict=True))
         longest_s = int((ends_s - at_s).max())
         step_s = step_for(int(at_s.min()), int(at_s.max()), longest_s, self._max_steps)
-        keys, inverse = np.unique(at_s // step_s, return_inverse=True)
+        keys, inverse = distinct(at_s // step_s)
         start_s = np.full(len(keys), np.iinfo(np.int64).max)
         end_s = np.zeros(len(keys), dtype=np.int64)
         np.minimum.at(start_s, inverse, at_s)

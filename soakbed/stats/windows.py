@@ -159,7 +159,7 @@ class _Phase:
 
         Rates are not over them; what they mean for the run is a matter of coverage.
         """
-        starts_s, length_s = np.unique(np.concatenate(self._starts_s)), self._marks.window_s
+        starts_s, length_s = distinct(np.concatenate(self._starts_s))[0], self._marks.window_s
         between_s = np.diff(starts_s) - length_s
         return float(between_s[between_s > 0].sum())
 

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from soakbed.records.collated import Damage
+from soakbed.stats.distinct import distinct
 
 __all__ = ["Order", "order_of"]
 
-_COLUMNS = ["phase", "mode", "start_s", "length_s", "complete", "worker", "seq"]
+_COLUMNS = ["phase", "mode", "start_s", "length_s", "worker", "seq"]
 # A window that begins so much later than the one before it ended tells of a clock that was set, or
 # of an engine that stood still; less than that is rounding to whole seconds.
 _LEAST_STEP_S = 2
@@ -78,7 +79,7 @@ def order_of(session: str, data: Path, files: Mapping[str, Sequence[str]]) -> Or
         for index in np.unique(rows.chunk[again]).tolist():
             numbers = rows.seq[again][rows.chunk[again] == index]
             twice.setdefault(hours[index], {})[rank] = tuple(numbers.tolist())
-        lost = int(rows.seq[-1] - rows.seq[0]) + 1 - len(np.unique(rows.seq))
+        lost = int(rows.seq[-1] - rows.seq[0]) + 1 - (len(rows.seq) - len(again))
         windows[rank] = (len(rows.seq), lost)
         spans[rank] = (int(rows.start_s.min()), int((rows.start_s + rows.length_s).max()))
         damages += list(_damages(session, rank, rows))
@@ -92,7 +93,8 @@ def _take(
     first: dict[tuple[str, str], tuple[int, int]],
     parts: dict[int, list[_Rows]],
 ) -> None:
-    table = pq.read_table(path, columns=_COLUMNS, partitioning=None)
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=_COLUMNS, use_threads=False)
     columns: dict[str, Any] = {
         name: table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
         for name in ("start_s", "length_s", "worker", "seq")
@@ -100,13 +102,13 @@ def _take(
     phases, phase_of = _words(table.column("phase"))
     modes, mode_of = _words(table.column("mode"))
     both = phase_of * len(modes) + mode_of
-    for one in np.unique(both).tolist():
+    for one in distinct(both)[0].tolist():
         phase, mode = phases[one // len(modes)], modes[one % len(modes)]
         here = both == one
         worker = int(columns["worker"][here].min())
         place = (worker, int(columns["seq"][here & (columns["worker"] == worker)].min()))
         first[phase, mode] = min(place, first.get((phase, mode), place))
-    for rank in np.unique(columns["worker"]).tolist():
+    for rank in distinct(columns["worker"])[0].tolist():
         here = columns["worker"] == rank
         seq, start_s, length_s = (
             columns[name][here].astype(np.int64) for name in ("seq", "start_s", "length_s")
@@ -127,6 +129,8 @@ def _sorted(parts: list[_Rows]) -> _Rows:
             for name in ("seq", "start_s", "length_s", "chunk")
         )
     )
+    if (whole.seq[1:] > whole.seq[:-1]).all():
+        return whole
     order = np.lexsort((whole.chunk, whole.seq))
     return _Rows(*(getattr(whole, name)[order] for name in _Rows.__slots__))
 

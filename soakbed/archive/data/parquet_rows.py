@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 __all__ = ["rows_by_word", "rows_of", "taken"]
+
+_LAYOUTS = 512  # of a target of 72 hours four tables an hour: 10 MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a file says of itself: `places` column path -> number, `whole` columns of integers."""
+
+    metadata: pq.FileMetaData
+    schema: pa.Schema
+    places: Mapping[str, int]
+    whole: frozenset[str]
 
 
 def rows_of(
@@ -26,34 +40,59 @@ def rows_of(
     By the statistics of the row groups, of which `tables` writes one per phase, operation and
     kind: that reads a tenth of the file, where a filter of Arrow's reads all of the key's columns.
     A column of whole numbers that are all the same is not read either. `at_s`, sorted: only row
-    groups with a `start_s` that may be among these.
+    groups with a `start_s` that may be among these. A file without such a group is not opened.
     """
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        places = {file.metadata.schema.column(i).path: i for i in range(file.metadata.num_columns)}
-        groups, mixed = [], set()
-        for index in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(index)
-            held = {name: group.column(places[name]).statistics for name in wanted}
-            known = {name: one for name, one in held.items() if one and one.has_min_max}
-            if at_s is not None and not _may_hold(group.column(places["start_s"]).statistics, at_s):
-                continue
-            if all(one.min <= wanted[name] <= one.max for name, one in known.items()):
-                groups.append(index)
-                mixed |= {n for n in wanted if n not in known or known[n].min != known[n].max}
-        same = {
-            name: value
-            for name in columns
-            if name in places and pa.types.is_integer(file.schema_arrow.field(name).type)
-            if (value := _same(file.metadata, groups, places[name])) is not None
-        }
-        asked = [name for name in names if (name in columns or name in mixed) and name not in same]
-        # Without a column nobody knows how many rows there are.
-        found = file.read_row_groups(groups, columns=asked or [names[0]])
-        found = _with_same(found, same, file.schema_arrow)
+    held = path.stat()
+    layout = _layout(path, (held.st_mtime_ns, held.st_size, held.st_ino))
+    names = layout.schema.names
+    groups, mixed = _groups(layout, wanted, at_s)
+    same = {
+        name: value
+        for name in columns
+        if name in layout.whole
+        and (value := _same(layout.metadata, groups, layout.places[name])) is not None
+    }
+    asked = [name for name in names if (name in columns or name in mixed) and name not in same]
+    if not groups:
+        return layout.schema.empty_table().select([name for name in names if name in columns])
+    with pq.ParquetFile(path, metadata=layout.metadata) as file:
+        # Without a column nobody knows how many rows there are. Arrow's threads, each with memory
+        # of its own, take twice the time of the cores for a few columns.
+        found = file.read_row_groups(groups, columns=asked or [names[0]], use_threads=False)
+    found = _with_same(found, same, layout.schema)
     for name in mixed:
         found = found.filter(pc.equal(found.column(name), pa.scalar(wanted[name])))
     return found
+
+
+@lru_cache(maxsize=_LAYOUTS)
+def _layout(path: Path, _version: tuple[int, ...]) -> _Layout:
+    """Of a file that is as it was: phase after phase asks for the same files."""
+    metadata = pq.read_metadata(path)
+    schema = metadata.schema.to_arrow_schema()
+    return _Layout(
+        metadata=metadata,
+        schema=schema,
+        places={metadata.schema.column(i).path: i for i in range(metadata.num_columns)},
+        whole=frozenset(field.name for field in schema if pa.types.is_integer(field.type)),
+    )
+
+
+def _groups(
+    layout: _Layout, wanted: Mapping[str, Any], at_s: NDArray[np.int64] | None
+) -> tuple[list[int], set[str]]:
+    """Row groups that may hold such rows, and columns of which their statistics are not enough."""
+    groups, mixed = [], set()
+    for index in range(layout.metadata.num_row_groups):
+        group = layout.metadata.row_group(index)
+        told = {name: group.column(layout.places[name]).statistics for name in wanted}
+        known = {name: one for name, one in told.items() if one and one.has_min_max}
+        if not all(one.min <= wanted[name] <= one.max for name, one in known.items()):
+            continue
+        if at_s is None or _may_hold(group.column(layout.places["start_s"]).statistics, at_s):
+            groups.append(index)
+            mixed |= {n for n in wanted if n not in known or known[n].min != known[n].max}
+    return groups, mixed
 
 
 def _with_same(found: pa.Table, same: Mapping[str, int], schema: pa.Schema) -> pa.Table:

@@ -22,6 +22,7 @@ from soakbed.archive.data.parquet_rows import rows_by_word, rows_of, taken
 from soakbed.archive.data.schema import HISTOGRAM_STEP_S, TABLES
 from soakbed.records.collated import Collated, CollatedSession, SpoolEnd
 from soakbed.records.events import Event
+from soakbed.stats.distinct import distinct
 from soakbed.stats.percentiles import Counts
 from soakbed.stats.phase_data import COUNTERS, GENERATOR, KEYS, Columns, Spans, StepCounts, inside
 
@@ -172,7 +173,7 @@ class TargetPhase:
             if (held := found.get(key)) is None:
                 continue
             lengths = pc.list_value_length(table.column("buckets")).to_numpy()
-            places, row = np.unique(_numbers(table, "start_s") // block_s, return_inverse=True)
+            places, row = distinct(_numbers(table, "start_s") // block_s)
             buckets, counts = _entries(table)
             at = np.repeat(row, lengths) * BUCKETS + buckets
             sums = np.bincount(at, counts, len(places) * BUCKETS).astype(np.int64)
