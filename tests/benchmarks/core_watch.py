@@ -9,6 +9,7 @@ from pathlib import Path
 
 __all__ = ["CoreWatch", "cpu_s_of", "waited_s_of"]
 
+_HELD_UP_S = 0.2
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -16,7 +17,8 @@ class CoreWatch:
     """Samples /proc/stat at every whole second while the block runs.
 
     `others` maps a unix second to the share of it that the core was busy with anything but `pid`,
-    the hypervisor's stolen time included. Ticks are 10 ms, so a share is known to 0.02.
+    the hypervisor's stolen time included. Ticks are 10 ms, so a share is known to 0.02. Seconds in
+    which this thread itself was held up by more than a fifth of one are not in it.
     """
 
     def __init__(self, core: int, pid: int) -> None:
@@ -44,7 +46,8 @@ class CoreWatch:
             if before is not None:
                 passed = now[0] - before[0]
                 others_s = (now[1] - before[1]) - (now[2] - before[2])
-                self.others[round(before[0])] = max(0.0, others_s / passed)
+                if abs(passed - 1) < _HELD_UP_S:
+                    self.others[round(before[0])] = max(0.0, others_s / passed)
             before = now
 
 

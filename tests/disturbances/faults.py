@@ -31,7 +31,7 @@ __all__ = [
 
 RPC_PORT = 5557
 TABLE = "inet soakbed_disturbance"
-DEAD_WITHIN_S = 20
+DEAD_WITHIN_S = 120
 BACK_WITHIN_S = 120
 
 

@@ -23,7 +23,7 @@ class NotInTime(AssertionError):
     """Something awaited did not come true."""
 
 
-def wait_until(true: Callable[[], object], what: str, *, within_s: float = 60) -> None:
+def wait_until(true: Callable[[], object], what: str, *, within_s: float = 240) -> None:
     """Return once `true()` is. Raises NotInTime, which says `what` was waited for."""
     deadline = time.monotonic() + within_s
     while not true():
@@ -84,7 +84,7 @@ class LocalHost:
     def greets(self) -> bool:
         """Whether its SSH server greets us."""
         try:
-            with socket.create_connection((self.address, 22), timeout=2) as connection:
+            with socket.create_connection((self.address, 22), timeout=10) as connection:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False

@@ -113,7 +113,7 @@ def alive(process):
         return False
 
 
-def wait_until(condition, seconds=30):
+def wait_until(condition, seconds=240):
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
         time.sleep(0.1)
@@ -225,7 +225,7 @@ def pipeline(project):
 def test_an_interrupted_play_ends_with_all_its_processes(pipeline, project, number):
     family = psutil.Process(pipeline.pid).children(recursive=True)
     os.kill(pipeline.pid, number)
-    assert pipeline.wait(timeout=30) == 130
+    assert pipeline.wait(timeout=240) == 130
     assert not [process for process in family if alive(process)]
     assert list((project / "state").iterdir()) == []
 

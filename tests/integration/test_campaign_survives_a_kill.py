@@ -18,7 +18,7 @@ def started(results: Path, pause_s: float) -> subprocess.Popen[str]:
 
 
 def told(process: subprocess.Popen[str]) -> list[str]:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     return output.splitlines()
 

@@ -48,12 +48,12 @@ def endpoints(tmp_path) -> Iterator[list[str]]:
 
 def _ask(endpoint: str, what: str, **body) -> dict:
     request = urllib.request.Request(f"{endpoint}/v3/{what}", json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
 def _wait(endpoints: list[str]) -> None:
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 120
     while True:
         try:
             if all(int(_ask(one, "maintenance/status").get("leader", 0)) for one in endpoints):
@@ -69,7 +69,7 @@ def _size(endpoint: str) -> int:
 
 def _compacted(endpoints: list[str]) -> None:
     """Wait for members that compact by themselves; the next commit tells of it."""
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 120
     while True:
         _ask(endpoints[0], "kv/put", key=base64.b64encode(b"other").decode(), value="")
         told = [_ask(one, "maintenance/status") for one in endpoints]

@@ -45,7 +45,7 @@ def engine(redis_master, tmp_path):
         [redis_master.endpoint],
         redis_master.pki.tls(),
         FILL,
-        open_loop(12, RATE),
+        open_loop(120, RATE),
         connections=48,
     )
     run = EngineRun(tmp_path, plan)
@@ -58,6 +58,7 @@ def engine(redis_master, tmp_path):
 
 
 def steady(run: EngineRun) -> list[Window]:
+    run.stop()
     spooled = run.finish()
     assert spooled.exit_code == 0, spooled.said
     return [one for one in spooled.windows if one.phase == "steady" and one.complete]
@@ -92,6 +93,7 @@ def test_a_target_that_stalls_is_not_the_generators_fault(engine, redis_master):
         redis_master.signal(signal.SIGSTOP)
         time.sleep(1.4)
         redis_master.signal(signal.SIGCONT)
+        engine.wait_for_answers(time.time())
         windows = steady(engine)
     stalled = [one for one in windows if one.generator.overdue_max > RATE / 10]
     assert stalled, "the stall is in the record: requests were due and waited"

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from loadgen.session import HostShare, SessionFolder
 from tests.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
-ENDS_WITHIN_S = 60
+ENDS_WITHIN_S = 240
 
 
 def wait_until(true: Callable[[], object], within_s: float = ENDS_WITHIN_S) -> None:
@@ -190,7 +191,7 @@ def test_a_master_that_is_started_again_shows_everything(sessions):
 
 
 def test_a_worker_that_comes_late_to_a_new_master_takes_no_session_from_the_other(sessions):
-    session = sessions(workers=2, pace_s=0.4)
+    session = sessions(workers=2, pace_s=0.6)
     session.start_all()
     wait_until(lambda: session.windows(0) > 3 and session.windows(1) > 3)
     session.kill("master")
@@ -222,7 +223,7 @@ def test_a_master_that_is_told_to_end_does_not_take_the_engines_with_it(sessions
     session.start_all()
     wait_until(lambda: session.windows(0) > 3)
     session.processes["master"].terminate()
-    session.processes["master"].wait(20)
+    session.processes["master"].wait(ENDS_WITHIN_S)
     wait_until(lambda: session.windows(0) == 31)
     assert session.end(0)["outcome"] == "finished"
 
@@ -295,28 +296,27 @@ def test_a_disk_that_takes_no_progress_costs_the_master_nothing(sessions):
 
 
 def test_a_worker_that_is_told_to_stop_stops_its_engine_properly(sessions):
-    session = sessions()
+    session = sessions(pace_s=1.0)
     session.start_all()
     wait_until(lambda: session.windows(0) > 3)
     session.processes["worker-0"].terminate()
-    session.processes["worker-0"].wait(20)
+    session.processes["worker-0"].wait(ENDS_WITHIN_S)
     assert session.end(0)["outcome"] == "stopped"
-    session.processes["master"].wait(20)
+    session.processes["master"].wait(ENDS_WITHIN_S)
     assert session.by_locust() == session.spooled()
 
 
 def test_the_page_shows_the_same_totals_and_is_gone_after(sessions):
-    session = sessions(web=True)
+    session = sessions(web=True, pace_s=0.3)
     session.start_all()
     page = f"http://127.0.0.1:{session.share.web_port}/stats/requests"
     total: dict = {}
 
     def seen() -> bool:
-        with urllib.request.urlopen(page, timeout=10) as answer:
+        with suppress(OSError), urllib.request.urlopen(page, timeout=60) as answer:
             total.update(json.load(answer)["stats"][-1])
-        return total["num_requests"] > 0
+        return total.get("num_requests", 0) > 0
 
-    wait_until(lambda: session.windows(0) > 3)
     wait_until(seen)
     assert total["name"] == "Aggregated"
     assert 0 < total["median_response_time"] < 1

@@ -246,7 +246,7 @@ def test_looking_whether_it_is_held_does_not_keep_others_out(tmp_path):
                 pass
     finally:
         (tmp_path / "done").touch()
-        looking.communicate(timeout=30)
+        looking.communicate(timeout=120)
 
 
 def background(
@@ -354,4 +354,4 @@ def test_status_tells_of_the_lease(session, run, capsys, left_s, said):
     assert said in session.console.file.getvalue()
     commands_soak.status(session, asks_hosts=False, as_json=True)
     told = json.loads(capsys.readouterr().out)["lease"]
-    assert told["ends_s"] == ends_s and abs(told["left_s"] - max(0, left_s)) < 5
+    assert told["ends_s"] == ends_s and abs(told["left_s"] - max(0, left_s)) < 60

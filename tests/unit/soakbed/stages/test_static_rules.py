@@ -271,7 +271,7 @@ def free_ports(count: int) -> list[int]:
 
 def facts_of(talk, ports, address="127.0.0.1"):
     asked = {"name": "d1", "address": address, "ports": ports, "folders": ["/nowhere/at/all"]}
-    return talk.ask({"facts": asked}, within_s=20)
+    return talk.ask({"facts": asked}, within_s=120)
 
 
 def test_the_probe_says_what_a_host_is_and_listens(talk):
@@ -283,7 +283,7 @@ def test_the_probe_says_what_a_host_is_and_listens(talk):
     assert found.free_bytes["/nowhere/at/all"] > 0
     assert found.system["ID"]
     asked = {"d1": {"address": "127.0.0.1", "ports": ports}}
-    assert talk.ask({"peers": asked}, within_s=20) == {
+    assert talk.ask({"peers": asked}, within_s=120) == {
         "d1": {str(port): "name d1" for port in ports}
     }
 
@@ -295,9 +295,9 @@ def test_the_probe_names_who_holds_a_port_and_what_is_closed(talk):
         found = facts_of(talk, [port])
         assert list(found["taken"]) == [str(port)]
         assert re.match(r"python|pytest|soakbed-", found["taken"][str(port)])
-        held.settimeout(5)
+        held.settimeout(120)
         asked = {"d9": {"address": "127.0.0.1", "ports": [closed]}}
-        assert talk.ask({"peers": asked}, within_s=20) == {"d9": {str(closed): "refused"}}
+        assert talk.ask({"peers": asked}, within_s=120) == {"d9": {str(closed): "refused"}}
 
 
 def test_the_probe_cannot_listen_at_an_address_of_another_host(talk):
@@ -319,8 +319,9 @@ def test_a_program_that_ends_is_no_answer():
 def test_an_answer_that_does_not_come_is_an_error(monkeypatch):
     words = [sys.executable, "-c", openssh._READS_ITS_PROGRAM]
     monkeypatch.setattr(openssh, "_login", lambda *_: words)
-    with openssh.Conversation(D1, "/none", "import time; time.sleep(2)", as_root=False) as silent:
+    ends_at_the_second = "import sys; sys.stdin.readline(); sys.stdin.readline()"
+    with openssh.Conversation(D1, "/none", ends_at_the_second, as_root=False) as silent:
         with pytest.raises(TimeoutError, match="no answer in 0 s"):
             silent.ask({"time": True}, within_s=0.2)
         with pytest.raises(ConnectionError, match="ended"):
-            silent.ask({"time": True}, within_s=20)
+            silent.ask({"time": True}, within_s=120)
