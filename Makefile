@@ -11,7 +11,7 @@ WHAT      = --workload $(WORKLOAD) --targets "$(TARGETS)" --profile $(PROFILE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev provision calibrate bench teardown status resume report soak attach stop test \
+.PHONY: help setup setup-dev provision calibrate bench teardown reap status resume report soak attach stop test \
         check engine-bench fuzz docs lock
 
 help: ## Show this list
@@ -33,6 +33,9 @@ bench: ## Press each of TARGETS with WORKLOAD, judge, write the page (provisions
 
 teardown: ## Unmake TESTBED and prove that nothing is left; results/ stays
 	@infra/controller/bootstrap.sh run && $(SOAKBED) teardown $(ON)
+
+reap: ## What testbeds have left on AWS; with TESTBED=file that one's alone; YES=1 removes it (else nothing is)
+	@infra/controller/bootstrap.sh run && $(SOAKBED) reap $(if $(filter-out file,$(origin TESTBED)),$(ON)) $(if $(YES),--yes)
 
 ## While it runs, and after
 status: ## Say what is up, what runs, and what has finished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,13 +10,14 @@ from rich.console import Console
 
 from soakbed import commands_reap
 from soakbed.environment import folder_of_states
+from soakbed.stages.specs import load_testbed_spec
 
 __all__ = ["reap"]
 
 
 def reap(
     testbed: Annotated[
-        str, typer.Option("--testbed", help="The name of one testbed (not its file).")
+        str, typer.Option("--testbed", help="One testbed: its name, or its file.")
     ] = "",
     all_expired: Annotated[
         bool, typer.Option("--all-expired", help="Every lease that has ended, whoever began it.")
@@ -39,5 +41,6 @@ def reap(
 
     `soakbed reap --all-expired --yes --json`
     """
-    asked = commands_reap.Asked(testbed, all_expired, yes, as_json, tuple(region or ()))
+    name = load_testbed_spec(Path(testbed)).name if testbed.endswith(".json") else testbed
+    asked = commands_reap.Asked(name, all_expired, yes, as_json, tuple(region or ()))
     commands_reap.reap_clouds(asked, folder_of_states(), Console(stderr=as_json))

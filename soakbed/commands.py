@@ -38,6 +38,7 @@ from soakbed.stages.calibrate import calibrate as measure_ceiling
 from soakbed.stages.configure import configure_target
 from soakbed.stages.cost import require_budget
 from soakbed.stages.cost_plan import hour_cost_of, plan_of_hosts, plan_of_run
+from soakbed.stages.hardware import require_hardware
 from soakbed.stages.teardown import teardown as unmake
 from soakbed.units import bytes_text
 
@@ -53,6 +54,7 @@ __all__ = [
     "lock_folder",
     "provision",
     "report",
+    "require_hardware_of",
     "run_through",
     "setup",
     "teardown",
@@ -133,8 +135,16 @@ def announce_cost(session: Session, plan: Callable[[TestbedSpec, Places], Planne
     require_budget(planned, name=spec.name)
 
 
+def require_hardware_of(session: Session, spec: RunSpec) -> None:
+    """SpecError where the hosts of a run would not fit each other or one of its targets."""
+    require_hardware(
+        spec.testbed, spec.targets, session.places, allow_substitute=spec.allow_substitute
+    )
+
+
 def setup(session: Session, targets: Sequence[str], *, allow_substitute: bool) -> None:
     """Everything that later commands need, into the cache."""
+    require_hardware(session.spec, targets, session.places, allow_substitute=allow_substitute)
     with session.alone():
         lacking = fetch(
             session.spec,
@@ -150,6 +160,7 @@ def setup(session: Session, targets: Sequence[str], *, allow_substitute: bool) -
 
 def provision(session: Session, profile: str) -> None:
     """Hosts made and prepared."""
+    require_hardware(session.spec, (), session.places)
     announce_cost(session, plan_of_hosts)
     kept = session.places.state / "stages.jsonl"
     with session.alone():
@@ -172,6 +183,7 @@ def _say_hosts(session: Session) -> None:
 
 def configure(session: Session, spec: RunSpec) -> None:
     """One target up, to look at."""
+    require_hardware_of(session, spec)
     announce_cost(session, plan_of_hosts)
     with session.alone():
         tools = session.tools
@@ -196,6 +208,7 @@ def configure(session: Session, spec: RunSpec) -> None:
 
 def calibrate(session: Session, workload: WorkloadSpec, profile: str, *, as_json: bool) -> None:
     """The load hosts' ceiling, kept beside the testbed's state."""
+    require_hardware(session.spec, (), session.places)
     announce_cost(session, plan_of_hosts)
     with session.alone():
         tools, places = session.tools, session.places
@@ -235,6 +248,7 @@ def bench(session: Session, spec: RunSpec) -> None:
     results = session.places.results
     run = RunFolder.resumable(results, spec)
     if run is None:
+        require_hardware_of(session, spec)
         announce_cost(session, lambda _testbed, places: plan_of_run(spec, places))
         run = RunFolder.begin(results, spec)
         session.console.print(f"run {run.run_id}", highlight=False)

@@ -35,6 +35,7 @@ from soakbed.stages.campaign_times import overheads_of
 from soakbed.stages.configure import wipe_target
 from soakbed.stages.cost import mistakes_of_budget, require_budget, why_spent
 from soakbed.stages.cost_plan import counted_hosts, plan_of_time, price_table
+from soakbed.stages.hardware import require_hardware
 
 __all__ = ["CampaignForm", "plan", "report", "run", "status"]
 
@@ -112,6 +113,7 @@ def _folder(
     if found is not None:
         session.console.print(f"campaign {found.campaign_id}, resumed", highlight=False)
         return found
+    require_hardware(testbed, spec.targets, session.places)
     planned = _planned(spec, testbed, session.places)
     session.console.print(plan_text(spec, testbed, planned, only=False))
     require_budget(_cost(spec, testbed, session.places, planned), name=testbed.name)

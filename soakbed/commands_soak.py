@@ -21,7 +21,13 @@ from soakbed.adapters.local_machine import remains_of
 from soakbed.adapters.ssh import Ssh
 from soakbed.archive.lock import TestbedBusy, holder
 from soakbed.archive.run_folder import RunFolder
-from soakbed.commands import Session, announce_cost, conclude, run_through
+from soakbed.commands import (
+    Session,
+    announce_cost,
+    conclude,
+    require_hardware_of,
+    run_through,
+)
 from soakbed.errors import ArchiveError, DetachedEnded
 from soakbed.records.lease import Lease
 from soakbed.records.places import Places
@@ -51,6 +57,7 @@ def soak(session: Session, spec: RunSpec, *, detach: bool) -> None:
     run = RunFolder.resumable(results, spec)
     word = "resumed" if run else "begun"
     if run is None:
+        require_hardware_of(session, spec)
         announce_cost(session, lambda _testbed, places: plan_of_run(spec, places))
     run = run or RunFolder.begin(results, spec)
     if not run.is_soak():

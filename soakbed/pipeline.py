@@ -40,6 +40,7 @@ from soakbed.stages.configure import (
     with_counted_cores,
 )
 from soakbed.stages.cost_plan import begin_cost, end_cost
+from soakbed.stages.hardware import architecture_of
 from soakbed.stages.heartbeat import heartbeat_of
 from soakbed.stages.host_checks import check_local_machine
 from soakbed.stages.inventory import inventory
@@ -64,17 +65,18 @@ def fetch(
     Returns the targets whose artifacts cannot be had: `bench` calls them not_measured.
     """
     lacking: dict[str, Unavailable] = {}
+    arch = architecture_of(spec, places)
 
     def bundle(target: str) -> None:
         try:
-            tools.artifacts.bundle(target, allow_substitute=allow_substitute)
+            tools.artifacts.bundle(target, allow_substitute=allow_substitute, arch=arch)
         except Unavailable as error:
             lacking[target] = error
 
     with watch.stage("fetch"), ThreadPoolExecutor() as pool:
         if spec.provider == "local":
             check_local_machine(spec, places)
-        jobs = [pool.submit(load_host_variables, places, progress=tools.progress)]
+        jobs = [pool.submit(load_host_variables, places, arch=arch, progress=tools.progress)]
         jobs += [pool.submit(bundle, target) for target in targets]  # type: ignore[arg-type]
         if spec.provider == "local":
             jobs.append(pool.submit(ensure_image, places, progress=tools.progress))  # type: ignore[arg-type]
@@ -114,8 +116,8 @@ def prepare(
             places=places,
             log=places.state / "logs" / "site.jsonl",
             progress=tools.progress,
-            lease_ends_s=lease.ends_s if lease else 0,
-            lease_dropped=had is not None and lease is None,
+            load_host=_packages(spec, places, tools),
+            **_of_lease(had, lease),
         )
         changed(prepared.changed)
         if lease is None:
@@ -123,6 +125,17 @@ def prepare(
         write_whole(places.state / "preflight.json", json.dumps(prepared.facts, indent=1) + "\n")
         write_whole(mark, json.dumps(wanted) + "\n")
     return with_counted_cores(came_up.testbed, places)
+
+
+def _of_lease(had: Lease | None, lease: Lease | None) -> dict[str, Any]:
+    """What role lease is told: when hosts end, or that they no longer do."""
+    dropped = had is not None and lease is None
+    return {"lease_ends_s": lease.ends_s if lease else 0, "lease_dropped": dropped}
+
+
+def _packages(spec: TestbedSpec, places: Places, tools: Tools) -> dict[str, str]:
+    """What the load hosts run, of their own architecture."""
+    return load_host_variables(places, arch=architecture_of(spec, places), progress=tools.progress)
 
 
 def _made(

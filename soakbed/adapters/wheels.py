@@ -48,7 +48,7 @@ _LEFT_OUT = ("__pycache__", "tests", "testing", "test", "bin", "include")
 
 @dataclass(frozen=True, slots=True)
 class HostPython:
-    """The Python of the load hosts: Debian 12's, on the controller's own architecture."""
+    """The Python of the load hosts: Debian 12's; `machine` is the controller's own by default."""
 
     version: str = "3.11"
     machine: str = platform.machine()
@@ -80,13 +80,15 @@ def engine_of(places: Places) -> dict[str, str]:
 
 
 def load_host_variables(
-    places: Places, *, progress: Callable[[str], None] | None = None
+    places: Places, *, arch: str = "", progress: Callable[[str], None] | None = None
 ) -> dict[str, str]:
     """What the role `load_host` is told: two archives, and the hash that names each one's content.
 
-    Makes them when they are not cached. Raises Unavailable when the packages cannot be had.
+    Makes them when they are not cached. `arch`: that of the load hosts, in Debian's word for it;
+    "" for this machine's. Raises Unavailable when the packages cannot be had.
     """
-    bundle = ensure_loadgen_bundle(places, progress=progress)
+    python = HostPython.of_arch(arch) if arch else None
+    bundle = ensure_loadgen_bundle(places, python=python, progress=progress)
     package = ensure_loadgen_package(places)
     return {
         "load_host_bundle": str(bundle),

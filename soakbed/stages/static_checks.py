@@ -6,6 +6,7 @@ Nothing on them is changed.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -156,7 +157,7 @@ def _judged(
     for host in hosts:
         yield from about_each(host, known[host.name])
         yield from about_clock(host, known[host.name])
-    yield from about_likeness(hosts, known, declared)
+    yield from about_likeness(hosts, known, declared, ours=platform.machine())
     for host in hosts:
         found = reach[host.name]
         if isinstance(found, str):

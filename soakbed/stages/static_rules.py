@@ -198,9 +198,16 @@ def about_clock(host: Host, known: Known) -> Iterator[Refusal]:
 
 
 def about_likeness(
-    hosts: Sequence[Host], known: Mapping[str, Known], declared: Mapping[str, Declared]
+    hosts: Sequence[Host],
+    known: Mapping[str, Known],
+    declared: Mapping[str, Declared],
+    *,
+    ours: str = "",
 ) -> Iterator[Refusal]:
-    """Whether hosts are what they are said to be, and those of one duty alike where nobody says."""
+    """Whether hosts are what they are said to be, and those of one duty alike where nobody says.
+
+    `ours`: the controller's machine type as `uname -m` says it, "" to leave that out.
+    """
     for host in hosts:
         yield from _about_declared(host.name, known[host.name], declared.get(host.name, Declared()))
     for duty in ("data", "load"):
@@ -212,6 +219,12 @@ def about_likeness(
         yield (
             f"the data hosts are of {len(machines)} architectures: {', '.join(sorted(machines))}",
             "use data hosts of one architecture; members of one target must be alike",
+        )
+    unlike = [h.name for h in hosts if h.duty == "load" and known[h.name].machine != ours]
+    if unlike and ours:
+        yield (
+            f"{', '.join(unlike)} are no {ours} as this machine is, whose Python packages they get",
+            f"use load hosts of {ours}, or run soakbed on a machine like theirs",
         )
     names: dict[str, str] = {}
     for host in hosts:

@@ -100,55 +100,59 @@ def test_a_state_in_s3_is_locked_shared_and_holds_no_key(aws: LocalAws, tmp_path
     assert other.destroy(tfvars, progress=said.append).destroyed == 4
 
 
-def test_a_lock_of_a_killed_command_of_ours_is_taken_over_and_another_controllers_is_named(
-    aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(terraform, "_LOCK_WAIT_S", 1)
-    tfvars, said = static(tmp_path), []
-    one, other = controller(tmp_path / "one"), controller(tmp_path / "other")
+def killed_at_work(aws: LocalAws, folder: Path, tfvars: dict[str, Any]) -> None:
+    """An apply that ends by kill -9, Terraform as well, while it writes the state."""
     begun, go_on = threading.Event(), threading.Event()
 
     def saved_late(call: Call) -> None:
-        """The state is about to be written, and whoever asked does not live to hear of it."""
         if call.path.startswith(f"/{STATE.bucket}/{STATE.key}?") and call.method == "PUT":
             begun.set()
             go_on.wait(60)
 
     aws.door.rules = [saved_late]
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(PROJECT), str(tmp_path / "one"), json.dumps(tfvars)],
+        [sys.executable, "-c", CHILD, str(PROJECT), str(folder), json.dumps(tfvars)],
         cwd=PROJECT,
         stdout=subprocess.DEVNULL,
         env={**os.environ, "STATE": STATE.model_dump_json()},
     )
     try:
         assert begun.wait(120)
-        note = tmp_path / "one/terraform/lock.json"
+        note = folder / "terraform/lock.json"
         while not (note.exists() and note.read_text().endswith("\n")) and child.poll() is None:
             time.sleep(0.02)
     finally:
         child.kill()
         child.wait()
-        for pid in one._stragglers():
+        for pid in controller(folder)._stragglers():
             os.kill(pid, signal.SIGKILL)
         go_on.set()
     aws.door.rules = []
+
+
+def test_a_lock_of_a_killed_command_of_ours_is_taken_over_and_another_controllers_is_named(
+    aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terraform, "_LOCK_WAIT_S", 1)
+    tfvars, said = static(tmp_path), []
+    killed_at_work(aws, tmp_path / "one", tfvars)
     lock = f"{STATE.key}.tflock"
     assert lock in objects(aws)
 
+    other, there = controller(tmp_path / "other"), places_at(tmp_path / "other")
     with pytest.raises(
         StateLocked, match=r"is locked by .+@.+ since 20\d\d-.+ \(apply, lock "
-    ) as no:
+    ) as refused:
         other.apply(tfvars, progress=said.append)
-    assert f"aws s3 rm s3://{STATE.bucket}/{lock}" in no.value.remedy
+    assert f"aws s3 rm s3://{STATE.bucket}/{lock}" in refused.value.remedy
     spec = TestbedSpec.model_validate(
         {"name": "t-static", "provider": "static", "hosts": spec_hosts(tfvars)}
     )
     with pytest.raises(StateLocked):
-        teardown(spec, terraform=other, places=places_at(tmp_path / "other"), progress=said.append)
+        teardown(spec, terraform=other, places=there, progress=said.append)
     assert lock in objects(aws), "nobody may break a lock that is not his own"
 
-    made = one.apply(tfvars, progress=said.append)
+    made = controller(tmp_path / "one").apply(tfvars, progress=said.append)
     assert set(made.outputs["testbed"]["hosts"]) == set(tfvars["hosts"])
     assert any("locked by a killed command of ours" in line for line in said)
     assert objects(aws) == {STATE.key}

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from soakbed import cli_reap
 from soakbed.adapters import aws_resources
 from soakbed.adapters.aws import NO_CREDENTIALS, AwsRefused
 from soakbed.adapters.aws_resources import extend, find
@@ -28,6 +31,7 @@ from soakbed.stages import reap as stage
 from soakbed.stages.lease import keep_lease
 from tests.standins.aws_memory import MemoryRegion
 
+PROJECT = Path(__file__).resolve().parents[3]
 REGION = "eu-central-1"
 PAST_S, FUTURE_S = 1_600_000_000, 4_000_000_000
 OWN = LeaseName("aws-4x", "k3v9q2x7")
@@ -340,3 +344,28 @@ def test_a_longer_lease_is_written_on_everything_of_it_and_on_nothing_else(aws):
         own = one.tags.get("soakbed:lease") == OWN.lease
         if one.tags:
             assert told == ((str(FUTURE_S), "run-1") if own else (str(PAST_S), None)), one
+
+
+@pytest.mark.parametrize("word", ["aws-4x", str(PROJECT / "infra/testbeds/aws-4x.json")])
+def test_a_testbed_is_named_by_its_name_or_its_file(word, monkeypatch):
+    asked: list[Asked] = []
+    monkeypatch.setattr("soakbed.commands_reap.reap_clouds", lambda one, *_: asked.append(one))
+    cli_reap.reap(testbed=word)
+    assert asked == [Asked("aws-4x")]
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ([], "soakbed reap"),
+        (["TESTBED=infra/testbeds/aws-4x.json"], "reap --testbed infra/testbeds/aws-4x.json"),
+        (["TESTBED=a.json", "YES=1"], "soakbed reap --testbed a.json --yes"),
+    ],
+)
+def test_make_only_looks_unless_it_is_told_to_remove(words, command):
+    clean = {name: value for name, value in os.environ.items() if name not in ("TESTBED", "YES")}
+    shown = subprocess.run(
+        ["make", "-n", "reap", *words],
+        cwd=PROJECT, env=clean, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout.strip().endswith(command)

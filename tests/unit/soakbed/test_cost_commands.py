@@ -61,7 +61,8 @@ def on_aws(**part: Any) -> TestbedSpec:
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "infra").symlink_to(PROJECT / "infra")
+    for part in ("infra", "playbooks"):
+        (tmp_path / "project" / part).symlink_to(PROJECT / part)
     return Places(
         project=tmp_path / "project",
         state=tmp_path / "state" / "t-cost",

@@ -325,3 +325,15 @@ def test_an_answer_that_does_not_come_is_an_error(monkeypatch):
             silent.ask({"time": True}, within_s=0.2)
         with pytest.raises(ConnectionError, match="ended"):
             silent.ask({"time": True}, within_s=120)
+
+
+def test_load_hosts_that_could_not_run_our_packages_are_refused():
+    arm = dataclasses.replace(OTHER, machine="aarch64")
+    hosts = [Host(name="d1", duty="data", address="192.0.2.1", key_file="k"),
+             Host(name="l1", duty="load", address="192.0.2.2", key_file="k")]  # fmt: skip
+    told = list(static_rules.about_likeness(hosts, {"d1": GOOD, "l1": arm}, {}, ours="x86_64"))
+    assert [problem for problem, _ in told] == [
+        "l1 are no x86_64 as this machine is, whose Python packages they get"
+    ]
+    arms = {"d1": GOOD, "l1": dataclasses.replace(OTHER, machine="x86_64")}
+    assert list(static_rules.about_likeness(hosts, arms, {}, ours="x86_64")) == []
