@@ -19,7 +19,7 @@ from tests.benchmarks.scripted_load import KEYS, Row, waited
 from tests.benchmarks.throwaway import Pki
 from tests.integration.engine_runs import FILL, EngineRun, open_loop, plan_for
 
-__all__ = ["PREFIX", "EngineLoad", "keys_of_slots"]
+__all__ = ["PREFIX", "EngineLoad", "keys_of_slots", "rows_of"]
 
 PREFIX = "/bench/"
 RATE_PER_S = 1000.0
@@ -95,13 +95,14 @@ class EngineLoad:
         if sizes != self._sizes:
             self._sizes = sizes
             self._rows = sorted(
-                (row for rank in ranks for row in _rows(self._folder, rank)),
+                (row for rank in ranks for row in rows_of(self._folder, rank)),
                 key=lambda row: row.sent_ns,
             )
         return self._rows
 
 
-def _rows(folder: Path, rank: int) -> Iterator[Row]:
+def rows_of(folder: Path, rank: int) -> Iterator[Row]:
+    """What one worker recorded of a session."""
     for block in read_histories(folder, rank):
         assert not block.dropped, "a history with holes proves nothing here"
         columns = (block.key, block.value, block.sent_ns, block.done_ns, block.kind, block.outcome)
