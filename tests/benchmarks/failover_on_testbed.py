@@ -51,7 +51,7 @@ def admin_tls(soakbed: Soakbed) -> Tls:
     """The administrator's certificate, as the controller keeps it."""
     (ca,) = (soakbed.folder / "state").rglob("pki/ca.crt")
     folder = ca.parent
-    return Tls(str(ca), str(folder / "admin.crt"), str(folder / "admin.key"))
+    return Tls(str(ca), str(folder / "root.crt"), str(folder / "root.key"))
 
 
 class Members:
