@@ -12,16 +12,9 @@ from soakbed.histories.models import Model, Register
 from soakbed.histories.operation import UNKNOWN, Operation
 from soakbed.histories.register import INITIAL, RegisterHistory
 from soakbed.histories.search import Answer, search
-from soakbed.histories.zones import Witness, check_zones
+from soakbed.histories.zones import FAULTS, Witness, check_zones
 
 __all__ = ["Judged", "as_registers", "judge"]
-
-_WORDS = {
-    "unwritten": "a value was read that nobody wrote",
-    "failed_write": "a value was read whose write surely was not applied",
-    "before_its_write": "a value was read before its write began",
-    "order": "of two values, each must have come before the other",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ def judge(operations: Sequence[Operation], model: Model, *, time_limit_s: float 
     first: Witness = verdict.witnesses[0]
     rows = sorted(first.operations, key=lambda row: operations[row].start)
     witness = tuple(operations[row] for row in rows)
-    why = _WORDS[first.fault]
+    why = FAULTS[first.fault]
     return Judged("violation", *told, verdict.violations, why, witness[0].key, witness)
 
 
