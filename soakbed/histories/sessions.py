@@ -29,8 +29,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from soakbed.histories.register import FAILED, INITIAL, OK, UNKNOWN, RegisterHistory
 from soakbed.histories.zones import Clusters
@@ -192,6 +190,10 @@ def cycle_in(told: Told) -> tuple[int, ...]:
         return (int(alone[0]),)
     if not len(told.older):
         return ()
+    # Imported here: it takes longer than to check most files.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes = int(max(told.older.max(), told.newer.max())) + 1
     ones = np.ones(len(told.older), dtype=np.int8)
     graph = coo_array((ones, (told.older, told.newer)), shape=(nodes, nodes)).tocsr()
