@@ -15,9 +15,19 @@ from itertools import accumulate, count
 from math import gcd
 from random import Random
 
+from loadgen.contract.history import FOREIGN
 from loadgen.contract.plan import Keyspace, Popularity
 
-__all__ = ["CHUNK", "Codes", "Digits", "ID_BYTES", "KEY_DIGITS", "Values", "key_bytes"]
+__all__ = [
+    "CHUNK",
+    "Codes",
+    "Digits",
+    "ID_BYTES",
+    "KEY_DIGITS",
+    "Values",
+    "engine_number",
+    "key_bytes",
+]
 
 # Codes are drawn this many at a time: 20 us for uniform, 80 us for zipf, so that drawing never
 # shows as lag of the event loop (one pass of a busy loop is 300 us).
@@ -27,14 +37,32 @@ KEY_DIGITS = 12
 KEPT_DIGITS = 100_000
 
 # "k" + key number (12) + "w" + rank (4) + "s" + sequence (14) at the front of every value.
-ID_BYTES = 1 + KEY_DIGITS + 1 + 4 + 1 + 14
+SEQUENCE_DIGITS = 14
+ID_BYTES = 1 + KEY_DIGITS + 1 + 4 + 1 + SEQUENCE_DIGITS
+_RANK_AT, _SEQUENCE_AT = 1 + KEY_DIGITS + 1, 1 + KEY_DIGITS + 1 + 4
 # 72 h at 385,000 writes a second; the sequence has room for a thousand engines one after the other.
 IDS_PER_ENGINE = 10**11
+# Of those thousand the first 500 are of the session "steady", which goes on after a crash; then
+# come ten each of the sessions before it.
+STEADY_ENGINES, ENGINES_PER_SESSION = 500, 10
 
 
 def key_bytes(prefix: str, number: int) -> bytes:
     """The key as the target sees it; all keys of a plan are equally long."""
     return b"%b%012d" % (prefix.encode(), number)
+
+
+def engine_number(session: str, attempt: int) -> int:
+    """Which of its rank's engines in the whole run this is, 0 to 999: whose ids it writes.
+
+    `attempt` counts the engines of one session. The sessions of a run are "fill", "capacity",
+    "knee-1" and on, and "steady" (soakbed.stages.load_plan).
+    """
+    if session == "steady":
+        return attempt % STEADY_ENGINES
+    step = session.removeprefix("knee-")
+    place = {"fill": 0, "capacity": 1}.get(session, 2 + int(step) % 47 if step.isdecimal() else 49)
+    return STEADY_ENGINES + place * ENGINES_PER_SESSION + attempt % ENGINES_PER_SESSION
 
 
 class Codes:
@@ -130,8 +158,8 @@ class Values:
 
     __slots__ = ("digits", "filler", "marker", "next_number", "value_bytes")
 
-    def __init__(self, prefix: str, value_bytes: int, *, rank: int, attempt: int = 0) -> None:
-        """`attempt`: which engine of its rank this is; each has numbers of its own."""
+    def __init__(self, prefix: str, value_bytes: int, *, rank: int, engine: int = 0) -> None:
+        """`engine`: which one of its rank this is (`engine_number`); each has ids of its own."""
         self.value_bytes = value_bytes
         self.filler = _filler(prefix, value_bytes - ID_BYTES)
         self.digits = Digits()
@@ -140,11 +168,25 @@ class Values:
         self.digits[-1] = bytes(ID_BYTES)
         # A value is "k" + digits + marker + number + filler; the encoders write it in one piece.
         self.marker = b"w%04ds" % rank
-        self.next_number = count(attempt % 1000 * IDS_PER_ENGINE + 1).__next__
+        self.next_number = count(engine % 1000 * IDS_PER_ENGINE + 1).__next__
 
     def identity(self, key: int) -> bytes:
         """The front of the next value for `key`; the whole value is this plus `filler`."""
         return b"k%b%b%014d" % (self.digits[key], self.marker, self.next_number())
+
+    def sequence_in(self, message: bytes, end: int) -> int:
+        """The sequence in the id of a value that ends at `end` of a request of ours."""
+        end -= len(self.filler)
+        return int(message[end - SEQUENCE_DIGITS : end])
+
+    def id_of(self, key: int, value: bytes) -> int:
+        """Rank times 10^14 plus the sequence, unique in the run; -1 for what was not written under
+        `key` by this run.
+        """
+        written = value[_RANK_AT:_SEQUENCE_AT] + value[_SEQUENCE_AT + 1 : ID_BYTES]
+        if not self.belongs(key, value) or value[_SEQUENCE_AT : _SEQUENCE_AT + 1] != b"s":
+            return FOREIGN
+        return int(written) if written.isdigit() else FOREIGN
 
     def belongs(self, key: int, value: bytes) -> bool:
         """Whether `value` can be something that was written under `key` by this run."""

@@ -92,6 +92,8 @@ class Plan:
     timeout_ms: int = 5000
     window_s: int = 1
     workers: int = 1
+    # Of the keys: all operations on them are recorded (contract.history); 0 = none.
+    history_share: float = 0.01
     overdue_limit: int = 10_000  # per worker; above it due requests are dropped and counted
     seed: int = 1
     start_at_s: float = 0.0  # unix time at which all workers begin; 0 = at once
@@ -110,7 +112,7 @@ class Plan:
         """Read a plan. Raises ValueError on another schema, TypeError on unknown keys."""
         if data.get("schema") != SCHEMA:
             raise ValueError(f"plan schema {data.get('schema')!r}, this loadgen reads {SCHEMA}")
-        values = dict(data)
+        values = {"history_share": 0.0, **data}  # older ones recorded nothing
         keyspace = dict(values["keyspace"])
         keyspace["popularity"] = Popularity(**keyspace["popularity"])
         values["keyspace"] = Keyspace(**keyspace)

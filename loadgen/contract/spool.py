@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,11 +62,18 @@ class SpoolWriter:
     so hours in names only grow. What is in the file already is gone on with.
     """
 
-    def __init__(self, path: Path, *, hourly: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        hourly: bool = True,
+        first_hour: Callable[[Path], int | None] | None = None,
+    ) -> None:
+        """`first_hour` finds the hour of what is in the file, if that is no spool."""
         self._path = path
         self._hourly = hourly
         self._fd = self._opened()
-        self._hour = _first_hour(path) if hourly else None
+        self._hour = (first_hour or _first_hour)(path) if hourly else None
 
     def _opened(self) -> int:
         return os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
@@ -102,8 +109,9 @@ class SpoolWriter:
         self._hour = hour if before is None else max(before, hour)
         if before is None or hour <= before:
             return
-        closed = self._path.with_suffix(f".{before}{SPOOL}")
-        if closed.exists() or closed.with_suffix(".sealed").exists():
+        closed = self._path.with_suffix(f".{before}{self._path.suffix}")
+        sealed = closed.with_suffix(".sealed")
+        if closed.exists() or (closed.suffix == SPOOL and sealed.exists()):
             return  # of an engine before this one, and a clock before it was set back
         self._path.rename(closed)
         try:

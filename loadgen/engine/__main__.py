@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+from loadgen.contract.history import HISTORY
+from loadgen.contract.history_files import HistoryWriter
 from loadgen.contract.plan import Plan
 from loadgen.contract.spool import SpoolWriter
 from loadgen.contract.window import SessionEnd, Window
@@ -97,7 +99,8 @@ def _press(plan: Plan, rank: int, spool_path: Path, past: Past, *, windows: bool
             session.stop()
 
     try:
-        spool = Spool(SpoolWriter(spool_path), also=also)
+        history = HistoryWriter(spool_path.with_suffix(HISTORY)) if plan.history_share else None
+        spool = Spool(SpoolWriter(spool_path), also=also, history=history)
     except OSError as error:
         print(f"--spool: {error}", file=sys.stderr)
         return EXIT_NOT_NOW if past.attempt else EXIT_BAD_PLAN

@@ -21,10 +21,14 @@ from loadgen.engine.tls import WANT, bind_transport, refused_by_tls
 if TYPE_CHECKING:
     from loadgen.engine.hub import Hub
 
-__all__ = ["Connection", "Lane", "Op", "split_endpoint"]
+__all__ = ["HOPS", "MARK_SHIFT", "Connection", "Lane", "Op", "split_endpoint"]
 
-# code, due, sent (monotonic ns), redirects followed. A negative code is the engine's own request.
+# code, due, sent (monotonic ns), trail. A negative code is the engine's own request. The trail is
+# how many redirects were followed, below 16, and above it the mark of an operation that is recorded
+# one by one (`history`): the sequence in the id of a write, 1 for a read.
 Op = tuple[int, int, int, int]
+
+HOPS, MARK_SHIFT = 15, 4
 
 OWN = -2  # even, so that the hot path takes it for a read whose value does not fit
 
@@ -87,6 +91,7 @@ class Connection:
         "late",
         "leaving",
         "mask",
+        "process",
         "queued",
         "receive",
         "reopen_ns",
@@ -111,6 +116,7 @@ class Connection:
         self.fd = -1
         self.mask = 0
         self.reopen_ns = 0
+        self.process = 0  # of recorded operations: each dialled connection is one client
         self.receive: Callable[[int], bytes] = _closed_receive
         self.send: Callable[[bytes], int] = _closed_send
         self._data_left = b""
@@ -176,6 +182,7 @@ class Connection:
         host, port = split_endpoint(self.endpoint)
         self._opened_ns = now_ns
         self._data_left = b""
+        self.process = self.hub.history.next_process()
         try:
             family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -300,7 +307,7 @@ class Connection:
         for op in self.pending():
             if op[0] >= 0:
                 late = cause == "timeout" and now_ns - op[2] < limit_ns
-                self.hub.lost(op, UNKNOWN, "connection" if late else cause)
+                self.hub.lost(op, UNKNOWN, "connection" if late else cause, self.process)
         if not was_up:
             self.hub.refused(self, cause)
         self.hub.topology_doubtful()

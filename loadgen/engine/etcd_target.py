@@ -8,7 +8,7 @@ from loadgen.contract.plan import Plan
 from loadgen.engine.connection import Lane
 from loadgen.engine.etcd_connection import EtcdConnection
 from loadgen.engine.hub import Hub
-from loadgen.engine.protobuf import bytes_field, framed, varint
+from loadgen.engine.protobuf import bytes_field, framed, put_revision, range_told, varint
 from loadgen.keyspace import ID_BYTES, KEY_DIGITS, Values, key_bytes
 
 __all__ = ["EtcdTarget", "message_maker"]
@@ -26,7 +26,7 @@ class EtcdTarget:
         self.hub = hub
         self.depth = plan.pipeline
         self.lanes = [Lane("etcd")]
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, attempt=hub.attempt)
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, engine=hub.engine)
         self.message = message_maker(plan.keyspace.prefix, self.values)
         self.probe = framed(bytes_field(1, key_bytes(plan.keyspace.prefix, 0)) + _SERIALIZABLE)
         self.reply_limit = plan.value_bytes + REPLY_SLACK_BYTES
@@ -63,6 +63,17 @@ class EtcdTarget:
             return True
         found = body.find(self._value_head + self.values.digits[code >> 1] + b"w")
         return found > 0 and body.startswith(self.values.filler, found + self._to_filler)
+
+    def sequence_in(self, message: bytes) -> int:
+        """See `grpc_connection.GrpcTarget`."""
+        return self.values.sequence_in(message, len(message))
+
+    def told(self, code: int, body: bytes) -> tuple[int, int]:
+        """See `grpc_connection.GrpcTarget`: mod_revision of what was read, revision of a put."""
+        if code & 1:
+            return 0, put_revision(body[5:])
+        value, revision = range_told(body[5:])
+        return self.values.id_of(code >> 1, value), revision
 
 
 def message_maker(prefix: str, values: Values) -> Callable[[int], bytes]:

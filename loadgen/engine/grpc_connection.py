@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from loadgen.contract.history import FOREIGN
 from loadgen.engine import grpc, http2
-from loadgen.engine.connection import OWN, SETUP, UP, Lane, Op
+from loadgen.engine.connection import HOPS, MARK_SHIFT, OWN, SETUP, UP, Lane, Op
 from loadgen.engine.grpc import Call, CallHeaders, OwnCall
 from loadgen.engine.grpc_usual import UsualReply, request_head
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, frame
@@ -47,6 +48,12 @@ class GrpcTarget(Protocol):
     def answers(self, code: int, body: bytes | bytearray) -> bool:
         """Hot: whether a call that ended well brought what was asked for; `body` is framed."""
 
+    def sequence_in(self, message: bytes) -> int:
+        """The sequence of the value in the framed request of a write."""
+
+    def told(self, code: int, body: bytes) -> tuple[int, int]:
+        """What a reply that `answers` says: id of the value read (0: a write), revision or 0."""
+
 
 class GrpcConnection(Http2Connection):
     """`depth` calls at once, each its own stream.
@@ -62,7 +69,9 @@ class GrpcConnection(Http2Connection):
         "_fits",
         "_headers",
         "_heads",
+        "_history",
         "_opened_by",
+        "_sampled",
         "_sent",
         "_usual",
         "first",
@@ -80,6 +89,7 @@ class GrpcConnection(Http2Connection):
         self._fits = target.answers
         self._sent = hub.recorder.sent
         self._done = hub.recorder.done
+        self._history, self._sampled = hub.history, hub.history.sampled
         self._came_ns = 0
         self._usual: UsualReply | None = None
         self._opened_by = b""
@@ -204,11 +214,13 @@ class GrpcConnection(Http2Connection):
             call = calls.get(stream)
             if call is None or call.started or call.op[0] < 0:
                 break
-            code, due, sent, _ = call.op
+            code, due, sent, trail = call.op
             if not fits(code, data[begin:end]):
                 break
             del calls[stream]
             done[code & 1].append((due, sent, came_ns))
+            if trail:
+                self._note(call.op, data[begin:end])
             self._consumed += end - begin
             at = usual.after(end)
         return at
@@ -229,7 +241,7 @@ class GrpcConnection(Http2Connection):
             self._begun = 0
         del self._calls[stream]
         whole = not self._windows.waits() or not self._abandon(stream)
-        code, due, sent, _ = call.op
+        code, due, sent, trail = call.op
         body = call.body
         if (
             known[0] == 0
@@ -240,12 +252,27 @@ class GrpcConnection(Http2Connection):
             and self._fits(code, body)
         ):
             self._done[code & 1].append((due, sent, self._came_ns))
+            if trail:
+                self._note(call.op, bytes(body))
             if self._usual is None or self._usual.blocks != (self._opened_by, block):
                 self._usual = UsualReply.learned(self._opened_by, block)
         elif known[0] == 0 and not whole:
             self._lost(call, Lost(FAILED, "protocol"))  # nobody can apply half a request
         else:
             self._unusual_end(call, *known)
+
+    def _note(self, op: Op, body: bytes) -> None:
+        """An operation that is recorded one by one, or was redirected, ended well."""
+        if not op[3] >> MARK_SHIFT:
+            return
+        try:
+            value, revision = self.target.told(op[0], body)
+        except TargetProtocolError:  # what was asked for stands in it, in some other form
+            value, revision = FOREIGN, 0
+        if op[0] & 1:
+            self._history.wrote(op, _now(), self.process, revision)
+        else:
+            self._history.read(op, _now(), self.process, value, revision)
 
     def _stray_data(self, flags: int, stream: int, payload: bytes) -> None:
         """Data of no call, or before its headers."""
@@ -280,7 +307,7 @@ class GrpcConnection(Http2Connection):
 
     def _lost(self, call: Call, lost: Lost) -> None:
         if call.op[0] >= 0:
-            self.hub.lost(call.op, lost.outcome, lost.cause)
+            self.hub.lost(call.op, lost.outcome, lost.cause, self.process)
         elif self.state == SETUP:
             self.broken(lost.cause)
 
@@ -312,14 +339,15 @@ class GrpcConnection(Http2Connection):
     def _send(self, ops: list[Op]) -> None:
         """Hot: once per batch."""
         heads, sent, message_of = self._heads, self._sent, self.target.message
+        sampled = self._sampled
         passes, new_stream = self._windows.passes, self._new_stream
         made = []
         for op in ops:
             code = op[0]
             sent[code & 1] += 1
-            stream = new_stream(Call(op))
-            pack, word, block = heads[code & 1]
             message = message_of(code)
+            stream = new_stream(Call(self._marked(op, message) if code in sampled else op))
+            pack, word, block = heads[code & 1]
             size = len(message)
             if passes(size):
                 made.append(pack(word, END_HEADERS, stream, block, size << 8, END_STREAM, stream))
@@ -329,6 +357,11 @@ class GrpcConnection(Http2Connection):
                 self._windows.keep(stream, message)
         self.put(b"".join(made))
         self._send_parts()
+
+    def _marked(self, op: Op, message: bytes) -> Op:
+        """The operation as one that is recorded; sent again, a write has another id."""
+        sequence = self.target.sequence_in(message) if op[0] & 1 else 1
+        return (*op[:3], op[3] & HOPS | sequence << MARK_SHIFT)
 
     def _new_stream(self, call: Call) -> int:
         stream = self._next_stream

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from loadgen.engine.connection import UP, Connection, Lane, Op
+from loadgen.engine.connection import MARK_SHIFT, UP, Connection, Lane, Op
+from loadgen.engine.history import Recording
 from loadgen.engine.outcome import TargetProtocolError
 from loadgen.recorder import Recorder
 
@@ -73,11 +74,14 @@ class _NoTarget:
 class Hub:
     """Shared by all connections of one engine."""
 
-    def __init__(self, recorder: Recorder, *, timeout_ns: int) -> None:
+    def __init__(
+        self, recorder: Recorder, *, timeout_ns: int, history: Recording | None = None
+    ) -> None:
         self.recorder = recorder
+        self.history = history or Recording()
         self.context: ssl.SSLContext | None = None
         self.timeout_ns = timeout_ns
-        self.attempt = 0  # which engine of its rank this is
+        self.engine = 0  # which engine of its rank this is, in the whole run
         self.freed: list[Connection] = []
         self.connections: dict[int, Connection] = {}
         # What to call when a descriptor is readable and nothing else: the connections that talk.
@@ -109,9 +113,13 @@ class Hub:
         with contextlib.suppress(OSError):  # TLS closes it when the peer was gone before we began
             self._epoll.unregister(fd)
 
-    def lost(self, op: Op, outcome: str, cause: str) -> None:
-        """Account for an operation that did not end ok."""
+    def lost(self, op: Op, outcome: str, cause: str, process: int = 0) -> None:
+        """Account for an operation that did not end ok. `process`: the connection's, if one had it
+        last.
+        """
         self.recorder.lost(op[0], outcome, cause)
+        if op[3] >> MARK_SHIFT:
+            self.history.lost(op, time.monotonic_ns(), process, outcome, cause)
         if self.on_lost is not None:
             self.on_lost(op[0])
 
@@ -224,6 +232,7 @@ class Hub:
             for connection in tuple(lane.connections):
                 connection.sweep(now_ns)
         self.target.sweep(now_ns)
+        self.history.close(now_ns)
 
     def send_redirected(self, lane: Lane, connection: Connection) -> None:
         """Send one redirected operation."""

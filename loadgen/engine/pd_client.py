@@ -56,6 +56,14 @@ class PdClient:
         """PD serves no operation of the load."""
         return False
 
+    def sequence_in(self, message: bytes) -> int:
+        """PD serves no operation of the load."""
+        raise NotImplementedError
+
+    def told(self, code: int, body: bytes) -> tuple[int, int]:
+        """PD serves no operation of the load."""
+        raise NotImplementedError
+
     # Questions.
 
     def scan_regions(self, message: Callable[[], bytes], then: Then) -> None:

@@ -17,6 +17,8 @@ __all__ = [
     "fields_of",
     "framed",
     "message_in",
+    "put_revision",
+    "range_told",
     "range_value",
     "uint_field",
     "varint",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 _KVS, _VALUE = 2, 5  # RangeResponse.kvs, KeyValue.value
+_HEADER, _REVISION, _MOD_REVISION = 1, 3, 3  # of every response, ResponseHeader and KeyValue
 
 
 def varint(value: int) -> bytes:
@@ -132,6 +135,23 @@ class Fields(dict[int, int | bytes]):
     def data(self, field: int) -> bytes:
         """Bytes, or a message; empty when it is not there."""
         return as_bytes(self.get(field, b""))
+
+
+def put_revision(response: bytes) -> int:
+    """The store's revision that a PutResponse tells of: that of the put; 0 where it says none.
+
+    Raises TargetProtocolError on damage.
+    """
+    return Fields(Fields(response).data(_HEADER)).number(_REVISION)
+
+
+def range_told(response: bytes) -> tuple[bytes, int]:
+    """Value and mod_revision in a RangeResponse of one key.
+
+    Raises TargetProtocolError on damage.
+    """
+    entry = Fields(Fields(response).data(_KVS))
+    return entry.data(_VALUE), entry.number(_MOD_REVISION)
 
 
 def as_bytes(value: int | bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 
-from loadgen.engine.connection import OWN, UP, Connection, Lane, Op
+from loadgen.engine.connection import HOPS, MARK_SHIFT, OWN, UP, Connection, Lane, Op
 from loadgen.engine.outcome import FAILED, UNKNOWN, TargetProtocolError
 from loadgen.engine.resp import command, long_arrays, lost_by
 from loadgen.engine.tls import WANT
@@ -44,9 +44,11 @@ class RedisConnection(Connection):
         "_freed",
         "_gets",
         "_has_more",
+        "_history",
         "_holds",
         "_in_flight",
         "_own",
+        "_sampled",
         "_sent",
         "_tail",
         "_unfinished_bytes",
@@ -61,6 +63,7 @@ class RedisConnection(Connection):
         self._freed = hub.freed
         self._sent = hub.recorder.sent
         self._done = hub.recorder.done
+        self._history, self._sampled = hub.history, hub.history.sampled
         self._in_flight: deque[Op] = deque()
         self._own: deque[Callable[[object], None]] = deque()
 
@@ -112,9 +115,11 @@ class RedisConnection(Connection):
             return
         in_flight = self._in_flight
         if len(in_flight) == 1 and not self._tail:
-            code, due, sent, _ = in_flight[0]
+            code, due, sent, trail = in_flight[0]
             if data == b"+OK\r\n" if code & 1 else self._holds(code >> 1, data):
                 self._done[code & 1].append((due, sent, self.hub.woke_ns))
+                if trail:
+                    self._note(in_flight[0], data[-2 - self.target.values.value_bytes : -2])
                 in_flight.clear()
                 self._freed.append(self)
                 return
@@ -149,6 +154,8 @@ class RedisConnection(Connection):
                 else reply.__class__ is bytes and belongs(code >> 1, reply)
             ):
                 self._done[code & 1].append((op[1], op[2], self.hub.woke_ns))
+                if op[3]:
+                    self._note(op, reply)
             else:
                 self._unusual(op, reply)
                 if self.sock is None:
@@ -159,6 +166,16 @@ class RedisConnection(Connection):
             self._tail, self._claimed, self._unfinished_bytes = b"", 0, 0
         if self.state == UP:
             self._freed.append(self)
+
+    def _note(self, op: Op, value: bytes) -> None:
+        """An operation that is recorded one by one, or was redirected, ended well."""
+        if not op[3] >> MARK_SHIFT:
+            return
+        if op[0] & 1:
+            self._history.wrote(op, _now(), self.process, 0)
+        else:
+            found = self.target.values.id_of(op[0] >> 1, value)
+            self._history.read(op, _now(), self.process, found, 0)
 
     def _unfinished(self, data: bytes) -> None:
         """Part of a batch's replies: it may not grow without end."""
@@ -175,15 +192,15 @@ class RedisConnection(Connection):
             message = str(reply)
             if not self.target.redirected(op, message, asked=self.endpoint):
                 lost = lost_by(message)
-                self.hub.lost(op, lost.outcome, lost.cause)
+                self.hub.lost(op, lost.outcome, lost.cause, self.process)
                 if lost.cause in ("cluster_down", "read_only"):
                     self.target.doubt()
         elif not code & 1 and reply is None:
-            self.hub.lost(op, FAILED, "missing")
+            self.hub.lost(op, FAILED, "missing", self.process)
         elif not code & 1 and isinstance(reply, bytes):
-            self.hub.lost(op, FAILED, "corrupt")
+            self.hub.lost(op, FAILED, "corrupt", self.process)
         else:
-            self.hub.lost(op, UNKNOWN if code & 1 else FAILED, "protocol")
+            self.hub.lost(op, UNKNOWN if code & 1 else FAILED, "protocol", self.process)
             raise TargetProtocolError("a reply of the wrong kind")
 
     def room(self) -> int:
@@ -201,17 +218,23 @@ class RedisConnection(Connection):
         code = codes.popleft()
         data = self._encode(code)
         now = _now()
-        in_flight.append((code, now, now, 0))
+        in_flight.append((code, now, now, self._mark(code, data) if code in self._sampled else 0))
         self._sent[code & 1] += 1
         self.put(data)
 
     def _send_batch(self, codes: list[int]) -> None:
-        data = b"".join([self._encode(code) for code in codes])
-        now = _now()
-        for code in codes:
-            self._in_flight.append((code, now, now, 0))
+        requests = [self._encode(code) for code in codes]
+        sampled, now = self._sampled, _now()
+        for code, data in zip(codes, requests, strict=True):
+            trail = self._mark(code, data) if code in sampled else 0
+            self._in_flight.append((code, now, now, trail))
             self._sent[code & 1] += 1
-        self.put(data)
+        self.put(b"".join(requests))
+
+    def _mark(self, code: int, request: bytes) -> int:
+        """The trail of an operation that is recorded one by one."""
+        sequence = self.target.values.sequence_in(request, len(request) - 2) if code & 1 else 1
+        return sequence << MARK_SHIFT
 
     def send_due(self, overdue: deque[tuple[int, int]]) -> int:
         """Hot in open loop."""
@@ -220,16 +243,17 @@ class RedisConnection(Connection):
             return 0
         if self.depth > 1:
             batch = [overdue.popleft() for _ in range(min(self.depth, len(overdue)))]
-            data = b"".join([self._encode(code) for code, _ in batch])
+            requests = [self._encode(code) for code, _ in batch]
         else:
             one = overdue.popleft()
-            batch, data = [one], self._encode(one[0])
-        now = _now()
-        for code, due in batch:
-            in_flight.append((code, due, now, 0))
+            batch, requests = [one], [self._encode(one[0])]
+        sampled, now = self._sampled, _now()
+        for (code, due), data in zip(batch, requests, strict=True):
+            trail = self._mark(code, data) if code in sampled else 0
+            in_flight.append((code, due, now, trail))
             self._sent[code & 1] += 1
             self.note_late(due, now)
-        self.put(data)
+        self.put(b"".join(requests))
         return len(batch)
 
     def send_one(self, code: int, due_ns: int) -> bool:
@@ -239,7 +263,8 @@ class RedisConnection(Connection):
             return False
         data = self._encode(code)
         now = _now()
-        in_flight.append((code, due_ns, now, 0))
+        trail = self._mark(code, data) if code in self._sampled else 0
+        in_flight.append((code, due_ns, now, trail))
         self._sent[code & 1] += 1
         free_ns = self.free_since_ns
         self.late.append(now - (due_ns if due_ns > free_ns else free_ns))
@@ -249,6 +274,8 @@ class RedisConnection(Connection):
     def send_again(self, op: Op, *, asking: bool) -> None:
         """Redirected here; `sent` was counted the first time."""
         request = self._encode(op[0])
+        if op[0] in self._sampled:  # a write has another id than the one that was refused
+            op = (*op[:3], op[3] & HOPS | self._mark(op[0], request))
         if asking:
             self._expect(_ignore)
             request = command(b"ASKING") + request

@@ -11,7 +11,7 @@ from pathlib import Path
 import hiredis
 
 from loadgen.contract.plan import Auth, Plan
-from loadgen.engine.connection import UP, Lane, Op, split_endpoint
+from loadgen.engine.connection import HOPS, UP, Lane, Op, split_endpoint
 from loadgen.engine.hub import Hub
 from loadgen.engine.lanes import deal_again, move_idle, rebalance, shares
 from loadgen.engine.outcome import FAILED, SessionFailed, TargetProtocolError
@@ -51,7 +51,7 @@ class RedisTarget:
     def __init__(self, hub: Hub, plan: Plan, *, rank: int, connections: int) -> None:
         self.hub = hub
         self.plan = plan
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, attempt=hub.attempt)
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, engine=hub.engine)
         self.encode = encoder(plan.keyspace.prefix, self.values)
         self.holds = value_check(self.values)
         self.credentials = _credentials(plan.auth)
@@ -105,17 +105,17 @@ class RedisTarget:
         except TargetProtocolError:
             self.hub.lost(op, FAILED, "protocol")
             raise
-        code, due, sent, hops = op
+        code, due, sent, trail = op
         if asking:
             self.hub.recorder.generator.ask += 1
         else:
             self.hub.recorder.generator.moved += 1
             self._owner[slot] = lane
             self.doubt()
-        if hops >= REDIRECT_LIMIT:
+        if trail & HOPS >= REDIRECT_LIMIT:
             self.hub.lost(op, FAILED, "redirect_limit")
         else:
-            lane.redirected.append(((code, due, sent, hops + 1), asking))
+            lane.redirected.append(((code, due, sent, trail + 1), asking))
             if not lane.connections:  # a master without slots yet: `_wanted` gives it one
                 self.doubt()
         return True

@@ -10,6 +10,7 @@ from loadgen.contract.plan import Plan
 from loadgen.contract.window import SessionBegin, SessionEnd
 from loadgen.engine.connection import UP
 from loadgen.engine.etcd_target import EtcdTarget
+from loadgen.engine.history import History
 from loadgen.engine.hub import SWEEP_NS, Hub, TargetDriver
 from loadgen.engine.outcome import NotNow, SessionFailed
 from loadgen.engine.past import Past, PhaseClock
@@ -20,6 +21,7 @@ from loadgen.engine.spooling import Spool
 from loadgen.engine.tikv_target import TikvTarget
 from loadgen.engine.timetable import Entry, Timetable
 from loadgen.engine.tls import client_context
+from loadgen.keyspace import engine_number
 from loadgen.own_load import OwnLoad
 from loadgen.pacing import share_of
 from loadgen.recorder import Clock, Recorder
@@ -67,8 +69,11 @@ class Session:
         self._recorder = Recorder(
             spool.put, worker=rank, length_s=plan.window_s, clock=self._clock, seq=past.seq
         )
-        self._hub = Hub(self._recorder, timeout_ns=plan.timeout_ms * 1_000_000)
-        self._hub.attempt = past.attempt
+        self._history = History(plan, spool.put, rank=rank, attempt=past.attempt, clock=self._clock)
+        self._hub = Hub(
+            self._recorder, timeout_ns=plan.timeout_ms * 1_000_000, history=self._history
+        )
+        self._hub.engine = engine_number(plan.session, past.attempt)
         self._begun = False
         self._leaving = False
         self._loop = Loop(self._hub)
@@ -99,6 +104,7 @@ class Session:
             outcome, reason = "failed", str(failure)
         finally:
             self._hub.close()
+            self._history.flush(time.monotonic_ns())
             self._recorder.own_load.close()
         self._begin()
         if self._leaving:
@@ -112,7 +118,7 @@ class Session:
             ok=totals.ok,
             failed=totals.failed,
             unknown=totals.unknown,
-            notes=self._hub.notes | self._spool.told(),
+            notes=self._hub.notes | self._history.told() | self._spool.told(),
         )
         self._spool.put(end)
         return end
@@ -192,6 +198,7 @@ class Session:
         recorder, phase = self._recorder, entry.phase
         start_ns = self._clock.monotonic_ns(entry.start_s * NS_PER_S)
         recorder.begin(phase.name, phase.mode, start_ns + entry.from_s * NS_PER_S)
+        self._history.begin(phase.name, start_ns + entry.from_s * NS_PER_S)
         source = self._source(entry, start_ns)
         self._loop.run(source, start_ns + phase.duration_s * NS_PER_S)
         limit_ns = self._hub.timeout_ns
@@ -202,6 +209,7 @@ class Session:
         source.end()
         if recorder.touched():
             recorder.rotate()
+        self._history.flush(time.monotonic_ns())
         if isinstance(source, FillSource) and source.unwritten() and not self._loop.stopping:
             raise SessionFailed(
                 f"phase {phase.name}: {source.unwritten()} of {source.to_write} keys not written "

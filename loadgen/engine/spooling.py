@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
+from loadgen.contract.history import HistoryBlock, payload_of_block
+from loadgen.contract.history_files import HistoryWriter
 from loadgen.contract.spool import SpoolWriter, payload_of, payload_of_window
 from loadgen.contract.window import SessionBegin, SessionEnd, Window
 
@@ -28,6 +30,7 @@ RELAY_AHEAD = 256
 
 # Windows that a full disk does not take: an hour and a half at 6 kB each, 45 s at the largest.
 KEPT_BYTES = 32 << 20
+KEPT_HISTORY_BYTES = 8 << 20  # minutes of blocks; a history with a gap says so
 # Troubles told of, the newest; and how long the end of a session waits for room.
 MOST_TROUBLES = 20
 LAST_PATIENCE_S = 10.0
@@ -42,12 +45,51 @@ class _Trouble:
     until_s: int = 0
     lost: int = 0
 
-    def __str__(self) -> str:
+    def told(self, what: str) -> str:
+        """In words."""
         until = f"to {self.until_s}" if self.until_s else "to the end"
-        return f"{self.why} from {self.from_s} {until}, {self.lost} windows lost"
+        return f"{self.why} from {self.from_s} {until}, {self.lost} {what} lost"
 
 
-_Work = Window | SessionBegin | SessionEnd | Callable[[], None]
+_Work = Window | SessionBegin | SessionEnd | HistoryBlock | Callable[[], None]
+
+
+class _Kept:
+    """What is on its way into one file: it waits while the disk is full, up to a limit."""
+
+    def __init__(self, writer: SpoolWriter | None, *, most_bytes: int) -> None:
+        self.troubles: list[_Trouble] = []
+        self.waiting: deque[tuple[bytes, int | None]] = deque()  # payload, begin of a window
+        self._writer = writer
+        self._most_bytes = most_bytes
+        self._bytes = 0
+
+    def keep(self, payload: bytes, start_s: int | None) -> None:
+        """Take what is to be written; of what has a begin it may be too much."""
+        if start_s is not None and self.waiting and self._bytes + len(payload) > self._most_bytes:
+            self.troubles[-1].lost += 1
+        else:
+            self.waiting.append((payload, start_s))
+            self._bytes += len(payload)
+
+    def write(self, before: Callable[[], None] = lambda: None) -> None:
+        """Write what waits, as far as there is room; the same of `before`, which comes first."""
+        try:
+            before()
+            while self.waiting and self._writer:
+                payload, start_s = self.waiting[0]
+                self._writer.write(payload, start_s=start_s)
+                self._bytes -= len(self.waiting.popleft()[0])
+        except OSError as error:
+            self._in_trouble(error)
+        else:
+            if self.troubles and not self.troubles[-1].until_s:
+                self.troubles[-1].until_s = int(time.time())
+
+    def _in_trouble(self, error: OSError) -> None:
+        if not self.troubles or self.troubles[-1].until_s:
+            del self.troubles[: -MOST_TROUBLES + 1]
+            self.troubles.append(_Trouble(error.strerror or str(error), int(time.time())))
 
 
 class Spool:
@@ -58,19 +100,24 @@ class Spool:
     are lost, and counted.
     """
 
-    def __init__(self, writer: SpoolWriter, also: Callable[[Window], None] | None = None) -> None:
+    def __init__(
+        self,
+        writer: SpoolWriter,
+        also: Callable[[Window], None] | None = None,
+        history: HistoryWriter | None = None,
+    ) -> None:
         self._writer = writer
+        self._history = history
         self._also = also
-        self._kept: deque[tuple[bytes, int | None]] = deque()  # payload, begin of a window
-        self._kept_bytes = 0
+        self._windows = _Kept(writer, most_bytes=KEPT_BYTES)
+        self._blocks = _Kept(history, most_bytes=KEPT_HISTORY_BYTES)
         self._undone: deque[Callable[[], None]] = deque()
-        self._troubles: list[_Trouble] = []
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         sys.setswitchinterval(SWITCH_S)
         self._thread.start()
 
-    def put(self, record: Window | SessionBegin | SessionEnd) -> None:
+    def put(self, record: Window | SessionBegin | SessionEnd | HistoryBlock) -> None:
         """Take a record; returns at once."""
         self._queue.put(record)
 
@@ -80,7 +127,12 @@ class Spool:
 
     def told(self) -> dict[str, str]:
         """What went wrong with the disk, for the session's end; nothing as a rule."""
-        return {"disk": "; ".join(map(str, self._troubles))} if self._troubles else {}
+        made = {"disk": (self._windows, "windows"), "history_disk": (self._blocks, "blocks")}
+        return {
+            name: "; ".join(trouble.told(what) for trouble in kept.troubles)
+            for name, (kept, what) in made.items()
+            if kept.troubles
+        }
 
     def close(self) -> str:
         """Wait until everything is on disk, a while longer if it is full; what is not, "" if all
@@ -89,49 +141,32 @@ class Spool:
         self._queue.put(None)
         self._thread.join()
         ends_s = time.monotonic() + LAST_PATIENCE_S
-        while self._kept and time.monotonic() < ends_s:
+        windows = self._windows
+        while windows.waiting and time.monotonic() < ends_s:
             time.sleep(LAST_PATIENCE_S / 20)
-            self._write_kept()
+            windows.write(self._do_undone)
         self._writer.close()
-        return f"{len(self._kept)} records: {self._troubles[-1].why}" if self._kept else ""
+        if self._history is not None:
+            self._history.close()
+        if not windows.waiting:
+            return ""
+        return f"{len(windows.waiting)} records: {windows.troubles[-1].why}"
 
     def _run(self) -> None:
         while (record := self._queue.get()) is not None:
             if callable(record):
                 self._undone.append(record)
+            elif isinstance(record, HistoryBlock):
+                if self._history is not None:
+                    self._blocks.keep(payload_of_block(record), record.until_ns // 10**9)
             elif isinstance(record, Window):
-                self._keep(payload_of_window(record), record.start_s)
+                self._windows.keep(payload_of_window(record), record.start_s)
             else:
-                self._keep(payload_of(record.to_json()), None)
-            self._write_kept()
+                self._windows.keep(payload_of(record.to_json()), None)
+            self._windows.write(self._do_undone)
+            self._blocks.write()
             if self._also is not None and isinstance(record, Window):
                 self._also(record)
-
-    def _keep(self, payload: bytes, start_s: int | None) -> None:
-        if start_s is not None and self._kept and self._kept_bytes + len(payload) > KEPT_BYTES:
-            self._troubles[-1].lost += 1
-        else:
-            self._kept.append((payload, start_s))
-            self._kept_bytes += len(payload)
-
-    def _write_kept(self) -> None:
-        try:
-            self._do_undone()
-            while self._kept:
-                payload, start_s = self._kept[0]
-                self._writer.write(payload, start_s=start_s)
-                self._kept.popleft()
-                self._kept_bytes -= len(payload)
-        except OSError as error:
-            self._in_trouble(error)
-        else:
-            if self._troubles and not self._troubles[-1].until_s:
-                self._troubles[-1].until_s = int(time.time())
-
-    def _in_trouble(self, error: OSError) -> None:
-        if not self._troubles or self._troubles[-1].until_s:
-            del self._troubles[: -MOST_TROUBLES + 1]
-            self._troubles.append(_Trouble(error.strerror or str(error), int(time.time())))
 
     def _do_undone(self) -> None:
         while self._undone:

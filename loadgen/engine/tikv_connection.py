@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from loadgen.engine.connection import OWN, Lane, Op
+from loadgen.engine.connection import MARK_SHIFT, OWN, Lane, Op
 from loadgen.engine.grpc import Call
 from loadgen.engine.grpc_connection import GrpcConnection
 from loadgen.engine.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, frame
@@ -64,7 +64,7 @@ class TikvConnection(GrpcConnection):
 
     def unfit(self, call: Call) -> None:
         """See GrpcConnection."""
-        self.tikv.replied([call.op], bytes(call.body), self._came_ns)
+        self.tikv.replied([call.op], bytes(call.body), self._came_ns, process=self.process)
 
     def send_again(self, op: Op, *, asking: bool) -> None:
         """Redirected here; `sent` was counted the first time."""
@@ -139,6 +139,8 @@ class TikvBatchConnection(TikvConnection):
         write = ops[0][0] & 1
         self._sent[write] += len(ops)
         message = self.tikv.requests.batch(region, [op[0] for op in ops])
+        if not self._sampled.isdisjoint([op[0] for op in ops]):
+            ops = self._marked_in(ops, message)
         stream = self._new_stream(BatchCall(ops))
         made = frame(HEADERS, END_HEADERS, stream, self._headers.blocks[_BATCH_GET + write])
         if self._windows.passes(len(message)):
@@ -148,17 +150,26 @@ class TikvBatchConnection(TikvConnection):
         self.put(made)
         self._send_parts()
 
+    def _marked_in(self, ops: list[Op], message: bytes) -> list[Op]:
+        """See `_marked`; the ids stand at even distances from the end."""
+        sampled, sequence_in = self._sampled, self.tikv.requests.sequence_in_batch
+        made = []
+        for after, (code, due, sent, _) in zip(range(len(ops) - 1, -1, -1), ops, strict=True):
+            sequence = sequence_in(message, after) if code & 1 else 1
+            made.append((code, due, sent, sequence << MARK_SHIFT if code in sampled else 0))
+        return made
+
     def unfit(self, call: Call) -> None:
         """Hot: the end of every batch, and of single operations that are not right."""
         if isinstance(call, BatchCall):
-            self.tikv.batch_replied(call.ops, bytes(call.body), self._came_ns)
+            self.tikv.batch_replied(call.ops, bytes(call.body), self._came_ns, self.process)
         else:
             super().unfit(call)
 
     def _lost(self, call: Call, lost: Lost) -> None:
         if isinstance(call, BatchCall):
             for op in call.ops:
-                self.hub.lost(op, lost.outcome, lost.cause)
+                self.hub.lost(op, lost.outcome, lost.cause, self.process)
         else:
             super()._lost(call, lost)
 

@@ -58,6 +58,15 @@ class RawMessages:
             and body.endswith(self._filler)
         )
 
+    def sequence_in(self, message: bytes) -> int:
+        """See `grpc_connection.GrpcTarget`."""
+        return self.values.sequence_in(message, len(message))
+
+    def told(self, code: int, body: bytes) -> tuple[int, int]:
+        """See `grpc_connection.GrpcTarget`; the raw API knows no revisions."""
+        value = body[-self.values.value_bytes :]
+        return (0 if code & 1 else self.values.id_of(code >> 1, value)), 0
+
     # Several keys of one region.
 
     def batch(self, region: Region, codes: Sequence[int]) -> bytes:
@@ -73,6 +82,15 @@ class RawMessages:
             for code in codes:
                 made += (self._key_head, digits[code >> 1])
         return framed(b"".join(made))
+
+    def sequence_in_batch(self, message: bytes, after: int) -> int:
+        """The sequence of a value in a batch of writes, with `after` pairs behind it."""
+        return self.values.sequence_in(message, len(message) - after * self._pair_size)
+
+    def value_in_batch(self, body: bytes, at: int) -> bytes:
+        """The value of pair `at` of a reply that `batch_answers`."""
+        end = 5 + (at + 1) * self._pair_size
+        return body[end - self.values.value_bytes : end]
 
     def batch_answers(self, codes: Sequence[int], body: bytes) -> bool:
         """Hot: whether every key's value is there, in the order asked for, and nothing more."""

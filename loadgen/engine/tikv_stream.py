@@ -89,14 +89,16 @@ class TikvStreamConnection(TikvConnection):
 
     def _send(self, ops: list[Op]) -> None:
         sent, message_of, ids = self._sent, self.target.message, []
+        sampled = self._sampled
         made = []
         for op in ops:
             code = op[0]
             sent[code & 1] += 1
             number = self._next_id()
-            self._calls[number] = Call(op)
+            message = message_of(code)
+            self._calls[number] = Call(self._marked(op, message) if code in sampled else op)
             ids.append(varint(number))
-            made.append(bytes_field(1, bytes_field(FIELDS[code & 1], message_of(code)[5:])))
+            made.append(bytes_field(1, bytes_field(FIELDS[code & 1], message[5:])))
         made.append(bytes_field(2, b"".join(ids)))
         self._left += framed(b"".join(made))
         self._send_parts()
@@ -167,13 +169,15 @@ class TikvStreamConnection(TikvConnection):
             call = calls.get(number)
             if call is None:
                 raise TargetProtocolError("an answer to a request that was not made")
-            code, due, sent, _ = call.op
+            code, due, sent, trail = call.op
             body = framed(_raw(reply, FIELDS[code & 1]))
             del calls[number]
             if fits(code, body):
                 done[code & 1].append((due, sent, came_ns))
+                if trail:
+                    self._note(call.op, body)
             else:
-                self.tikv.replied([call.op], body, came_ns)
+                self.tikv.replied([call.op], body, came_ns, process=self.process)
 
     def _unprocessed(self, last: int) -> list[int]:
         """All of them or none: they share a stream."""

@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from loadgen.contract.plan import Plan
-from loadgen.engine.connection import Lane, Op
+from loadgen.engine.connection import HOPS, MARK_SHIFT, Lane, Op
 from loadgen.engine.hub import SWEEP_NS, Hub
 from loadgen.engine.lanes import deal_again, move_idle, rebalance, shares
 from loadgen.engine.outcome import FAILED, UNKNOWN, Lost, SessionFailed, TargetProtocolError
@@ -41,7 +41,7 @@ class TikvTarget:
     def __init__(self, hub: Hub, plan: Plan, *, rank: int, connections: int) -> None:
         self.hub = hub
         self.depth, self.batch = plan.pipeline, plan.batch
-        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, attempt=hub.attempt)
+        self.values = Values(plan.keyspace.prefix, plan.value_bytes, rank=rank, engine=hub.engine)
         self.reply_limit = plan.batch * (plan.value_bytes + PAIR_SLACK_BYTES) + REPLY_SLACK_BYTES
         self.topology = Topology(
             hub, plan.endpoints, self.values, plan.keyspace.prefix, plan.keyspace.keys, rank
@@ -49,6 +49,7 @@ class TikvTarget:
         self.lanes, self.map = self.topology.lanes, self.topology.map
         self.requests = RawMessages(self.values, self.map, self.topology.heads)
         self.message, self.answers = self.requests.message, self.requests.answers
+        self.sequence_in, self.told = self.requests.sequence_in, self.requests.told
         self._find = self.map.find
         self._kind: type[TikvConnection] = TikvConnection
         if plan.batched_stream:
@@ -91,55 +92,70 @@ class TikvTarget:
 
     # What a reply means.
 
-    def replied(self, ops: list[Op], body: bytes, came_ns: int, *, batched: bool = False) -> None:
+    def replied(
+        self, ops: list[Op], body: bytes, came_ns: int, *, process: int, batched: bool = False
+    ) -> None:
         """A call that ended well, with something else than exactly what was asked for.
 
-        `ops` are those of the call, of one kind and one region.
+        `ops` are those of the call, of one kind and one region; `process` that of its connection.
         """
         write = ops[0][0] & 1
         try:
             message = message_in(body)
             reply = raw_reply(message, batch_of_reads=batched and not write)
             if reply.region_error is not None:
-                self._refused(ops, verdict_on(reply.region_error, write=bool(write)))
+                self._refused(ops, verdict_on(reply.region_error, write=bool(write)), process)
                 return
         except TargetProtocolError:
-            self._lost(ops, Lost(UNKNOWN if write else FAILED, "protocol"))
+            self._lost(ops, Lost(UNKNOWN if write else FAILED, "protocol"), process)
             return
         if reply.error:  # also of a write that was proposed and timed out
-            self._lost(ops, Lost(UNKNOWN if write else FAILED, "other"))
+            self._lost(ops, Lost(UNKNOWN if write else FAILED, "other"), process)
             return
         done, keys = self.hub.recorder.done[write], self.values.digits
         for op in ops:
             value = reply.pairs.get(keys[op[0] >> 1]) if batched else reply.value
             if write or (value and self.values.belongs(op[0] >> 1, value)):
                 done.append((op[1], op[2], came_ns))
+                if op[3] >> MARK_SHIFT:
+                    self._note(op, value or b"", process)
             else:
-                self._lost([op], Lost(FAILED, "missing" if value is None else "corrupt"))
+                self._lost([op], Lost(FAILED, "missing" if value is None else "corrupt"), process)
 
-    def batch_replied(self, ops: list[Op], body: bytes, came_ns: int) -> None:
+    def _note(self, op: Op, value: bytes, process: int) -> None:
+        """An operation that is recorded one by one ended well."""
+        history, now_ns = self.hub.history, time.monotonic_ns()
+        if op[0] & 1:
+            history.wrote(op, now_ns, process, 0)
+        else:
+            history.read(op, now_ns, process, self.values.id_of(op[0] >> 1, value), 0)
+
+    def batch_replied(self, ops: list[Op], body: bytes, came_ns: int, process: int) -> None:
         """Hot: a batch that ended well."""
         if self.requests.batch_answers([op[0] for op in ops], body):
             done = self.hub.recorder.done[ops[0][0] & 1]
             done.extend([(due, sent, came_ns) for _, due, sent, _ in ops])
+            for at, op in enumerate(ops):
+                if op[3] >> MARK_SHIFT:
+                    self._note(op, self.requests.value_in_batch(body, at), process)
         else:
-            self.replied(ops, body, came_ns, batched=True)
+            self.replied(ops, body, came_ns, process=process, batched=True)
 
-    def _lost(self, ops: list[Op], lost: Lost) -> None:
+    def _lost(self, ops: list[Op], lost: Lost, process: int = 0) -> None:
         for op in ops:
-            self.hub.lost(op, lost.outcome, lost.cause)
+            self.hub.lost(op, lost.outcome, lost.cause, process)
 
     # Redirects.
 
-    def _refused(self, ops: list[Op], verdict: Verdict) -> None:
+    def _refused(self, ops: list[Op], verdict: Verdict, process: int) -> None:
         """A region error: the operations end, or go on where the region is now."""
         here = self._learn(ops[0][0], verdict)
         if verdict.lost is not None:
-            self._lost(ops, verdict.lost)
+            self._lost(ops, verdict.lost, process)
             return
         self.hub.recorder.generator.moved += len(ops)
-        for code, due, sent, redirects in ops:
-            op = (code, due, sent, redirects + 1)
+        for code, due, sent, trail in ops:
+            op, redirects = (code, due, sent, trail + 1), trail & HOPS
             lane = self.lane_of(code)
             if redirects >= REDIRECT_LIMIT:
                 self._lost([op], Lost(FAILED, "redirect_limit" if here else "cluster_down"))

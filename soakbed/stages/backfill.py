@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from loadgen.contract.history_files import history_hour
 from loadgen.contract.spool import SpoolDamaged, read_spool
 from soakbed.adapters.ssh import CommandFailed, Shell
 from soakbed.records.testbed import Host
@@ -26,8 +27,10 @@ CHUNK_BYTES = 4 * MIB
 _SEAM_BYTES = 4096
 _HOUR_S = 3600
 _FETCH_TIMEOUT_S = 1800
-_EVIDENCE = re.compile(r"worker-\d+(\.\d+)?\.(spool|sealed)|(clock|totals)-\d+\.json|plan\.json")
-_OPEN = re.compile(r"worker-(\d+)\.spool")
+_EVIDENCE = re.compile(
+    r"worker-\d+(\.\d+)?\.(spool|sealed|history)|(clock|totals)-\d+\.json|plan\.json"
+)
+_OPEN = re.compile(r"worker-(\d+)\.(spool|history)")
 _LIST = ["-mindepth", "1", "-maxdepth", "1", "-printf", r"%y\t%s\t%f\n"]
 
 
@@ -79,7 +82,7 @@ class Backfill:
         there = self._listed(host)
         for name in there:
             if open_spool := _OPEN.fullmatch(name):
-                self._turn(host, open_spool[1], there)
+                self._turn(host, open_spool[1], open_spool[2], there)
         for name, size in sorted(there.items(), key=_whole_ones_first):
             try:
                 self._copy(host, name, size, there)
@@ -97,15 +100,16 @@ class Backfill:
             return found
         return {name: size for name, size in found.items() if _EVIDENCE.fullmatch(name)}
 
-    def _turn(self, host: Host, rank: str, there: Mapping[str, int]) -> None:
+    def _turn(self, host: Host, rank: str, kind: str, there: Mapping[str, int]) -> None:
         """Give the copy of an hour that is over on the host the name that this hour has there."""
-        name = f"worker-{rank}.spool"
+        name = f"worker-{rank}.{kind}"
         copy = self._folder / name
         if not copy.exists() or self._goes_on(host, name, copy, there[name]):
             return
-        hour = _hour_of(copy)
-        closed = self._folder / f"worker-{rank}.{hour}.spool"
-        over = {closed.name, f"worker-{rank}.{hour}.sealed"} & there.keys()
+        hour = history_hour(copy) if kind == "history" else _hour_of(copy)
+        closed = self._folder / f"worker-{rank}.{hour}.{kind}"
+        over = {closed.name, *([closed.with_suffix(".sealed").name] if kind == "spool" else [])}
+        over &= there.keys()
         if over and not closed.exists():
             copy.rename(closed)
         else:
@@ -131,7 +135,7 @@ class Backfill:
                 self._append(host, name, part, size)
                 part.replace(copy)
             copy.with_suffix(".spool").unlink(missing_ok=True)
-        elif Path(name).with_suffix(".sealed").name not in there:
+        elif name.endswith(".history") or Path(name).with_suffix(".sealed").name not in there:
             self._append(host, name, copy, size)
 
     def _append(self, host: Host, name: str, copy: Path, size: int) -> None:
