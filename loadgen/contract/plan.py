@@ -112,7 +112,7 @@ class Plan:
         """Read a plan. Raises ValueError on another schema, TypeError on unknown keys."""
         if data.get("schema") != SCHEMA:
             raise ValueError(f"plan schema {data.get('schema')!r}, this loadgen reads {SCHEMA}")
-        values = dict(data)
+        values = {"history_share": 0.0, **data}  # older ones recorded nothing
         keyspace = dict(values["keyspace"])
         keyspace["popularity"] = Popularity(**keyspace["popularity"])
         values["keyspace"] = Keyspace(**keyspace)

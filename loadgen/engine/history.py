@@ -18,7 +18,7 @@ from loadgen.contract.history import (
     UNKNOWN,
     VALUES_PER_RANK,
     HistoryBlock,
-    sampled,
+    sampled_keys,
 )
 from loadgen.contract.history import FAILED as ROW_FAILED
 from loadgen.contract.plan import Plan
@@ -111,8 +111,8 @@ class History(Recording):
         """`sink` takes finished blocks and returns at once."""
         super().__init__()
         share, seed = plan.history_share, history_seed(plan.run_id)
-        keys = (key for key in range(plan.keyspace.keys) if sampled(key, share, seed=seed))
-        pairs = ((key << 1, key << 1 | 1) for key in keys) if share > 0 else ()
+        keys = sampled_keys(plan.keyspace.keys, share, seed=seed)
+        pairs = ((key << 1, key << 1 | 1) for key in keys)
         self.sampled = frozenset(itertools.chain.from_iterable(pairs))
         self.rows = self.dropped = 0
         self.close_ns = 0

@@ -37,6 +37,8 @@ def _load_problems(plan: Plan) -> Iterator[str]:
         )
     if not 0 <= plan.read_share <= 1:
         yield f"read_share: {plan.read_share} is no share; use 0 to 1"
+    if not 0 <= plan.history_share <= 1:
+        yield f"history_share: {plan.history_share} is no share; use 0 to 1, 0.01 as a rule"
     yield from _batch_problems(plan)
     for name in ("pipeline", "timeout_ms", "window_s", "overdue_limit"):
         if getattr(plan, name) < 1:

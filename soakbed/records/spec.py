@@ -81,6 +81,8 @@ class WorkloadSpec(Frozen):
     # Planned housekeeping of a target while it is pressed; auto: where the steady phase is long.
     housekeeping: Literal["auto", "on", "off"] = "auto"
     window_s: Annotated[int, Field(ge=1, le=60)] = 1
+    # Of the keys: every operation on them is recorded, for the checks of consistency; 0: none.
+    history_share: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     @property
     def most_in_flight(self) -> int:
@@ -96,7 +98,9 @@ class WorkloadSpec(Frozen):
     def _what_was_asked(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without keys that say nothing: an older soakbed reads what asks for nothing newer."""
         made: dict[str, Any] = plain(self)
+        usual = WorkloadSpec.model_fields["history_share"].default
         unsaid = [name for name in ("steady", "knee") if getattr(self, name) is None]
+        unsaid += ["history_share"] if self.history_share == usual else []
         for name in [*unsaid, *(["steady_share_of_capacity"] if self.steady else [])]:
             made.pop(name, None)
         return made

@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loadgen.contract.history import HISTORY
-from loadgen.contract.spool import SPOOL, SpoolDamaged, read_spool
+from loadgen.contract.history_files import history_hour
+from loadgen.contract.spool import SpoolDamaged, read_spool
 from soakbed.adapters.ssh import CommandFailed, Shell
 from soakbed.records.testbed import Host
 from soakbed.stages.load_session import LoadSession
@@ -28,10 +28,9 @@ _SEAM_BYTES = 4096
 _HOUR_S = 3600
 _FETCH_TIMEOUT_S = 1800
 _EVIDENCE = re.compile(
-    r"worker-\d+(\.\d+)?\.(spool|sealed|history)|worker-\d+\.last|(clock|totals)-\d+\.json|plan\.json"
+    r"worker-\d+(\.\d+)?\.(spool|sealed|history)|(clock|totals)-\d+\.json|plan\.json"
 )
-_OPEN = re.compile(r"worker-(\d+)\.spool")
-_OPEN_HISTORY = re.compile(r"worker-(\d+)\.history")
+_OPEN = re.compile(r"worker-(\d+)\.(spool|history)")
 _LIST = ["-mindepth", "1", "-maxdepth", "1", "-printf", r"%y\t%s\t%f\n"]
 
 
@@ -83,9 +82,7 @@ class Backfill:
         there = self._listed(host)
         for name in there:
             if open_spool := _OPEN.fullmatch(name):
-                self._turn(host, open_spool[1], there)
-            elif open_history := _OPEN_HISTORY.fullmatch(name):
-                self._turn_history(host, open_history[1], there)
+                self._turn(host, open_spool[1], open_spool[2], there)
         for name, size in sorted(there.items(), key=_whole_ones_first):
             try:
                 self._copy(host, name, size, there)
@@ -103,33 +100,20 @@ class Backfill:
             return found
         return {name: size for name, size in found.items() if _EVIDENCE.fullmatch(name)}
 
-    def _turn(self, host: Host, rank: str, there: Mapping[str, int]) -> None:
+    def _turn(self, host: Host, rank: str, kind: str, there: Mapping[str, int]) -> None:
         """Give the copy of an hour that is over on the host the name that this hour has there."""
-        name = f"worker-{rank}.spool"
+        name = f"worker-{rank}.{kind}"
         copy = self._folder / name
         if not copy.exists() or self._goes_on(host, name, copy, there[name]):
             return
-        hour = _hour_of(copy)
-        closed = self._folder / f"worker-{rank}.{hour}.spool"
-        over = {closed.name, f"worker-{rank}.{hour}.sealed"} & there.keys()
+        hour = history_hour(copy) if kind == "history" else _hour_of(copy)
+        closed = self._folder / f"worker-{rank}.{hour}.{kind}"
+        over = {closed.name, *([closed.with_suffix(".sealed").name] if kind == "spool" else [])}
+        over &= there.keys()
         if over and not closed.exists():
             copy.rename(closed)
         else:
             copy.unlink()  # its torn end was cut off on the host
-
-    def _turn_history(self, host: Host, rank: str, there: Mapping[str, int]) -> None:
-        """The same of a history, which is never sealed: an hour that is over keeps its bytes."""
-        name = f"worker-{rank}{HISTORY}"
-        copy = self._folder / name
-        if not copy.exists() or self._goes_on(host, name, copy, there[name]):
-            return
-        closed = re.compile(rf"worker-{rank}\.\d+{re.escape(HISTORY)}")
-        fresh = [one for one in there if closed.fullmatch(one)]
-        fresh = [one for one in fresh if not (self._folder / one).exists()]
-        if len(fresh) == 1 and self._goes_on(host, fresh[0], copy, there[fresh[0]]):
-            copy.rename(self._folder / fresh[0])
-        else:
-            copy.unlink()  # all of it comes again, under the names that it has there
 
     def _goes_on(self, host: Host, name: str, copy: Path, size: int) -> bool:
         """Whether the file on the host begins with all that the copy holds."""
@@ -151,7 +135,7 @@ class Backfill:
                 self._append(host, name, part, size)
                 part.replace(copy)
             copy.with_suffix(".spool").unlink(missing_ok=True)
-        elif not name.endswith(SPOOL) or Path(name).with_suffix(".sealed").name not in there:
+        elif name.endswith(".history") or Path(name).with_suffix(".sealed").name not in there:
             self._append(host, name, copy, size)
 
     def _append(self, host: Host, name: str, copy: Path, size: int) -> None:

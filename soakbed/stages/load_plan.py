@@ -101,6 +101,7 @@ def plan_session(
         batched_stream=work.batched_stream and target == "tikv",
         timeout_ms=work.timeout_ms,
         window_s=work.window_s,
+        history_share=work.history_share,
         workers=workers,
         seed=work.seed + _try_of(session),
     )

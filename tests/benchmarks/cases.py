@@ -20,7 +20,7 @@ from tests.benchmarks.throwaway import Etcd, Pki, Redis, serving
 from tests.benchmarks.tikv_server import STORES, TikvDouble
 from tests.tikv_double.servers import GRPCIO, LOOP, LOOP_SINGLY
 
-__all__ = ["CASES", "Case", "Effort", "run_case"]
+__all__ = ["CASES", "Case", "Effort", "plan_of", "run_case", "server_of"]
 
 KEYS = 20_000
 PREFIX = "/bench/"
@@ -101,8 +101,8 @@ def run_case(
     client_core, server_core = cores[0], cores[1]
     load_before = os.getloadavg()[0]
     pki = Pki.make(folder / "pki")
-    with serving(_server(case, folder, server_core, pki)) as server:  # type: Server
-        plan = _plan(case, server)
+    with serving(server_of(case, folder, server_core, pki)) as server:  # type: Server
+        plan = plan_of(case, server)
         measure.fill(plan, folder, client_core)
         contenders = _contenders(case, server, plan, folder, client_core, effort.seconds)
         repeats = []
@@ -117,7 +117,7 @@ def run_case(
     return CaseResult(case.name, _conditions(case, effort, load_before), repeats)
 
 
-def _server(case: Case, folder: Path, core: int, pki: Pki) -> Server:
+def server_of(case: Case, folder: Path, core: int, pki: Pki) -> Server:
     if case.target == "tikv":
         return TikvDouble(core, pki, PREFIX, KEYS, case.served_by)
     if case.target == "etcd":
@@ -127,7 +127,7 @@ def _server(case: Case, folder: Path, core: int, pki: Pki) -> Server:
     return Redis(folder / "redis", core=core, pki=pki if case.tls else None)
 
 
-def _plan(case: Case, server: Server) -> Plan:
+def plan_of(case: Case, server: Server) -> Plan:
     return Plan(
         run_id="engine-bench",
         session="capacity",

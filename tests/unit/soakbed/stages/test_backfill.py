@@ -241,27 +241,6 @@ def block(host: LoadHost) -> bytes:
     return random.Random(host.seq).randbytes(5000)
 
 
-def test_a_history_comes_as_it_grows_and_an_hour_that_closed_is_not_fetched_again(host):
-    history = host.folder / "worker-0.history"
-    sent = 0
-    for hour in (HOUR, HOUR + 1):
-        for _ in range(3):
-            with history.open("ab") as file:
-                sent += file.write(block(host))
-            host.backfill.catch_up()
-            assert host.same()
-        history.rename(host.folder / f"worker-0.{hour}.history")
-        host.press(1)
-        host.spool.rename(host.folder / f"worker-0.{hour}.spool")
-        host.seal(hour)  # of the spool; a history stays what it is
-    history.write_bytes(b"a new hour")
-    (host.folder / "worker-0.last").write_bytes(b"what was acknowledged last")
-    host.backfill.finish()
-    assert host.same()
-    fetched = sum(path.stat().st_size for path in host.folder.glob("worker-*"))
-    assert host.backfill.fetched_bytes == fetched
-
-
 def test_two_hours_of_history_that_closed_between_two_calls_come_whole(host):
     (host.folder / "worker-0.history").write_bytes(block(host))
     host.backfill.catch_up()
