@@ -85,7 +85,7 @@ def _not_in_plan(channels: dict[str, GrpcChannel], found: Found, until: float) -
             members = [Fields(value) for number, value in fields_of(body) if number == 2]
         except _Lost as error:
             found.unasked.append(Unasked(f"who the members are, at {endpoint}", str(error)))
-            if isinstance(error, CallLost) and error.lost.cause == "auth":
+            if _refused(error):
                 return
             continue
         if len(members) > len(channels):
@@ -142,8 +142,17 @@ def _asked_once(channels: dict[str, GrpcChannel], revision: int, until: float) -
             asked.hashes[endpoint] = _Hash(told.number(2), 0 if compacted >> 63 else compacted)
         except _Lost as error:
             asked.why[endpoint] = str(error)
-            asked.refused |= isinstance(error, CallLost) and error.lost.cause == "auth"
+            asked.refused |= _refused(error)
     return asked
+
+
+def _refused(error: Exception) -> bool:
+    """Whether it takes rights that we have not. Of maintenance etcd 3.5 says so in words alone,
+    with the status Unknown; later ones with PermissionDenied.
+    """
+    return isinstance(error, CallLost) and (
+        error.lost.cause == "auth" or "permission denied" in str(error)
+    )
 
 
 def _by_hash(asked: _Asked, members: Sequence[str]) -> Group:

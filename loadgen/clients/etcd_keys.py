@@ -64,21 +64,8 @@ def compared_keys(
     spans = _spans(plan.keyspace)
     at_once = max(1, min(KEYS_AT_ONCE, BYTES_AT_ONCE // plan.value_bytes))
     reads = [_Read(member, channel) for member, channel in channels.items()]
-
-    def read_whole(read: _Read) -> None:
-        try:
-            for first, end in spans:
-                hashed, count = blake2b(digest_size=16), 0
-                for entry in _entries(read.channel, first, end, revision, at_once, until):
-                    hashed.update(b"%d:" % len(entry) + entry)
-                    count += 1
-                read.digests.append(hashed.hexdigest())
-                read.keys += count
-        except _Lost as error:
-            read.why = str(error)
-
     with ThreadPoolExecutor(max(1, len(reads))) as together:
-        list(together.map(read_whole, reads))
+        list(together.map(lambda read: _read_whole(read, spans, revision, at_once, until), reads))
     whole = [read for read in reads if not read.why]
     found.unasked += [Unasked(f"the keys of {one.member}", one.why) for one in reads if one.why]
     copies = tuple(Copy(one.member, "member", _joined(one), one.keys) for one in reads)
@@ -92,9 +79,9 @@ def compared_keys(
         for at, (first, end) in enumerate(spans)
     )
     unequal = [at for at, one in enumerate(ranges) if not one.equal]
-    told = [spans[at] for at in unequal[:MOST_RANGES_AGAIN]]
     if not unequal:
         return Group(name, verdict, copies, ranges=ranges)
+    told = [spans[at] for at in unequal[:MOST_RANGES_AGAIN]]
     return Group(
         name,
         verdict,
@@ -103,6 +90,22 @@ def compared_keys(
         differing=f"{len(unequal):,} of {len(ranges):,} ranges",
         differences=_named(whole, told, revision, at_once, until),
     )
+
+
+def _read_whole(
+    read: _Read, spans: Sequence[tuple[bytes, bytes]], revision: int, at_once: int, until: float
+) -> None:
+    """Every range of one member, as far as it answers."""
+    try:
+        for first, end in spans:
+            hashed, count = blake2b(digest_size=16), 0
+            for entry in _entries(read.channel, first, end, revision, at_once, until):
+                hashed.update(b"%d:" % len(entry) + entry)
+                count += 1
+            read.digests.append(hashed.hexdigest())
+            read.keys += count
+    except _Lost as error:
+        read.why = str(error)
 
 
 def _joined(read: _Read) -> str:

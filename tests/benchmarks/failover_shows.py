@@ -32,12 +32,21 @@ from tests.benchmarks.scripted_clients import EtcdClient, RedisClient, leader_of
 from tests.benchmarks.scripted_load import Row, ScriptedLoad, history_of, waited
 from tests.benchmarks.throwaway import Etcd, Pki, Redis, make_cluster, start_together
 
-__all__ = ["Lost", "Shown", "caught_up", "etcd_show", "led_by", "lost_writes", "redis_show"]
+__all__ = [
+    "Lost",
+    "Shown",
+    "caught_up",
+    "etcd_show",
+    "failover_s",
+    "led_by",
+    "lost_writes",
+    "redis_show",
+]
 
 Load = ScriptedLoad | EngineLoad
 
 # Acknowledged writes that a show waits for before, during and after what it does.
-WRITES = 200
+WRITES = 100
 TOLD = 5
 
 
@@ -97,14 +106,18 @@ def lost_writes(rows: Sequence[Row]) -> list[Lost]:
     whose write was over before the lost one was sent; so it can be no matter of concurrency.
     """
     written = {(row.key, row.value): row for row in rows if row.is_write}
+    over = [row for row in rows if row.outcome == OK]
+    reads: dict[int, list[Row]] = {}
+    for row in over:
+        if not row.is_write:
+            reads.setdefault(row.key, []).append(row)
     found = []
-    for key in {row.key for row in rows}:
-        reads = [row for row in rows if row.key == key and not row.is_write and row.outcome == OK]
-        for row in rows:
-            if row.key == key and row.is_write and row.outcome == OK:
-                proof = next((read for read in reads if _disproves(read, row, written)), None)
-                if proof is not None:
-                    found.append(_lost(row, proof))
+    for row in over:
+        if row.is_write:
+            of_key = reads.get(row.key, ())
+            proof = next((read for read in of_key if _disproves(read, row, written)), None)
+            if proof is not None:
+                found.append(_lost(row, proof))
     return sorted(found, key=lambda lost: lost.acknowledged_ns)
 
 
@@ -237,7 +250,7 @@ def etcd_show(folder: Path, pki: Pki, *, failover: bool = True, engine: bool = F
             load.read_back()
         rows = load.rows()
         name = "etcd, " + ("kill -9 of the leader" if failover else "no failover")
-        return _judged(name, rows, _failover_s(rows, killed_ns, dead_ns) if failover else None)
+        return _judged(name, rows, failover_s(rows, killed_ns, dead_ns) if failover else None)
 
 
 @contextmanager
@@ -265,7 +278,7 @@ def led_by(members: Sequence[Etcd], ask: Callable[[str], tuple[int, int]]) -> Et
                 if itself == leader)  # fmt: skip
 
 
-def _failover_s(rows: Sequence[Row], killed_ns: int, dead_ns: int) -> float:
+def failover_s(rows: Sequence[Row], killed_ns: int, dead_ns: int) -> float:
     """From the last write acknowledged before the kill to the first acknowledged of those sent
     when the leader was surely dead: no other could have needed a new one.
     """

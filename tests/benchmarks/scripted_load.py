@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -191,5 +190,5 @@ def history_of(rows: Sequence[Row]) -> RegisterHistory:
         finish=np.array([-(-row.done_ns // 1000) for row in rows], dtype=np.int64),
         is_write=np.array([row.is_write for row in rows], dtype=np.bool_),
         outcome=np.array([row.outcome for row in rows], dtype=np.uint8),
-        process=np.array(array("q", [row.worker for row in rows]), dtype=np.int64),
+        process=np.array([row.worker for row in rows], dtype=np.int64),
     )

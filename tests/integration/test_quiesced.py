@@ -6,19 +6,22 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from loadgen.clients import etcd_copies, redis_copies
+from loadgen.clients import etcd_copies, etcd_keys, redis_copies
 from loadgen.clients.grpc_call import GrpcChannel
 from loadgen.clients.redis_call import RedisCalls
 from loadgen.contract.plan import Auth
-from loadgen.engine.protobuf import bytes_field
+from loadgen.engine.protobuf import bytes_field, uint_field
 from loadgen.engine.tls import client_context
 from loadgen.keyspace import Values, key_bytes
 from loadgen.quiesced import quiesced
 from soakbed.records.quiesced import Quiesced
 from soakbed.stages.consistency_replicas import check_replicas
+from soakbed.stages.quiesce import hashes_in
+from tests.benchmarks.binaries import find_etcd
 from tests.benchmarks.failover_shows import caught_up, led_by
 from tests.benchmarks.scripted_clients import leader_of
 from tests.benchmarks.throwaway import Etcd, make_cluster, start_together
@@ -170,6 +173,50 @@ def test_members_of_one_etcd_are_equal_and_one_of_another_cluster_is_not(
     }
     assert check_replicas(found).verdict == "violation"
     assert any("the plan names 2 of them" in one.why for one in found.unasked)
+
+
+def grant(members: list[Etcd], pki) -> None:
+    """Authentication on, as the playbooks have it: users by certificate, one role for the load."""
+    pki.issue("admin", "127.0.0.1", common_name="root")
+    context = client_context(pki.tls("admin"), protocols=("h2",))
+    channel = GrpcChannel(members[0].endpoint, context)
+    no_password, prefix = bytes_field(3, uint_field(1, 1)), bytes_field(2, b"/bench/")
+    readwrite = bytes_field(2, uint_field(1, 2) + prefix + bytes_field(3, b"/bench0"))
+    calls = [("UserAdd", bytes_field(1, name) + no_password) for name in (b"root", b"bench")]
+    calls += [("RoleAdd", bytes_field(1, name)) for name in (b"root", b"bench")]
+    calls += [("RoleGrantPermission", bytes_field(1, b"bench") + readwrite)]
+    calls += [("UserGrantRole", bytes_field(1, name) + bytes_field(2, name))
+              for name in (b"root", b"bench")]  # fmt: skip
+    for method, message in [*calls, ("AuthEnable", b"")]:
+        path = f"/etcdserverpb.Auth/{method}".encode()
+        channel.call(path, message, until=time.monotonic() + WITHIN_S)
+    channel.close()
+
+
+def test_where_the_loads_user_may_not_ask_for_hashes_keys_are_compared_and_etcdctl_tells_hashes(
+    etcd_three, throwaway_pki, monkeypatch
+):
+    monkeypatch.setattr(etcd_keys, "KEYS_AT_ONCE", 7)  # several pages
+    members = etcd_three("a")
+    put(members[0], throwaway_pki, {key: b"value of %d" % key for key in range(20)})
+    grant(members, throwaway_pki)
+    plan = plan_for("etcd", [member.endpoint for member in members], throwaway_pki.tls())
+    found = read_as_a_record(quiesced(plan, within_s=WITHIN_S))
+    (group,) = found.groups
+    assert (group.verdict, [copy.keys for copy in group.copies]) == ("equal", [20] * 3)
+    assert {one.what for one in found.unasked} == {f"HashKV of {one}" for one in plan.endpoints}
+
+    etcd = find_etcd()
+    tls = throwaway_pki.tls("admin")
+    urls = ",".join(f"https://{one}" for one in plan.endpoints)
+    said = subprocess.run(
+        [Path(etcd.path).with_name("etcdctl"), f"--endpoints={urls}", f"--cacert={tls.ca}",
+         f"--cert={tls.cert}", f"--key={tls.key}", "-w", "json", "endpoint", "hashkv"],
+        env=etcd.environment(), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    hashes = hashes_in(said, members=plan.endpoints)
+    assert hashes.verdict == "equal", hashes.why
+    assert len({copy.digest for copy in hashes.copies}) == 1
 
 
 def test_what_cannot_be_asked_is_told_and_never_called_equal(

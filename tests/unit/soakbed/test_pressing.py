@@ -115,6 +115,17 @@ def test_a_stop_in_one_session_begins_none_after_it_and_keeps_the_evidence(run, 
     assert run.has("etcd/wiped")
 
 
+def test_copies_are_compared_when_the_load_is_over_and_before_anything_is_wiped(
+    run, press, monkeypatch
+):
+    run.write("etcd/ready", READY)
+    loads(monkeypatch, lambda _run, session: outcome(session))
+    monkeypatch.setattr(pressing, "quiesce", lambda *_, **__: CALLED.append("compare"))
+    press("etcd", TESTBED, None)
+    order = [word for word in CALLED if word in ("steady", "compare", "collect", "wipe")]
+    assert order == ["steady", "compare", "collect", "wipe"]
+
+
 def test_a_session_that_sent_nothing_before_it_was_stopped_is_no_error(run, press, monkeypatch):
     run.write("etcd/ready", READY)
 
