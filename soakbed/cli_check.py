@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,12 @@ from rich.table import Table
 
 from soakbed.errors import Mistake, SpecError
 from soakbed.histories.judging import Judged, judge
+from soakbed.histories.levels import LEVELS, LevelName
 from soakbed.histories.models import MODELS
+from soakbed.histories.operation import Operation
 from soakbed.histories.readers.events import HistoryMistake, Mistaken
 from soakbed.histories.readers.files import read_history
+from soakbed.histories.search import Answer
 
 __all__ = ["EXIT_CODES", "check"]
 
@@ -30,27 +34,52 @@ def check(
     time_limit_s: Annotated[
         float, typer.Option("--time-limit", min=0.1, help="Seconds of search; then `unknown`.")
     ] = 60.0,
+    level: Annotated[
+        str, typer.Option("--level", help=f"What has to hold: {', '.join(LEVELS)}.")
+    ] = LEVELS[0],
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Say whether some order of its operations explains a history, and if not, show where.
 
-    Exit code 0: linearizable; 1: a violation; 3: the time ran out; 2: the file is no history.
+    If not, the strongest level of consistency that does hold is named: each below linearizable for
+    `register` where no value is written to a key twice, sequential for the other models.
+
+    Exit code 0: the level holds; 1: a violation; 3: the time ran out; 2: the file is no history.
 
     Examples: `soakbed check etcd_000.log --model cas-register`
 
     `soakbed check c50-ok.txt --model kv --time-limit 10 --json`
+
+    `soakbed check stale.edn --model register --level sequential`
     """
     if model not in MODELS:
         known = f"use one of {', '.join(MODELS)}"
         raise SpecError([Mistake("command line", "--model", model, "no such model", known)])
+    asked = next((one for one in LEVELS if one == level), None)
+    if asked is None:
+        known = f"use one of {', '.join(LEVELS)}"
+        raise SpecError([Mistake("command line", "--level", level, "no such level", known)])
     console = Console(stderr=True)
     with console.status(f"checking {file.name}"):
         judged = _judged(file, model, time_limit_s)
+    answer = _answer(judged, asked)
     if as_json:
-        print(json.dumps(_plain(judged), ensure_ascii=False, default=str))
+        told = _plain(judged) | {"asked": {"level": level, "answer": answer}}
+        print(json.dumps(told, ensure_ascii=False, default=str))
     else:
         _show(judged, Console())
-    raise typer.Exit(EXIT_CODES[judged.answer])
+        if asked != LEVELS[0]:
+            print(f"asked for {asked}: {answer}")
+    raise typer.Exit(EXIT_CODES[answer])
+
+
+def _answer(judged: Judged, level: LevelName) -> Answer:
+    answer = judged.answer_at(level)
+    if answer is None and judged.answer == "violation":
+        known = "linearizable or sequential, or the model register with values that are unique"
+        problem = f"cannot be tested for this history by {judged.model}"
+        raise SpecError([Mistake("command line", "--level", level, problem, known)])
+    return answer or judged.answer
 
 
 def _judged(file: Path, model: str, time_limit_s: float) -> Judged:
@@ -85,12 +114,24 @@ def _show(judged: Judged, console: Console) -> None:
     if judged.why:
         at = "" if judged.key is None else f"key {judged.key}: "
         console.print(f"{at}{judged.why}", markup=False)
-    if not judged.witness:
-        return
+    if judged.witness:
+        _show_operations(judged.witness, console)
+    if judged.method == "search" and judged.answer == "violation":
+        console.print(f"the model then holds {judged.held!r}", markup=False)
+    if judged.strongest and judged.answer == "violation":
+        console.print(f"strongest level that holds: {judged.strongest}", markup=False)
+        for one in judged.levels[1:]:
+            if one.answer != "ok":
+                console.print(f"  {one.name}: {one.answer}: {one.why}", markup=False)
+            if one.witness and one.witness != judged.witness:
+                _show_operations(one.witness, console)
+
+
+def _show_operations(witness: Sequence[Operation], console: Console) -> None:
     table = Table("line", "from", "until", "operation")
-    for one in judged.witness[:_MOST_SHOWN]:
+    for one in witness[:_MOST_SHOWN]:
         until = "?" if one.outcome else str(one.finish)
         table.add_row(str(one.line), str(one.start), until, one.told.replace("[", "\\["))
     console.print(table)
-    if len(judged.witness) > _MOST_SHOWN:
-        console.print(f"and {len(judged.witness) - _MOST_SHOWN} more; --json has them all")
+    if len(witness) > _MOST_SHOWN:
+        console.print(f"and {len(witness) - _MOST_SHOWN} more; --json has them all")

@@ -65,6 +65,18 @@ class RegisterHistory:
         """How many operations."""
         return len(self.key)
 
+    def only(self, rows: NDArray[np.int64]) -> RegisterHistory:
+        """The operations of these rows."""
+        return RegisterHistory(
+            self.key[rows],
+            self.value[rows],
+            self.start[rows],
+            self.finish[rows],
+            self.is_write[rows],
+            self.outcome[rows],
+            self.process[rows] if len(self.process) else self.process,
+        )
+
     def widened(self, bound: int) -> RegisterHistory:
         """Every interval longer by `bound` at both ends: the clocks that took the times differ by
         that much at most. It accuses nobody wrongly, and hides what is shorter than 2 `bound`.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from soakbed.histories.models import IMPOSSIBLE, Model
@@ -34,9 +34,9 @@ _EXPLAINS_WITHIN_S = 1.0
 class Searched:
     """What the search found. `ok`: every key has an order; `unknown`: the time ran out first.
 
-    For a violation: `key`, the longest order that was found for it, and the operations of which
-    none can come next, though one that has returned must. `steps`: how often an operation was
-    tried; `seconds`: how long it took.
+    For a violation: `key`, the longest order that was found for it, what the model `held` after
+    it, and the operations of which none can come next, though one that has returned must. `steps`:
+    how often an operation was tried; `seconds`: how long it took.
     """
 
     answer: Answer
@@ -47,6 +47,7 @@ class Searched:
     key: Hashable = None
     order: tuple[Operation, ...] = ()
     stuck: tuple[Operation, ...] = ()
+    held: Hashable = None
 
 
 def by_key(operations: Sequence[Operation], model: Model) -> list[list[Operation]]:
@@ -81,9 +82,7 @@ def search(
             if answer == "unknown":
                 return told
             order, stuck = _explained(part, model)
-            return Searched(
-                answer, len(operations), len(parts), took, steps, part[0].key, order, stuck
-            )
+            return replace(told, order=order, stuck=stuck, held=_held_after(order, model))
     return Searched("ok", len(operations), len(parts), time.monotonic() - began, steps)
 
 
@@ -99,6 +98,15 @@ def _explained(
     plain = _Search(part, model, time.monotonic() + _EXPLAINS_WITHIN_S, foresees=False)
     plain.run()
     return plain.longest()
+
+
+def _held_after(order: Sequence[Operation], model: Model) -> Hashable:
+    state = model.initial()
+    for one in order:
+        follows = model.step(state, one)
+        assert not isinstance(follows, type(IMPOSSIBLE))
+        state = follows
+    return state
 
 
 class _Search:

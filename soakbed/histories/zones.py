@@ -30,9 +30,24 @@ from numpy.typing import NDArray
 
 from soakbed.histories.register import FAILED, INITIAL, OK, UNKNOWN, RegisterHistory
 
-__all__ = ["MOST_WITNESSES", "Fault", "Verdict", "Witness", "check_zones"]
+__all__ = [
+    "FAULTS",
+    "MOST_WITNESSES",
+    "Clusters",
+    "Fault",
+    "Verdict",
+    "Witness",
+    "check_zones",
+    "clusters_of",
+]
 
 Fault = Literal["unwritten", "failed_write", "before_its_write", "order"]
+FAULTS: dict[Fault, str] = {
+    "unwritten": "a value was read that nobody wrote",
+    "failed_write": "a value was read whose write surely was not applied",
+    "before_its_write": "a value was read before its write began",
+    "order": "of two values, each must have come before the other",
+}
 _Ints = NDArray[np.int64]
 
 MOST_WITNESSES = 100
@@ -75,7 +90,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Clusters:
+class Clusters:
     """Per value of a key: its zone, when its write began, and its rows, `rows[at:at + count]`."""
 
     rows: _Ints
@@ -99,7 +114,7 @@ def check_zones(history: RegisterHistory) -> Verdict:
     """
     if not len(history):
         return Verdict(0, 0, 0, ())
-    clusters = _clusters(history)
+    clusters = clusters_of(history)
     unsound = _unsound(clusters)
     pairs = _crossing(clusters, unsound)
     found = [_alone(history, clusters, int(one)) for one in unsound[:MOST_WITNESSES]]
@@ -109,7 +124,8 @@ def check_zones(history: RegisterHistory) -> Verdict:
     return Verdict(len(history), keys, len(unsound) + len(pairs), tuple(found[:MOST_WITNESSES]))
 
 
-def _clusters(history: RegisterHistory) -> _Clusters:
+def clusters_of(history: RegisterHistory) -> Clusters:
+    """Clusters of a history of at least one operation, by value. Raises ValueError as above."""
     rows, name, at = _grouped(history)
     is_write, outcome = history.is_write[rows], history.outcome[rows]
     finish = history.finish[rows]
@@ -120,7 +136,7 @@ def _clusters(history: RegisterHistory) -> _Clusters:
         # It never was: its times may not narrow the zone.
         finish[failed], start[failed] = _LAST, _FIRST
     group = np.repeat(np.arange(len(at)), np.diff(at, append=len(rows)))
-    return _Clusters(
+    return Clusters(
         rows=rows,
         at=at,
         key=history.key[rows[at]],
@@ -170,7 +186,7 @@ def _write_start(
     return found
 
 
-def _unsound(clusters: _Clusters) -> _Ints:
+def _unsound(clusters: Clusters) -> _Ints:
     """Clusters that break the first condition; one that nobody read cannot."""
     unwritten = clusters.write_start == _LAST
     # A write that failed and was not read is a cluster without a start, and no fault.
@@ -179,7 +195,7 @@ def _unsound(clusters: _Clusters) -> _Ints:
     return np.flatnonzero((unwritten & ~unread) | (early & ~unwritten))
 
 
-def _crossing(clusters: _Clusters, unsound: _Ints) -> _Ints:
+def _crossing(clusters: Clusters, unsound: _Ints) -> _Ints:
     """Pairs of clusters (A, B) with f_A < s_B and f_B < s_A, but for `unsound`; shape (n, 2)."""
     first, last, key = clusters.first_finish, clusters.last_start, clusters.key
     sound = np.ones(len(key), dtype=np.bool_)
@@ -229,7 +245,7 @@ def _places(
     return placed[: len(forward)], placed[len(forward) :]
 
 
-def _alone(history: RegisterHistory, clusters: _Clusters, cluster: int) -> Witness:
+def _alone(history: RegisterHistory, clusters: Clusters, cluster: int) -> Witness:
     rows = clusters.rows_of(cluster)
     writes = rows[history.is_write[rows]]
     reads = rows[~history.is_write[rows]]
@@ -244,14 +260,14 @@ def _alone(history: RegisterHistory, clusters: _Clusters, cluster: int) -> Witne
     return _witness(history, "before_its_write", (write, read), early)
 
 
-def _both(history: RegisterHistory, clusters: _Clusters, a: int, b: int) -> Witness:
+def _both(history: RegisterHistory, clusters: Clusters, a: int, b: int) -> Witness:
     operations = [row for cluster in (a, b) for row in _ends(history, clusters, cluster)]
     first, last = clusters.first_finish, clusters.last_start
     gaps = [int(last[x]) - int(first[y]) for x, y in ((a, b), (b, a)) if first[y] > _FIRST]
     return _witness(history, "order", tuple(dict.fromkeys(operations)), min(gaps))
 
 
-def _ends(history: RegisterHistory, clusters: _Clusters, cluster: int) -> Iterator[int]:
+def _ends(history: RegisterHistory, clusters: Clusters, cluster: int) -> Iterator[int]:
     """The operation of a cluster that finished first, and the one that started last."""
     rows = clusters.rows_of(cluster)
     rows = rows[history.outcome[rows] != FAILED]

@@ -13,7 +13,7 @@ from loadgen.contract.plan import Plan
 from soakbed.archive.run_folder import RunFolder, facts_in
 from soakbed.errors import ArchiveError
 from soakbed.records.clocks import SessionClocks
-from soakbed.records.consistency import Consistency, Recorded
+from soakbed.records.consistency import Consistency, Gap, Recorded
 from soakbed.records.events import Event
 from soakbed.records.numbers import Numbers
 from soakbed.records.run import LoadOutcome
@@ -60,9 +60,14 @@ def consistency_of(
         keys=gathered.keys,
         share=histories.share,
         bound_us=apart_us,
-        gaps=tuple(gathered.gaps[:MOST_GAPS]),
+        gaps=tuple(_few_keys(one) for one in gathered.gaps[:MOST_GAPS]),
     )
     return Consistency.of(target, made, recorded=recorded, level=gathered.level)
+
+
+def _few_keys(gap: Gap) -> Gap:
+    """A record names the first keys alone."""
+    return gap.model_copy(update={"keys": gap.keys[:MOST_GAPS]}) if gap.keys else gap
 
 
 def bound_us(clocks: Sequence[SessionClocks | None], testbed: Testbed) -> int | None:

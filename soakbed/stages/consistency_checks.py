@@ -85,7 +85,11 @@ class Gathered:
     @property
     def level(self) -> str:
         """The strongest level that surely holds; "" where nobody can say."""
-        if self.found.violations or self.gaps or not self.basis.clocks_known:
+        if (
+            self.found.violations
+            or any(one.keys is None for one in self.gaps)
+            or not self.basis.clocks_known
+        ):
             return ""
         return "linearizable" if self.operations else ""
 
@@ -124,7 +128,7 @@ def _without_ambiguous(gathered: Gathered, rows: Rows) -> Rows:
     if not len(twice):
         return rows
     told = f"{len(twice):,} keys were given one value twice, and are not judged"
-    gathered.gaps.append(Gap(told=told, keys=tuple(twice[:100].tolist())))
+    gathered.gaps.append(Gap(told=told, keys=tuple(twice.tolist())))
     return rows.taken(~np.isin(rows.key, twice))
 
 
@@ -203,18 +207,26 @@ def _nothing_found(
     gathered: Gathered, what: tuple[str, str], held: str, well: str, *, clocks: bool = True
 ) -> Check:
     """All is well, if nothing is missing."""
-    doubts = [one.told for one in gathered.gaps]
+    doubts = [one.told for one in gathered.gaps if one.keys is None]
+    left_out = {key for one in gathered.gaps for key in one.keys or ()}
     if clocks and not gathered.basis.clocks_known:
         doubts.insert(0, "how far the clocks of the load hosts differ is not known")
     if not gathered.operations:
         doubts.insert(0, "no operation on a sampled key was recorded")
+    elif len(left_out) >= gathered.keys:
+        doubts.insert(0, "of every sampled key some operations were not recorded")
     if doubts:
         more = f", and {len(doubts) - 1:,} more gaps" if len(doubts) > 1 else ""
         told = f"nothing contradicts in {held}, but not all is known: {doubts[0]}{more}"
         return _check(gathered, what, "unknown", told)
     apart_us = gathered.basis.apart_us or 0
     widened = f", clocks known to {us_to_ms(apart_us):.2f} ms" if apart_us and clocks else ""
-    return _check(gathered, what, "ok", f"{well}: {held}{widened}")
+    told = f"{well}: {held}{widened}"
+    if left_out:
+        # A key that was not recorded whole is as good as not sampled.
+        told = f"{told}; {len(left_out):,} of the keys were not recorded whole, nothing is said of "
+        told = f"{told}them"
+    return _check(gathered, what, "ok", told)
 
 
 def _check(

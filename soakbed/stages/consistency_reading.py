@@ -60,6 +60,7 @@ class Histories:
     missing: list[Missing] = field(default_factory=list)
     share: float = 0.0
     longest_us: int = 0
+    _dropped: dict[tuple[str, int], tuple[int, frozenset[int] | None]] = field(default_factory=dict)
     _ways: set[tuple[float, int]] = field(default_factory=set)
 
     @property
@@ -82,6 +83,10 @@ class Histories:
             for rank, paths in files.items():
                 by_rank.setdefault(rank, []).append((session, paths))
         yield from _side_by_side({rank: self._of_rank(held) for rank, held in by_rank.items()})
+        for (name, rank), (count, keys) in self._dropped.items():
+            told = f"session {name}, worker {rank}: {count:,} operations were over its bound"
+            named = None if keys is None else tuple(sorted(keys))
+            self._gap(told, workers=(rank,), keys=named)
         if len(self._ways) > 1:
             self._gap("sessions sampled different keys", workers=())
 
@@ -133,8 +138,10 @@ class Histories:
         if block.seq != before[1] + 1:
             self._gap(f"{whose}: blocks {before[1] + 1} to {block.seq - 1} missing", workers=rank)
         if block.dropped:
-            told = f"{whose}: {block.dropped:,} operations were over its bound and not recorded"
-            self._gap(told, workers=rank, keys=block.dropped_keys)
+            count, keys = self._dropped.get((session, block.worker), (0, frozenset()))
+            named = None if block.dropped_keys is None else frozenset(block.dropped_keys)
+            both = None if keys is None or named is None else keys | named
+            self._dropped[session, block.worker] = (count + block.dropped, both)
 
     def _gap(
         self, told: str, *, workers: tuple[int, ...], keys: tuple[int, ...] | None = None

@@ -6,9 +6,14 @@ documentation, not from the engine's tables: it is what those tables are held ag
 
 from __future__ import annotations
 
-__all__ = ["CAUSE_OF", "GRPC_STATUS", "REDIRECTS", "REGION_ERROR", "RESP_ERROR"]
+__all__ = ["CAUSE_OF", "GRPC_STATUS", "LIES", "REDIRECTS", "REGION_ERROR", "RESP_ERROR"]
 
 REDIRECTS = ("moved", "ask")
+
+# What a store does that breaks its word and looks well: a read of what was there before the last
+# write, a write that is acknowledged and never applied. word -> which operations. Where the key
+# holds no older version yet, nothing happens.
+LIES = {"stale": "read", "lost": "write"}
 
 # RESP error replies by the script's word.
 RESP_ERROR = {

@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.controls.happenings import REDIRECTS
+from tests.controls.happenings import LIES, REDIRECTS
 from tests.controls.script import Script
 from tests.controls.speaking import Request, Speaker, number_in
 from tests.controls.speaking_grpc import GrpcSpeaker
@@ -76,6 +76,7 @@ class ScriptedServer:
         self._stop = stop
         self._random = Random(script.seed)
         self._store: dict[bytes, bytes] = {}
+        self._before: dict[bytes, bytes] = {}  # what each key held before its last write
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._operations = 0
@@ -211,6 +212,8 @@ class ScriptedServer:
         self._operations += 1
         happening, hold_us = self._decide(request)
         if request.word == "write" and happening == "ok":
+            if request.key in self._store:
+                self._before[request.key] = self._store[request.key]
             self._store[request.key] = request.value
         if peer.row is not None:
             peer.row.next_ns = read_ns
@@ -264,7 +267,10 @@ class ScriptedServer:
                 drawn -= share
         if happening in ("missing", "corrupt") and request.word == "write":
             happening = "ok"  # only a read can find nothing, or the wrong thing
-        if happening in REDIRECTS and request.asking:
+        lies_in_vain = happening in LIES and (
+            LIES[happening] != request.word or request.key not in self._before
+        )
+        if lies_in_vain or (happening in REDIRECTS and request.asking):
             happening = self._well(request)  # who came by ASK is served
         return happening, hold_us
 
@@ -295,7 +301,7 @@ class ScriptedServer:
         elif happening in REDIRECTS:
             port = self.ports[(peer.member + 1) % len(self.ports)]
             reply = peer.speaker.bad(request, f"{happening}:{port}")
-        elif happening in ("ok", "missing", "corrupt", "half"):
+        elif happening in ("ok", "missing", "corrupt", "half", *LIES):
             reply = peer.speaker.good(request, self._value(request, happening))
         else:
             reply = peer.speaker.bad(request, happening)
@@ -309,7 +315,7 @@ class ScriptedServer:
         self._send(peer, reply)
 
     def _value(self, request: Request, happening: str) -> bytes | None:
-        value = self._store.get(request.key)
+        value = (self._before if happening == "stale" else self._store).get(request.key)
         if happening == "missing" or value is None:
             return None
         return value[:5] + b"X" + value[6:] if happening == "corrupt" else value

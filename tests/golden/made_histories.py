@@ -165,6 +165,7 @@ def _block(ops: Sequence[Op], session: str, rank: int, seq: int) -> HistoryBlock
 def write_history(session_folder: Path, blocks: dict[int, list[HistoryBlock]]) -> None:
     """The files that the workers of a session leave."""
     for rank, held in blocks.items():
+        (session_folder / f"worker-{rank}{HISTORY}").unlink(missing_ok=True)
         writer = SpoolWriter(session_folder / f"worker-{rank}{HISTORY}", hourly=False)
         for block in held:
             writer.write(payload_of_block(block))

@@ -14,7 +14,7 @@ __all__ = ["Operation", "explained", "history_of"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on one register."""
+    """One operation on one register. `process`: below 0 where it is not told."""
 
     key: int
     value: int
@@ -22,6 +22,7 @@ class Operation:
     finish: int
     is_write: bool
     outcome: int = OK
+    process: int = -1
 
 
 def history_of(operations: Iterable[Operation]) -> RegisterHistory:
@@ -34,7 +35,7 @@ def history_of(operations: Iterable[Operation]) -> RegisterHistory:
         finish=np.array([one.finish for one in held], dtype=np.int64),
         is_write=np.array([one.is_write for one in held], dtype=np.bool_),
         outcome=np.array([one.outcome for one in held], dtype=np.uint8),
-        process=np.array([], dtype=np.int64),
+        process=np.array([one.process for one in held if one.process >= 0], dtype=np.int64),
     )
 
 

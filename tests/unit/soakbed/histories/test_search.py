@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 import soakbed.histories.models
 import soakbed.histories.operation
+from soakbed.histories.model_orders import sequential_by
 from soakbed.histories.models import MODELS, Counter, KeyValue, Register
 from soakbed.histories.operation import OK, UNKNOWN, Operation
 from soakbed.histories.search import by_key, search
-from tests.oracle.orders import has_order
+from tests.oracle.orders import has_order, has_order_of_processes
 from tests.unit.soakbed.histories.drawn import a_model, atomic, small
 
 
@@ -30,6 +32,29 @@ def test_it_says_what_trying_every_order_says(name):
         assert search(operations, model).answer == expected
 
     agrees()
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_orders_of_processes_are_those_that_trying_every_one_finds(name):
+    model = a_model(name)
+
+    @settings(max_examples=80, deadline=None)
+    @given(small(name))
+    def agrees(operations):
+        # Whoever does two things in one moment does them in no order: not for this search.
+        told = sorted(operations, key=lambda one: (one.process, one.start))
+        if any(a.process == b.process and a.finish >= b.start for a, b in pairwise(told)):
+            return
+        expected = "ok" if has_order_of_processes(operations, model) else "violation"
+        assert sequential_by(operations, model, float("inf")) == expected
+
+    agrees()
+
+
+def test_orders_of_processes_are_no_verdict_when_the_time_runs_out():
+    told = [Operation(at, "add", "x", 1 << at, None, 0, 100) for at in range(40)]
+    told.append(Operation(99, "read", "x", None, -1, 0, 100))
+    assert sequential_by(told, Counter(), 0.0) == "unknown"
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -57,6 +82,8 @@ def test_a_violation_names_its_key_the_longest_order_and_what_cannot_follow():
     assert [one.argument for one in found.order] == [1, 2]
     assert found.stuck == (told[3],)
     assert found.stuck[0].told == "2: read x -> 1"
+    # What the register held when no operation could come next.
+    assert found.held == 2
 
 
 def test_the_smallest_part_is_searched_first():

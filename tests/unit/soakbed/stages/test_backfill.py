@@ -259,3 +259,19 @@ def test_histories_come_as_spools_do_hour_by_hour_and_no_sealed_hour_stands_for_
     assert host.same()
     assert [block.seq for block in read_histories(host.archive, 0)] == [0, 1, 2, 3, 11]
     assert len(list(host.archive.glob("*.history"))) == 2
+
+
+def block(host: LoadHost) -> bytes:
+    """Some bytes of a history; no two alike."""
+    host.seq += 1
+    return random.Random(host.seq).randbytes(5000)
+
+
+def test_two_hours_of_history_that_closed_between_two_calls_come_whole(host):
+    (host.folder / "worker-0.history").write_bytes(block(host))
+    host.backfill.catch_up()
+    (host.folder / "worker-0.history").rename(host.folder / f"worker-0.{HOUR}.history")
+    (host.folder / f"worker-0.{HOUR + 1}.history").write_bytes(block(host))
+    (host.folder / "worker-0.history").write_bytes(block(host))
+    host.backfill.catch_up()
+    assert host.same()
