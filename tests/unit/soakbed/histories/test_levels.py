@@ -160,11 +160,11 @@ def test_of_a_long_history_a_handful_of_operations_shows_that_it_is_not_sequenti
     history = correct(4000, 20)
     process = np.arange(len(history)) % 64
     value = history.value.copy()
-    # A read returns what its key held two writes before.
+    # A read returns what its key held thirty writes before.
     late = np.flatnonzero(~history.is_write)[-200]
     older = history.is_write & (history.key == history.key[late])
     older &= history.finish < history.start[late] - 3000
-    value[late] = value[np.flatnonzero(older)[-3]]
+    value[late] = value[np.flatnonzero(older)[-30]]
     columns = (history.start, history.finish, history.is_write, history.outcome)
     found = strongest(RegisterHistory(history.key, value, *columns, process)).of("sequential")
     assert found.answer == "violation"
