@@ -52,13 +52,7 @@ def check(
 
     `soakbed check stale.edn --model register --level sequential`
     """
-    if model not in MODELS:
-        known = f"use one of {', '.join(MODELS)}"
-        raise SpecError([Mistake("command line", "--model", model, "no such model", known)])
-    asked = next((one for one in LEVELS if one == level), None)
-    if asked is None:
-        known = f"use one of {', '.join(LEVELS)}"
-        raise SpecError([Mistake("command line", "--level", level, "no such level", known)])
+    asked = _asked(model, level)
     console = Console(stderr=True)
     with console.status(f"checking {file.name}"):
         judged = _judged(file, model, time_limit_s)
@@ -71,6 +65,20 @@ def check(
         if asked != LEVELS[0]:
             print(f"asked for {asked}: {answer}")
     raise typer.Exit(EXIT_CODES[answer])
+
+
+def _asked(model: str, level: str) -> LevelName:
+    mistakes = []
+    if model not in MODELS:
+        known = f"use one of {', '.join(MODELS)}"
+        mistakes.append(Mistake("command line", "--model", model, "no such model", known))
+    asked = next((one for one in LEVELS if one == level), None)
+    if asked is None:
+        known = f"use one of {', '.join(LEVELS)}"
+        mistakes.append(Mistake("command line", "--level", level, "no such level", known))
+    if asked is None or mistakes:
+        raise SpecError(mistakes)
+    return asked
 
 
 def _answer(judged: Judged, level: LevelName) -> Answer:

@@ -177,7 +177,7 @@ def _monotonic_writes(history: RegisterHistory, clusters: Clusters) -> Tested:
 def _with_writes(history: RegisterHistory, rows: tuple[int, ...]) -> tuple[int, ...]:
     """And the writes of what was read, by start."""
     found = set(rows)
-    kept = np.array(sorted(found))
+    kept = np.array(sorted(found), dtype=np.int64)
     own = history.is_write & (history.outcome != FAILED) & np.isin(history.key, history.key[kept])
     own &= np.isin(history.value, history.value[kept])
     told = set(zip(history.key[kept].tolist(), history.value[kept].tolist(), strict=True))
@@ -194,8 +194,10 @@ def _sequential(history: RegisterHistory, until_s: float) -> Tested:
     if found.answer == "unknown":
         why = "no order was found and none ruled out in the time and memory there are"
         return Tested("sequential", "unknown", why)
-    rows = np.flatnonzero(history.outcome != FAILED)
-    rows = rows[np.argsort(history.start[rows], kind="stable")]
+    rows = np.array(_with_writes(history, found.against), dtype=np.int64)
+    if not len(rows):
+        rows = np.flatnonzero(history.outcome != FAILED)
+        rows = rows[np.argsort(history.start[rows], kind="stable")]
     least = _least(history, rows, min(until_s, time.monotonic() + _SHRINKS_WITHIN_S))
     return Tested("sequential", "violation", _WHY["sequential"], tuple(least.tolist()))
 

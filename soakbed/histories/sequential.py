@@ -12,55 +12,37 @@ where it is known which write each read saw (Gibbons and Korach 1997), so there 
 Orders are built write by write. A read is placed as soon as its process comes to it, and a write
 only once nobody is left who has still to read the value that it covers; so only writes are
 choices, and the earliest in real time is taken first. Where that leads nowhere it is told first
-which operations must precede which: if a write of a key precedes a read of another value of it, it
-precedes that value's write as well; if it follows that write, it follows the read.
+which operations must precede which (`contradictions.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from soakbed.histories.contradictions import Work, contradiction_in
 from soakbed.histories.register import INITIAL, OK, UNKNOWN, RegisterHistory
 from soakbed.histories.search import Answer
 
 __all__ = ["Ordered", "order_of"]
 
-_Ints = NDArray[np.int64]
-
 _NEVER = np.iinfo(np.int64).max
-_MOST_CELLS = 40_000_000  # of what precedes what: operations by lanes, and pairs of one key
+_MOST_REMEMBERED = 40_000_000  # numbers, of all that led nowhere
 _LOOK_AT_CLOCK_EVERY = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """`order`: of `ok`, rows of the history in an order that explains it."""
+    """`order`: of `ok`, rows of the history in an order that explains it; `against`: of a
+    `violation`, rows that contradict each other, where they were told; not the fewest.
+    """
 
     answer: Answer
     order: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class _Work:
-    """Operations 0..n-1, those that count; what must come before what."""
-
-    rows: list[int]
-    key: list[int]
-    moment: list[int]
-    is_write: list[bool]
-    lane: list[int]
-    place: list[int]  # within its lane
-    lanes: int
-    source: list[int]  # of a read its write; -1: the initial value, or a write
-    after: list[list[int]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    against: tuple[int, ...] = ()
 
 
 def order_of(history: RegisterHistory, until_s: float) -> Ordered:
@@ -77,15 +59,16 @@ def order_of(history: RegisterHistory, until_s: float) -> Ordered:
         first = _Search(work, after, until_s)
         if first.run(backtracks=False) == "ok":
             return Ordered("ok", tuple(work.rows[one] for one in first.placed))
-    if _contradicts_itself(work, until_s):
-        return Ordered("violation")
+    against = contradiction_in(work, until_s)
+    if against is not None:
+        return Ordered("violation", against=tuple(work.rows[one] for one in against))
     search = _Search(work, work.after, until_s)
     answer = search.run(backtracks=True)
     rows = tuple(work.rows[one] for one in search.placed)
     return Ordered(answer, rows if answer == "ok" else ())
 
 
-def _work_of(history: RegisterHistory) -> _Work:
+def _work_of(history: RegisterHistory) -> Work:
     read = ~history.is_write & (history.outcome == OK)
     seen = set(zip(history.key[read].tolist(), history.value[read].tolist(), strict=True))
     maybe = history.is_write & (history.outcome == UNKNOWN)
@@ -109,7 +92,7 @@ def _work_of(history: RegisterHistory) -> _Work:
     ]
     lane, place, lanes, before = _lanes(history.process[rows].tolist(), start, finish)
     moment = _moments(start, finish, source)
-    work = _Work(rows.tolist(), key, moment, is_write, lane, place, lanes, source)
+    work = Work(rows.tolist(), key, moment, is_write, lane, place, lanes, source)
     work.after = [[] for _ in rows]
     for at, earlier in enumerate(before):
         for one in earlier:
@@ -133,7 +116,7 @@ def _moments(start: list[int], finish: list[int], source: list[int]) -> list[int
     return [min(pair) for pair in zip(ended, began, strict=True)]
 
 
-def _in_real_time(work: _Work) -> list[list[int]]:
+def _in_real_time(work: Work) -> list[list[int]]:
     """What comes after what if the writes of each key have the order of their moments."""
     after = [list(one) for one in work.after]
     last: dict[int, int] = {}
@@ -187,7 +170,7 @@ def _over_before(lane: list[int], finish: list[int], moment: int) -> int:
 class _Search:
     """Orders, write by write. `placed`: the order so far."""
 
-    def __init__(self, work: _Work, after: list[list[int]], until_s: float) -> None:
+    def __init__(self, work: Work, after: list[list[int]], until_s: float) -> None:
         self._work = work
         self._after = after
         self._until_s = until_s
@@ -223,7 +206,10 @@ class _Search:
                 return "unknown"
             choices = [] if dead and self._state() in dead else self._choices()
             while not choices:
-                if not backtracks or len(dead) * (self._work.lanes + len(self._held)) > _MOST_CELLS:
+                if (
+                    not backtracks
+                    or len(dead) * (self._work.lanes + len(self._held)) > _MOST_REMEMBERED
+                ):
                     return "unknown"
                 dead.add(self._state())
                 if not frames:
@@ -286,103 +272,3 @@ class _Search:
                 self._ready.add(one)
             else:
                 self._unread[self._covers(one)] += 1
-
-
-def _contradicts_itself(work: _Work, until_s: float) -> bool:
-    """Add to `work` what must come before what; whether something must before itself.
-
-    False also where that is too large to be told, or the time ran out.
-    """
-    if not _fits(work):
-        return False
-    while time.monotonic() < until_s:
-        reach = _reached(work)
-        if reach is None:
-            return True
-        fresh = _must(work, reach)
-        if not fresh:
-            return False
-        for first, then in fresh:
-            work.after[first].append(then)
-    return False
-
-
-def _fits(work: _Work) -> bool:
-    _, counts = np.unique(np.array(work.key), return_counts=True)
-    return len(work) * work.lanes <= _MOST_CELLS and int((counts**2).sum()) <= _MOST_CELLS
-
-
-def _reached(work: _Work) -> NDArray[np.int32] | None:
-    """Per operation and lane the last place there that comes before it, or is it; -1: none.
-
-    None if there is a cycle.
-    """
-    reach = np.full((len(work), work.lanes), -1, dtype=np.int32)
-    missing = [0] * len(work)
-    for after in work.after:
-        for one in after:
-            missing[one] += 1
-    free = [one for one, count in enumerate(missing) if not count]
-    done = 0
-    while free:
-        one = free.pop()
-        done += 1
-        own = reach[one]
-        lane, place = work.lane[one], work.place[one]
-        if own[lane] < place:
-            own[lane] = place
-        for then in work.after[one]:
-            np.maximum(reach[then], own, out=reach[then])
-            missing[then] -= 1
-            if not missing[then]:
-                free.append(then)
-    return reach if done == len(work) else None
-
-
-def _must(work: _Work, reach: NDArray[np.int32]) -> list[tuple[int, int]]:
-    """What follows from `reach` and is not in it yet."""
-    lane, place = np.array(work.lane), np.array(work.place)
-    by_key: dict[int, tuple[list[int], list[int]]] = {}
-    for one, key in enumerate(work.key):
-        by_key.setdefault(key, ([], []))[0 if work.is_write[one] else 1].append(one)
-
-    fresh: set[tuple[int, int]] = set()
-    for held, read in by_key.values():
-        if held and read:
-            fresh.update(_must_of_key(work, reach, lane, place, held, read))
-    return list(fresh)
-
-
-def _must_of_key(
-    work: _Work,
-    reach: NDArray[np.int32],
-    lane: _Ints,
-    place: _Ints,
-    held: list[int],
-    read: list[int],
-) -> Iterator[tuple[int, int]]:
-    """Of each lane the nearest write alone: the rest of it follows."""
-
-    def before(first: _Ints, then: _Ints) -> NDArray[np.bool_]:
-        reached: NDArray[np.bool_] = reach[then[:, None], lane[first]] >= place[first]
-        return reached
-
-    writes, reads = np.array(held), np.array(read)
-    source = np.array([work.source[one] for one in read])
-    written = (source >= 0)[:, None]
-    sources = np.where(source >= 0, source, writes[0])
-    # Rows are reads, columns are writes of another value than theirs.
-    other = writes != source[:, None]
-    ahead = before(writes, reads) & other & written & ~before(writes, sources)
-    behind = (before(sources, writes).T | ~written) & other & ~before(reads, writes).T
-    columns = np.arange(len(writes))
-    for one in np.unique(lane[writes]).tolist():
-        inside = columns[lane[writes] == one]
-        inside = inside[np.argsort(place[writes[inside]])]
-        some = np.flatnonzero(behind[:, inside].any(axis=1))
-        first = behind[np.ix_(some, inside)].argmax(axis=1)
-        yield from zip(reads[some].tolist(), writes[inside[first]].tolist(), strict=True)
-        turned = inside[::-1]
-        some = np.flatnonzero(ahead[:, turned].any(axis=1))
-        last = ahead[np.ix_(some, turned)].argmax(axis=1)
-        yield from zip(writes[turned[last]].tolist(), sources[some].tolist(), strict=True)

@@ -1,4 +1,5 @@
-"""Metrics, tables and the event policy in `results/README.md`, written from the code's own data.
+"""Metrics, tables and the event policy in `results/README.md`, written from the code's own data;
+models in `docs/checking-histories.md`.
 
 `make docs` renews it; a test compares.
 """
@@ -12,8 +13,9 @@ from soakbed.archive.data.documentation import tables_section
 from soakbed.errors import ArchiveError
 from soakbed.records.metrics import METRICS
 from soakbed.records.policy import CONSEQUENCES, POLICY, Row
+from soakbed.report.histories_docs import MODELS_BEGIN, MODELS_END, models_section
 
-__all__ = ["BEGIN", "END", "main", "metrics_section", "policy_section", "renewed"]
+__all__ = ["BEGIN", "END", "main", "metrics_section", "policy_section", "renewed", "renewed_models"]
 
 BEGIN = "<!-- metrics: written by `make docs`, do not edit -->"
 END = "<!-- end of metrics -->"
@@ -72,12 +74,17 @@ def renewed(text: str) -> str:
     return _with(text, TABLES_BEGIN, TABLES_END, tables_section())
 
 
-def _with(text: str, begin: str, end: str, section: str) -> str:
+def renewed_models(text: str) -> str:
+    """The page on histories with its models written anew. Raises ArchiveError without the marks."""
+    return _with(text, MODELS_BEGIN, MODELS_END, models_section(), "docs/checking-histories.md")
+
+
+def _with(text: str, begin: str, end: str, section: str, name: str = "results/README.md") -> str:
     before, mark, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not mark or not closed:
         raise ArchiveError(
-            "results/README.md has lost the marks around a list that is written from the code",
+            f"{name} has lost the marks around a list that is written from the code",
             remedy=f"put the lines {begin} and {end} back",
         )
     return f"{before}{begin}\n\n{section}\n\n{end}{after}"
@@ -87,6 +94,9 @@ def main(words: list[str]) -> None:
     """Rewrite the file named on the command line, else the one of this clone."""
     path = Path(words[0]) if words else Path("results/README.md")
     path.write_text(renewed(path.read_text()))
+    if not words:
+        page = Path("docs/checking-histories.md")
+        page.write_text(renewed_models(page.read_text()))
 
 
 if __name__ == "__main__":

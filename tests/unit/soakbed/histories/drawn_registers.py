@@ -45,15 +45,21 @@ def history_by(random_: random.Random) -> list[Operation]:
         if outcome == OK or (outcome == UNKNOWN and random_.random() < 0.7):
             held[key] = value
         found.append(Operation(key, value, start, finish, True, outcome, process))
-    if spoilt and random_.random() < 0.2:
-        # A read may also return what is written later.
-        at = random_.randrange(len(found))
-        one = found[at]
-        if not one.is_write and written:
-            key, value = random_.choice(written)
-            found[at] = Operation(key, value, one.start, one.finish, False, OK, one.process)
+    if spoilt and written and random_.random() < 0.2:
+        _foresee(random_, found, written)
     random_.shuffle(found)
     return found
+
+
+def _foresee(
+    random_: random.Random, found: list[Operation], written: list[tuple[int, int]]
+) -> None:
+    """A read may also return what is written later."""
+    at = random_.randrange(len(found))
+    one = found[at]
+    if not one.is_write:
+        key, value = random_.choice(written)
+        found[at] = Operation(key, value, one.start, one.finish, False, OK, one.process)
 
 
 def _moments(

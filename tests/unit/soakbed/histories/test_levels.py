@@ -154,3 +154,26 @@ def test_a_stale_read_in_a_long_history_is_put_in_an_order_that_explains_it():
         assert held.get(key, INITIAL) == stale.value[row]
         assert place.get(process, -(10**9)) < stale.start[row]
         place[process] = int(stale.finish[row])
+
+
+def test_of_a_long_history_a_handful_of_operations_shows_that_it_is_not_sequential():
+    history = correct(4000, 20)
+    process = np.arange(len(history)) % 64
+    value = history.value.copy()
+    # A read returns what its key held thirty writes before.
+    late = np.flatnonzero(~history.is_write)[-200]
+    older = history.is_write & (history.key == history.key[late])
+    older &= history.finish < history.start[late] - 3000
+    value[late] = value[np.flatnonzero(older)[-30]]
+    columns = (history.start, history.finish, history.is_write, history.outcome)
+    found = strongest(RegisterHistory(history.key, value, *columns, process)).of("sequential")
+    assert found.answer == "violation"
+    assert 2 < len(found.witness) < 30
+    told = [
+        Operation(
+            int(history.key[row]), int(value[row]), int(history.start[row]),
+            int(history.finish[row]), bool(history.is_write[row]), OK, int(process[row]),
+        )
+        for row in found.witness
+    ]  # fmt: skip
+    assert not levels_of(told)["sequential"]

@@ -8,7 +8,8 @@ import pytest
 
 from soakbed.archive.data.schema import TABLES
 from soakbed.errors import ArchiveError
-from soakbed.report.readme import main, renewed
+from soakbed.histories.levels import LEVELS
+from soakbed.report.readme import main, renewed, renewed_models
 
 README = Path(__file__).resolve().parents[4] / "results" / "README.md"
 
@@ -41,3 +42,14 @@ def test_renewing_writes_the_tables_too(tmp_path):
 def test_a_readme_without_its_marks_is_refused():
     with pytest.raises(ArchiveError, match="lost the marks"):
         renewed("# What lies here\n")
+
+
+HISTORIES = README.parents[1] / "docs/checking-histories.md"
+
+
+def test_the_models_of_histories_are_renewed_by_make_docs_and_every_level_is_told():
+    told = HISTORIES.read_text()
+    assert renewed_models(told) == told, "run: make docs"
+    with pytest.raises(ArchiveError, match=r"docs/checking-histories.md has lost the marks"):
+        renewed_models("# Checking histories\n")
+    assert [level for level in LEVELS if f"| `{level}` |" in told] == list(LEVELS)
