@@ -8,13 +8,14 @@ from pathlib import PurePath
 
 import pytest
 from execnet.gateway_base import WorkerGateway
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import NodeManager
 
-# Hypothesis fails an example that takes over 200 ms; a busy machine makes any example do that.
-settings.register_profile("soakbed", deadline=None)
+# Hypothesis fails an example that takes over 200 ms, and a test for which the first ten took long
+# to make up; a busy machine makes any example do that.
+settings.register_profile("soakbed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("soakbed")
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and so is all that tests start: the

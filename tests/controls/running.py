@@ -72,7 +72,7 @@ class Scripted:
         assert self.popen.stdin is not None and self.popen.stdout is not None
         self.popen.stdin.close()
         try:
-            code = self.popen.wait(20)
+            code = self.popen.wait(120)
         finally:
             self.popen.kill()
             self.popen.wait()

@@ -100,7 +100,7 @@ latencies = st.builds(
 @settings(
     max_examples=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     # Each example writes a spool to disk; a failure names its figure, so nothing is shrunk.
     phases=[Stage.explicit, Stage.reuse, Stage.generate],
 )

@@ -38,7 +38,17 @@ SHARES = {
 
 
 def errors_in(protocol: str) -> dict[str, float]:
-    return {**SHARES[protocol], "silent": 0.005}
+    return {**SHARES[protocol], "silent": 0.001}
+
+
+def soon(*words: str) -> dict[int, str]:
+    """Each of these once among the first operations after the fill, however few are to come.
+
+    Only a read can find nothing or the wrong thing, and what comes when is chance: so they have
+    many turns.
+    """
+    turns = [word for word in words for _ in range(12 if word in ("missing", "corrupt") else 1)]
+    return {KEYS + 5 * turn: word for turn, word in enumerate(turns, 1)}
 
 
 @pytest.mark.parametrize(("protocol", "tls"), PROTOCOLS)
@@ -53,7 +63,7 @@ def test_percentiles_lie_where_the_servers_own_stamps_say(scripted, tmp_path, pr
     assert_counts_are_exact(control)
     for word, operation in control.spooled.whole("capacity").items():
         least, most = control.truth.service_bounds_us(word, skip=KEYS)
-        assert operation.ok == len(least) > 200
+        assert operation.ok == len(least) > 12
         assert sum(least) <= operation.service.sum_us <= sum(most)
         assert operation.service.max_us <= most[-1]
         for percent in (1, 10, 50, 90, 95, 96, 99, 99.9):
@@ -69,6 +79,7 @@ def test_errors_of_every_kind_are_counted_exactly_and_by_cause(scripted, tmp_pat
         read=Service(us=1000),
         write=Service(us=1000),
         shares=errors_in(protocol),
+        at=soon(*errors_in(protocol)),
         calm=KEYS,
         password=PASSWORD if protocol == "resp" else "",
     )
@@ -78,13 +89,13 @@ def test_errors_of_every_kind_are_counted_exactly_and_by_cause(scripted, tmp_pat
         scripted(script, tls=tls),
         FILL,
         closed(4),
-        timeout_ms=2000,
+        timeout_ms=5000,
         connections=16,
     )
     assert_counts_are_exact(control)
     happened = control.truth.happenings()
     assert set(happened) == {"ok", *errors_in(protocol)}, happened
-    assert control.truth.count("ok") > 700
+    assert control.truth.count("ok") > KEYS
 
 
 @pytest.mark.parametrize(("protocol", "tls"), WITH_TLS)
@@ -105,7 +116,7 @@ def test_many_in_flight_on_each_connection_are_counted_exactly_too(
 @pytest.mark.parametrize(("protocol", "tls"), WITH_TLS)
 def test_connections_that_die_with_many_in_flight_lose_no_count(scripted, tmp_path, protocol, tls):
     breaking = dict.fromkeys(("reset", "close", "half", "garbage"), 0.002)
-    script = Script(protocol, shares=breaking, calm=KEYS, write=Service(us=500))
+    script = Script(protocol, shares=breaking, at=soon(*breaking), calm=KEYS, write=Service(us=500))
     control = Control.run(
         tmp_path, scripted(script, tls=tls), FILL, closed(2), pipeline=16, connections=4
     )
@@ -124,7 +135,7 @@ def test_connections_that_die_with_many_in_flight_lose_no_count(scripted, tmp_pa
 
 @pytest.mark.parametrize(("protocol", "tls"), WITH_TLS)
 def test_a_broken_connection_costs_the_one_operation_on_it(scripted, tmp_path, protocol, tls):
-    breaking = {700: "reset", 900: "half", 1100: "close", 1300: "garbage"}
+    breaking = {520: "reset", 580: "half", 640: "close", 700: "garbage"}
     script = Script(protocol, at=breaking, calm=10**9)
     control = Control.run(tmp_path, scripted(script, tls=tls), FILL, closed(2))
     assert_counts_are_exact(control)
@@ -153,7 +164,7 @@ def test_a_server_that_reads_a_few_bytes_at_a_time_gets_every_byte(
     assert {row.size_bytes for row in truth.rows if row.word == "write"} == {200_000}
     least, most = truth.service_bounds_us("write")
     operation = spooled.whole()["write"]
-    assert operation.ok == len(least) > 10
+    assert operation.ok == len(least) > 4
     assert sum(least) <= operation.service.sum_us <= sum(most)
     # Sending took most of the time, and it belongs to the service: the server was the slow one.
     assert min(least) > 50_000
@@ -172,9 +183,9 @@ def test_redirects_are_counted_exactly_and_cost_the_operation_all_its_time(scrip
     control = Control.run(tmp_path, scripted(script), FILL, closed(3), connections=16)
     assert_counts_are_exact(control)
     spooled, truth = control.spooled, control.truth
-    assert spooled.moved() == truth.count("moved") > 10
+    assert spooled.moved() == truth.count("moved") > 0
     asked = sum(window.generator.ask for window in spooled.windows)
-    assert asked == truth.count("ask") == sum(row.asking for row in truth.rows) > 10
+    assert asked == truth.count("ask") == sum(row.asking for row in truth.rows) > 0
     # All the time that both members held it: had the clock begun anew at the second one, a
     # fifth of the sum would be missing.
     service = whole(spooled, "service", "capacity")

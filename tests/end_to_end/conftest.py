@@ -56,7 +56,7 @@ class Soakbed:
             start_new_session=True,
         )
 
-    def run(self, *words: str, expect: int | tuple[int, ...] = 0, timeout_s: float = 600) -> str:
+    def run(self, *words: str, expect: int | tuple[int, ...] = 0, timeout_s: float = 800) -> str:
         process = self.start(*words)
         try:
             output, _ = process.communicate(timeout=timeout_s)
@@ -71,7 +71,7 @@ class Soakbed:
     def run_until(self, sign: str, *words: str, then: signal.Signals, after_s: float = 0) -> str:
         """Start a command, and once it prints a line that begins with `sign`, signal it."""
         process = self.start(*words)
-        watchdog = threading.Timer(300, process.kill)
+        watchdog = threading.Timer(800, process.kill)
         watchdog.start()
         seen = []
         assert process.stdout is not None

@@ -43,8 +43,8 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
         target = summary["targets"][name]
         assert target["status"] == "measured"
         assert target["reasons"] and lacking(soakbed.results / "latest", name) <= TOO_FEW
-        assert target["count"] > 2000
-        assert target["read"]["count"] > 100 and target["write"]["count"] > 100
+        assert target["count"] > 100
+        assert target["read"]["count"] > 20 and target["write"]["count"] > 20
         assert target["read"]["failed"] == target["write"]["failed"] == 0
         assert target["capacity_per_s"] > target["throughput_per_s"] > 0
     assert summary["targets"]["tikv"]["status"] == "not_measured"

@@ -383,7 +383,7 @@ def test_a_heartbeat_that_reaches_a_host_keeps_it_and_without_one_it_ends_itself
     time.sleep(5)  # its timer asks every second: five times it had the chance
     assert living_hosts("t-play") == set(HOSTS)
     shift_clock(bench, "d3", extended.ends_s + 3600 - time.time())
-    ends_s = time.monotonic() + 90
+    ends_s = time.monotonic() + 300
     while "d3" in living_hosts("t-play"):
         assert time.monotonic() < ends_s, "it lives on"
         time.sleep(0.2)

@@ -53,11 +53,15 @@ def test_tikv_python_says_the_same_of_what_failed_and_of_what_was_applied(
 ):
     tls = throwaway_pki.tls()
     files = tikv.TLSConfig(ca=tls.ca, cert=tls.cert, key=tls.key)
-    with tikv.RawClient(double.pds, timeout=1, tls=files) as client:
-        for key, after in ((b"never", False), (b"applied", True)):
-            double.fault("hang", method="RawPut", after=after)
-            with pytest.raises(tikv.TimeoutError):
-                client.put(key, b"1")
+    # One shall never come, and the other find its way before its time is over.
+    for key, after, timeout_s in ((b"never", False, 1), (b"applied", True, 5)):
+        double.fault("hang", method="RawPut", after=after)
+        with (
+            tikv.RawClient(double.pds, timeout=timeout_s, tls=files) as client,
+            pytest.raises(tikv.TimeoutError),
+        ):
+            client.put(key, b"1")
+        double.command("clear_faults")
     assert list(double.values()) == [b"applied"]
 
 

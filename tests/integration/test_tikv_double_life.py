@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import grpc
 import psutil
@@ -16,6 +16,7 @@ import pytest
 
 from loadgen.clients.tikv import OK, TikvClient
 from tests.benchmarks.throwaway import Pki
+from tests.integration.engine_runs import until
 from tests.tikv_double import Double, DoubleError
 from tests.tikv_double.messages import kvrpcpb, more
 
@@ -24,13 +25,12 @@ pytestmark = pytest.mark.timeout(600)
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_it_ends_with_its_block_even_when_it_was_stopped_by_a_signal():
+def test_it_ends_with_its_block_even_when_it_was_stopped_by_a_signal(monkeypatch):
+    monkeypatch.setattr("tests.tikv_double.double.END_WITHIN_S", 500)  # by itself: none is killed
     with Double() as double:
         process = psutil.Process(double.pid)
         os.kill(double.pid, signal.SIGSTOP)
-        began = monotonic()
     assert not process.is_running()
-    assert monotonic() - began < 5
 
 
 def test_it_ends_when_its_parent_is_killed():
@@ -46,7 +46,7 @@ def test_it_ends_when_its_parent_is_killed():
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    child.wait(10)
+    child.wait(60)
 
 
 def test_by_hand_it_ends_when_its_time_is_over():
@@ -56,7 +56,7 @@ def test_by_hand_it_ends_when_its_time_is_over():
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=True,
     )
     assert '"double": "soakbed-double"' in done.stdout
@@ -109,22 +109,23 @@ def test_a_store_that_stands_still_answers_later():
 def test_pd_stays_behind_until_it_is_told():
     with Double() as double, TikvClient(double.pds, None) as client:
         double.split(b"m", tell_pd=False)
-        assert len(client.pd.regions(b"", monotonic() + 2)) == 1
+        assert len(client.pd.regions(b"", monotonic() + 60)) == 1
         double.command("tell_pd")
-        assert [r.start for r in client.pd.regions(b"", monotonic() + 2)] == [b"", b"m"]
+        assert [r.start for r in client.pd.regions(b"", monotonic() + 60)] == [b"", b"m"]
 
 
 def test_pd_without_a_leader_and_its_faults_are_waited_out():
-    with Double(pds=3) as double, TikvClient(double.pds, None, deadline_s=2) as client:
+    with Double(pds=3) as double, TikvClient(double.pds, None, deadline_s=60) as client:
         double.command("pd_leader", member=None)
-        assert client.put(b"a", b"1").cause == "cluster_down"
+        with TikvClient(double.pds, None, deadline_s=2) as hasty:
+            assert hasty.put(b"a", b"1").cause == "cluster_down"
         double.command("pd_leader", member=2)
         double.fault("status", method="ScanRegions", count=3)
         double.fault("drop_connection", method="GetStore")
         double.fault("stall", method="GetMembers", stall_s=0.2)
         assert client.put(b"a", b"2").outcome == OK
         double.command("stop_pd", member=2, leader=1)
-        assert len(client.pd.stores(monotonic() + 2)) == 3
+        assert len(client.pd.stores(monotonic() + 60)) == 3
 
 
 def batch(double: Double, *methods: str):
@@ -157,7 +158,7 @@ def batched(address: str, asks, credentials=None):
             response_deserializer=more.BatchCommandsResponse.FromString,
         )
         found = {}
-        for answer in call(iter(asks), timeout=10):
+        for answer in call(iter(asks), timeout=60):
             for number, response in zip(answer.request_ids, answer.responses, strict=True):
                 ((field, value),) = response.ListFields()
                 found[number] = (field.name, value)
@@ -197,5 +198,4 @@ def test_a_stream_that_breaks_breaks_for_all_its_commands(kind):
         with pytest.raises(grpc.RpcError) as caught:
             batched(address, [asks])
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-        sleep(0.1)
-        assert double.count("RawPut", "applied") == 1
+        until(lambda: double.count("RawPut", "applied") == 1, "the other one is applied")

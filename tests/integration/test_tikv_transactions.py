@@ -146,7 +146,7 @@ def ours(throwaway_pki: Pki) -> Iterator[tuple[Double, TransactionClient]]:
     tls = throwaway_pki.tls("host")
     with (
         Double(tls=tls, split_at=[encoded(b"account-5")]) as double,
-        TransactionClient(double.pds, context, deadline_s=1.5) as client,
+        TransactionClient(double.pds, context, deadline_s=60) as client,
     ):
         yield double, client
 
@@ -185,9 +185,14 @@ def test_a_lost_prewrite_is_failed_and_nothing_stays(ours, after):
         assert txn.get(LEFT).needed() is None
 
 
-def test_whoever_waits_for_a_lock_says_so_and_gives_up_in_time(ours):
-    _, client = ours
-    with client.begin(pessimistic=True) as holds, client.begin(pessimistic=True) as waits:
+def test_whoever_waits_for_a_lock_says_so_and_gives_up_in_time(ours, throwaway_pki: Pki):
+    double, client = ours
+    context = client_context(throwaway_pki.tls(), protocols=("h2",))
+    with (
+        TransactionClient(double.pds, context, deadline_s=2) as hasty,
+        client.begin(pessimistic=True) as holds,
+        hasty.begin(pessimistic=True) as waits,
+    ):
         assert holds.get_for_update(LEFT).outcome == OK
         refused = waits.get_for_update(LEFT)
         assert (refused.outcome, refused.cause) == (FAILED, "timeout")

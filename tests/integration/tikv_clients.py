@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 PROJECT = Path(__file__).resolve().parents[2]
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 Pairs = list[tuple[bytes, bytes]]
 
 

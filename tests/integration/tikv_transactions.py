@@ -51,7 +51,7 @@ class ChildTxn:
 
 @contextmanager
 def beginning(
-    name: str, pds: Sequence[str], tls: Tls | None, *, deadline_s: float = 5.0
+    name: str, pds: Sequence[str], tls: Tls | None, *, deadline_s: float = 60.0
 ) -> Iterator[Begin]:
     """How to begin a transaction of the named client."""
     if name == "tikv-client":

@@ -133,7 +133,9 @@ def test_a_batch_is_answered_in_one_piece_or_in_many(target):
 
 
 @BOTH
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_any_cut_of_good_replies_gives_the_same_outcome(target, data):
     with bench(target, depth=4) as made:

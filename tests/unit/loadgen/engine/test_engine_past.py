@@ -56,7 +56,10 @@ def test_where_nothing_was_this_is_the_first_engine(tmp_path):
 
 
 @given(cut=st.integers(1, 1_000), windows=st.integers(1, 4))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_a_spool_cut_anywhere_is_gone_on_with_behind_its_last_whole_frame(tmp_path, cut, windows):
     (tmp_path / "worker-0.spool").unlink(missing_ok=True)
     path = spool_of(tmp_path, [window(seq) for seq in range(windows)])
@@ -72,7 +75,10 @@ def test_a_spool_cut_anywhere_is_gone_on_with_behind_its_last_whole_frame(tmp_pa
 
 
 @given(tail=st.binary(min_size=1, max_size=300))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_bytes_that_are_no_frame_go_and_frames_stay(tmp_path, tail):
     (tmp_path / "worker-0.spool").unlink(missing_ok=True)
     path = spool_of(tmp_path, [window(0), window(1)])

@@ -78,7 +78,10 @@ def test_a_large_file_is_no_trouble(tmp_path):
     assert (tmp_path / "plan.json").read_text() == text
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(text=TEXTS)
 def test_any_text_arrives_as_it_is(tmp_path, text):
     assert run(ssh._writing(str(tmp_path), {"-n": text}), tmp_path) == 0
