@@ -67,11 +67,17 @@ def choose(disks: list[dict], signatures: dict[str, list | None], *, mounted: bo
     """
     if mounted:
         return Choice("there")
+    ours = [disk["path"] for disk in disks if _is_ours(disk)]
+    if len(ours) == 1:
+        return Choice("mount", ours[0])
+    if ours:
+        # Which of them holds the newest data nobody can tell, and the mount of the next boot, which
+        # goes by the label, would take either.
+        why = f"{len(ours)} disks carry our label: {', '.join(ours)}"
+        return Choice("refuse", "", dict.fromkeys(ours, why))
     refused = {}
     for disk in disks:
         said = signatures.get(disk["path"])
-        if _is_ours(disk):
-            return Choice("mount", disk["path"])
         refused[disk["path"]] = (
             "what is on it could not be read" if said is None else why_not_blank(disk, said)
         )

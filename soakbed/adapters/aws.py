@@ -141,7 +141,7 @@ def _refusal(where: str, code: str, message: str) -> AwsRefused:
     if code in _BAD_CREDENTIALS:
         return AwsRefused(problem, remedy=_LOG_IN, code=code)
     if code in _NOT_ALLOWED:
-        remedy = "give this user or role the permission named above; infra/aws/README.md lists all"
+        remedy = "give this user or role the permission named above; infra/README.md lists all"
         return AwsRefused(problem, remedy=remedy, code=code)
     if code == "OptInRequired":
         remedy = "enable this region for the account, or name another one (aws.region)"

@@ -17,6 +17,7 @@ __all__ = [
     "DESTROY_AFTER",
     "LEASE",
     "OWNER",
+    "PREFIX",
     "PROJECT",
     "PURPOSE",
     "RUN",
@@ -26,6 +27,7 @@ __all__ = [
     "LeaseName",
     "LeaseSeen",
     "lease_of",
+    "lease_of_tags",
     "leases_seen",
     "those_of",
 ]
@@ -38,7 +40,7 @@ RUN = "soakbed:run"
 OWNER = "soakbed:owner"
 PURPOSE = "soakbed:purpose"
 DESTROY_AFTER = "soakbed:destroy_after"  # unix time, whole seconds
-_PREFIX = "soakbed:"
+PREFIX = "soakbed:"
 _OURS = "soakbed"
 _BY_NAME = ("key pair", "placement group")  # which a cloud, and so the intent log, knows by name
 
@@ -112,8 +114,13 @@ def lease_of(resource: CloudResource) -> LeaseName | None:
     >>> lease_of(CloudResource(kind="vpc", id="vpc-1", region="eu-west-1", tags=told))
     LeaseName(testbed='aws-4x', lease='k3v9')
     """
-    testbed, lease = resource.tags.get(TESTBED, ""), resource.tags.get(LEASE, "")
-    if resource.tags.get(PROJECT) != _OURS or not testbed or not lease:
+    return lease_of_tags(resource.tags)
+
+
+def lease_of_tags(tags: Mapping[str, str]) -> LeaseName | None:
+    """The lease that tags name in full; None where they do not."""
+    testbed, lease = tags.get(TESTBED, ""), tags.get(LEASE, "")
+    if tags.get(PROJECT) != _OURS or not testbed or not lease:
         return None
     return LeaseName(testbed, lease)
 
@@ -173,4 +180,4 @@ def _end(tags: Mapping[str, str]) -> int | None:
 
 def _says_anything(resource: CloudResource) -> bool:
     """Whether any tag of it speaks of soakbed: then its tags decide, and nothing else."""
-    return any(key.startswith(_PREFIX) for key in resource.tags)
+    return any(key.startswith(PREFIX) for key in resource.tags)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from soakbed.adapters.aws import AwsRegion
+from soakbed.adapters.aws_companions import mark_companions
 from soakbed.adapters.aws_resources import Region, extend, find
 from soakbed.adapters.ssh import Shell
 from soakbed.archive.data.watched import append_events
@@ -82,6 +83,7 @@ class Heartbeat:
             name = LeaseName(lease.testbed, lease.id)
             held = those_of(find(self.cloud), [name])
             extend(self.cloud, held, destroy_after_s=lease.ends_s, run_id=run_id)
+            mark_companions(self.cloud, name, [one.id for one in held if one.kind == "instance"])
         except SoakbedError as error:
             return [_untold("", f"the cloud could not be told of a longer lease: {error.problem}")]
         self._tagged_s = lease.ends_s

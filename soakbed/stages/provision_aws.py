@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from soakbed.adapters.aws import AwsRegion
+from soakbed.adapters.aws import AwsRefused, AwsRegion
+from soakbed.adapters.aws_companions import mark_companions
 from soakbed.adapters.aws_console import console_host_keys
 from soakbed.adapters.host_keys import ensure_operator_key, write_known_hosts
 from soakbed.adapters.own_address import own_address
@@ -202,6 +203,7 @@ class _Maker:
                 f"{', '.join(testbed.cloud.instance_types)}, for hours at most "
                 f"{testbed.cloud.network_sustained_mbit} Mbit/s each"
             )
+        self._mark_companions([host.instance_id for host in testbed.hosts.values()])
         keys = self._host_keys({name: host.instance_id for name, host in testbed.hosts.items()})
         write_known_hosts(
             Path(testbed.known_hosts_file),
@@ -211,6 +213,15 @@ class _Maker:
             },
         )
         return testbed
+
+    def _mark_companions(self, instances: list[str]) -> None:
+        """They cost nothing and end with the rest, so that not to see them stops nothing."""
+        lease = held_lease(self.places)
+        assert lease is not None  # as in `_apply`
+        try:
+            mark_companions(self.region, LeaseName(self.spec.name, lease.id), instances)
+        except AwsRefused as refused:
+            self.progress(f"warning: what AWS makes beside hosts has no tags: {refused.problem}")
 
     def _host_keys(self, instances: Mapping[str, str]) -> dict[str, list[str]]:
         """Each host's keys. Those read once are kept: after hours a console has scrolled on."""

@@ -119,7 +119,18 @@ class LocalAws:
 
     def _everything(self) -> dict[str, dict[str, Any]]:
         client = self.client()
-        return {kind: dict(self._of(client, *how)) for kind, how in _KINDS.items()}
+        return {kind: dict(self._of(client, *how)) for kind, how in _KINDS.items()} | {
+            # On AWS a VPC takes its list along; moto leaves it behind.
+            "acl": self._lists_of_vpcs(client)
+        }
+
+    def _lists_of_vpcs(self, client: Any) -> dict[str, Any]:
+        there = {vpc["VpcId"] for vpc in client.describe_vpcs()["Vpcs"]}
+        return {
+            one["NetworkAclId"]: {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}
+            for one in client.describe_network_acls()["NetworkAcls"]
+            if one["VpcId"] in there
+        }
 
     def _of(self, client: Any, listing: str, rows: str, id: str) -> Any:
         for row in getattr(client, listing)()[rows]:
@@ -127,7 +138,8 @@ class LocalAws:
                 state = one.get("State")
                 if isinstance(state, dict) and state.get("Name") == "terminated":
                     continue
-                yield one[id], {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}
+                told = one.get("Tags") or one.get("TagSet") or ()  # the latter of interfaces
+                yield one[id], {tag["Key"]: tag["Value"] for tag in told}
 
     def __enter__(self) -> LocalAws:
         images = self._folder / "images.json"

@@ -30,6 +30,7 @@ KINDS = {
     "internet gateway": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId",
                          "internet-gateway-id"),
     "route table": ("describe_route_tables", "RouteTables", "RouteTableId", "route-table-id"),
+    "network acl": ("describe_network_acls", "NetworkAcls", "NetworkAclId", "network-acl-id"),
     "subnet": ("describe_subnets", "Subnets", "SubnetId", "subnet-id"),
     "security group": ("describe_security_groups", "SecurityGroups", "GroupId", "group-id"),
     "vpc": ("describe_vpcs", "Vpcs", "VpcId", "vpc-id"),
@@ -91,8 +92,10 @@ class MemoryRegion:
                 "network interface", tags, SubnetId=subnet, Status="available"
             ),
         }
-        self._make("route table", {}, VpcId=vpc, Associations=[{"Main": True}])
+        main = {"Main": True, "RouteTableAssociationId": f"rtbassoc-main-{vpc}"}
+        self._make("route table", {}, VpcId=vpc, Associations=[main])
         self._make("security group", {}, GroupName="default", VpcId=vpc)
+        self._make("network acl", {}, IsDefault=True, VpcId=vpc)
         groups = [
             self._make("security group", tags, GroupName=f"{named}-{n}", VpcId=vpc) for n in (1, 2)
         ]
@@ -128,6 +131,7 @@ class MemoryRegion:
             "instance",
             tags,
             SubnetId=subnet,
+            VpcId=self._held["subnet"][subnet]["VpcId"],
             Groups=groups,
             Placement=named,
             State={"Name": "running"},
@@ -224,7 +228,7 @@ class MemoryRegion:
             raise _refused(code)
         del self._held[kind][id]
         if kind == "vpc":
-            for inside in ("route table", "security group"):
+            for inside in ("route table", "security group", "network acl"):
                 for other, its in list(self._held[inside].items()):
                     if its["VpcId"] == id:
                         del self._held[inside][other]
@@ -283,6 +287,8 @@ def _fits(kind: str, row: Row, only: Row) -> bool:
         return _tags(row).get(name.removeprefix("tag:")) in values
     if name in _NAMES:
         return row[_NAMES[name]] in values
+    if name == "vpc-id" and kind != "vpc":
+        return row["VpcId"] in values
     assert name == KINDS[kind][3], name
     return row[KINDS[kind][2]] in values
 

@@ -86,6 +86,37 @@ def test_a_disk_on_which_anything_is_is_left_alone_and_says_why(there, signature
     assert (beside.action, beside.path) == ("format", "/dev/nvme2n1")
 
 
+def test_two_disks_that_carry_our_label_are_left_to_a_person():
+    ours = {"label": "soakbed-data", "fstype": "xfs"}
+    both = [disk("/dev/nvme1n1", **ours), disk("/dev/nvme2n1", **ours), disk("/dev/nvme3n1")]
+    choice = chosen(both)
+    assert choice.action == "refuse"
+    why = "2 disks carry our label: /dev/nvme1n1, /dev/nvme2n1"
+    assert choice.refused == {"/dev/nvme1n1": why, "/dev/nvme2n1": why}
+
+
+def test_of_two_blank_disks_the_first_is_taken_and_the_label_keeps_it_the_one():
+    first = chosen([disk("/dev/nvme1n1"), disk("/dev/nvme2n1")])
+    assert (first.action, first.path) == ("format", "/dev/nvme1n1")
+    assert first.refused == {"/dev/nvme2n1": "one is enough"}
+    swapped = [disk("/dev/nvme1n1"), disk("/dev/nvme2n1", label="soakbed-data", fstype="xfs")]
+    assert (chosen(swapped).action, chosen(swapped).path) == ("mount", "/dev/nvme2n1")
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        {"children": [{"type": "part", "mountpoints": ["/"]}], "pttype": "gpt"},
+        {"mountpoints": ["/"], "fstype": "ext4"},
+    ],
+)
+def test_the_disk_that_a_host_booted_from_is_never_taken_though_it_is_of_the_model(root):
+    choice = chosen([disk("/dev/nvme0n1", **root)])
+    assert choice.action == "refuse"
+    beside = chosen([disk("/dev/nvme0n1", **root), disk("/dev/nvme1n1")])
+    assert (beside.action, beside.path) == ("format", "/dev/nvme1n1")
+
+
 text = st.sampled_from([None, "", "xfs", "gpt", "soakbed-data"])
 anything = st.fixed_dictionaries(
     {
