@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = ["rows_by_word", "rows_of", "taken"]
 
-_LAYOUTS = 512  # of a target of 72 hours four tables an hour: 10 MB
+_LAYOUTS = 320  # four tables an hour of a target of 72 hours
 
 
 @dataclass(frozen=True, slots=True)
