@@ -85,11 +85,7 @@ def plan_session(
         session=session,
         target=target,
         endpoints=ready.endpoints,
-        keyspace=Keyspace(
-            keys=work.keys,
-            prefix=PREFIX[target],
-            popularity=Popularity(**work.popularity.model_dump()),
-        ),
+        keyspace=_keyspace(spec, target),
         phases=_phases(spec, target, session, capacity_per_s, knee, fills_apart=workers > 1),
         tls=CLIENT_TLS,
         auth=_AUTH.get(target),
@@ -105,6 +101,12 @@ def plan_session(
         workers=workers,
         seed=work.seed + _try_of(session),
     )
+
+
+def _keyspace(spec: RunSpec, target: TargetName) -> Keyspace:
+    work = spec.workload
+    popularity = Popularity(**work.popularity.model_dump())
+    return Keyspace(keys=work.keys, prefix=PREFIX[target], popularity=popularity)
 
 
 def _try_of(session: str) -> int:

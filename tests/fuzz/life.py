@@ -78,9 +78,9 @@ class Life(RuleBasedStateMachine):
         self.hub = Hub(self.recorder, timeout_ns=HOUR_NS)
         counted = self.hub.lost
 
-        def lost(op: Op, outcome: str, cause: str) -> None:
+        def lost(op: Op, outcome: str, cause: str, process: int = 0) -> None:
             self.ended(op[1], outcome, cause)
-            counted(op, outcome, cause)
+            counted(op, outcome, cause, process)
 
         self.hub.lost = lost  # type: ignore[method-assign]
         self.prepare()
