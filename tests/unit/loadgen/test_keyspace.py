@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.contract.plan import Keyspace, Popularity
-from loadgen.keyspace import ID_BYTES, Codes, Values, key_bytes
+from loadgen.keyspace import ID_BYTES, Codes, Values, engine_number, key_bytes
 
 KINDS = ["uniform", "zipf", "hot_set"]
 
@@ -110,3 +110,21 @@ def test_a_second_session_recognises_what_the_first_one_wrote():
 
 def test_all_keys_are_equally_long():
     assert {len(key_bytes("/bench/", number)) for number in (0, 9, 10**11)} == {19}
+
+
+def test_the_id_of_a_value_is_read_back_and_nothing_else_has_one():
+    values = Values("/bench/", 64, rank=7, engine=2)
+    written = values.identity(42) + values.filler
+    assert values.id_of(42, written) == 7 * 10**14 + 2 * 10**11 + 1
+    assert values.sequence_in(b"a head" + written + b"xy", 6 + 64) == 2 * 10**11 + 1
+    for foreign in (b"", written[:-1], written + b"x", written.replace(b"s0", b"sx"), bytes(64)):
+        assert values.id_of(42, foreign) == -1
+    assert values.id_of(43, written) == -1
+
+
+def test_no_two_engines_of_a_rank_write_the_same_ids_in_a_run():
+    sessions = ["fill", "capacity", *(f"knee-{step}" for step in range(1, 40)), "steady"]
+    numbers = [engine_number(session, attempt) for session in sessions for attempt in range(10)]
+    numbers += [engine_number("steady", attempt) for attempt in range(10, 500)]
+    assert len(set(numbers)) == len(numbers)
+    assert max(numbers) < 1000

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.contract.history import HistoryBlock, payload_of_block
+from loadgen.contract.history_files import HistoryWriter, read_histories
 from loadgen.contract.plan import Keyspace, Phase, Plan
 from loadgen.contract.spool import SpoolWriter, read_spool
 from loadgen.contract.window import GeneratorState, OperationWindow, Window
@@ -235,17 +237,25 @@ def rewrite(spool: Path, held: list[int]) -> None:
     writer.close()
 
 
-def block(host: LoadHost) -> bytes:
-    """Some bytes of a history; no two alike."""
-    host.seq += 1
-    return random.Random(host.seq).randbytes(5000)
+def test_histories_come_as_spools_do_hour_by_hour_and_no_sealed_hour_stands_for_them(host):
+    history = host.folder / "worker-0.history"
 
+    def record(*seqs: int) -> None:
+        writer = HistoryWriter(history)
+        for seq in seqs:
+            until_s = HOUR * 3600 + 3590 + seq
+            block = HistoryBlock(0, 0, "steady", "steady", seq, 0.01, 1, until_ns=until_s * 10**9)
+            writer.write(payload_of_block(block), start_s=until_s)
+        writer.close()
 
-def test_two_hours_of_history_that_closed_between_two_calls_come_whole(host):
-    (host.folder / "worker-0.history").write_bytes(block(host))
+    record(0, 1)
+    host.press(5)
     host.backfill.catch_up()
-    (host.folder / "worker-0.history").rename(host.folder / f"worker-0.{HOUR}.history")
-    (host.folder / f"worker-0.{HOUR + 1}.history").write_bytes(block(host))
-    (host.folder / "worker-0.history").write_bytes(block(host))
+    record(2, 3, 11)
+    host.press(10)
+    host.seal(HOUR)
     host.backfill.catch_up()
+    host.backfill.finish()
     assert host.same()
+    assert [block.seq for block in read_histories(host.archive, 0)] == [0, 1, 2, 3, 11]
+    assert len(list(host.archive.glob("*.history"))) == 2
