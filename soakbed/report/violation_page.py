@@ -142,7 +142,7 @@ def _timeline(name: str, witness: Witness, rows: Sequence[WitnessRow]) -> Plot:
         title=f"Processes around key {witness.key}",
         mode="bars from sent to done",
         reading="Squares: writes; circles: reads, each where it was sent. Red and thick: part of "
-        "the contradiction. Dashed ends: no reply came.",
+        "the contradiction. An operation without a reply ends where its client gave up.",
         figure=figure(traces, x=x, y=y, layout={"meta": {"table": "y"}}),
         rows=len(processes),
     )

@@ -8,23 +8,29 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from soakbed.archive.run_folder import RunFolder
+from soakbed.histories.levels import LEVELS, strongest
 from soakbed.records.consistency import Check, CheckWord, Gap, Witness
 from soakbed.records.quiesced import Quiesced
 from soakbed.stages.consistency_replicas import check_replicas
 from soakbed.stages.consistency_revisions import Against, of_clients, of_values
-from soakbed.stages.consistency_rows import Rows
-from soakbed.stages.consistency_zones import Found, Missing, contradictions, segments
+from soakbed.stages.consistency_rows import FOREIGN, Rows
+from soakbed.stages.consistency_zones import Found, Kind, Missing, contradictions, segments
 from soakbed.units import us_to_ms
 
 __all__ = ["MOST_WITNESSES", "Basis", "Gathered", "of_histories", "of_replicas", "take"]
 
 # Of a check, in the record; `violations` counts all that were found.
 MOST_WITNESSES = 20
+_LEVEL_TIME_S = 5.0
 
 _LINEARIZABLE = (
     "linearizable",
     "Does every sampled key behave like one register that all clients share: does each read show "
     "the write that came last?",
+)
+_LOST = (
+    "acknowledged_writes_kept",
+    "Is an acknowledged write there, for those who read after it, until another replaces it?",
 )
 _RESURRECTED = (
     "no_older_value_after_a_newer",
@@ -82,16 +88,16 @@ class Gathered:
     values: Against = field(default_factory=Against)
     write_order: Against | None = None
 
+    levels: list[str] = field(default_factory=list)  # of keys that contradict, part by part
+
     @property
     def level(self) -> str:
-        """The strongest level that surely holds; "" where nobody can say."""
-        if (
-            self.found.violations
-            or any(one.keys is None for one in self.gaps)
-            or not self.basis.clocks_known
-        ):
+        """The strongest level that surely holds of all keys; "" where nobody can say."""
+        open_ = any(one.keys is None for one in self.gaps) or not self.basis.clocks_known
+        if open_ or not self.operations or "" in self.levels:
             return ""
-        return "linearizable" if self.operations else ""
+        order = (*LEVELS, "none")
+        return max(("linearizable", *self.levels), key=order.index)
 
 
 def take(gathered: Gathered, target: str, rows: Rows) -> None:
@@ -103,6 +109,8 @@ def take(gathered: Gathered, target: str, rows: Rows) -> None:
     rows = _without_ambiguous(gathered, rows)
     found = _sound(gathered.basis, rows, gathered.missing)
     gathered.found = gathered.found + found
+    if found.violations:
+        gathered.levels.append(_level_of(gathered.basis, rows, found))
     if found.violations and gathered.basis.failovers_s:
         for part in segments(rows, gathered.basis.failovers_s):
             anybody = [Missing(ranks=None)]
@@ -110,6 +118,21 @@ def take(gathered: Gathered, target: str, rows: Rows) -> None:
     if target == "etcd":
         gathered.clients = gathered.clients + of_clients(rows)
         gathered.values = gathered.values + of_values(rows)
+
+
+def _level_of(basis: Basis, rows: Rows, found: Found) -> str:
+    """The strongest level of the keys that contradict; "" where not all of them are named.
+
+    One order of all keys does not follow from one of these, so `sequential` is said of each key.
+    """
+    if found.violations > len(found.witnesses):
+        return ""
+    if (rows.value == FOREIGN).any():
+        return "none"
+    accused = rows.taken(np.isin(rows.key, [one.key for one in found.witnesses]))
+    history = accused.registers(apart_us=basis.apart_us or 0)
+    level = strongest(history, time_limit_s=_LEVEL_TIME_S).strongest
+    return "sequential-by-key" if level == "sequential" else level
 
 
 def _sound(basis: Basis, rows: Rows, missing: Sequence[Missing]) -> Found:
@@ -136,7 +159,9 @@ def of_histories(target: str, gathered: Gathered) -> list[Check]:
     """Checks over the sampled keys."""
     made = [_linearizable(gathered)]
     if target == "redis_cluster":
-        made.append(_resurrected(gathered))
+        lost = "every acknowledged write was there for those who read after it"
+        made.append(_of_kind(gathered, _LOST, "lost", lost))
+        made.append(_of_kind(gathered, _RESURRECTED, "resurrected", "no older value came back"))
     if target == "etcd":
         order = gathered.write_order or Against()
         made.append(_revisions(gathered, _CLIENTS, gathered.clients, needs_clocks=False))
@@ -161,14 +186,18 @@ def _linearizable(gathered: Gathered) -> Check:
     return _against(gathered, _LINEARIZABLE, shown, held, excused=excused)
 
 
-def _resurrected(gathered: Gathered) -> Check:
+def _of_kind(gathered: Gathered, what: tuple[str, str], kind: Kind, well: str) -> Check:
+    """One kind of contradiction by its own name."""
     held = f"{gathered.operations:,} operations on {gathered.keys:,} sampled keys"
-    found, between = gathered.found.of("resurrected"), gathered.between.of("resurrected")
+    found, between = gathered.found.of(kind), gathered.between.of(kind)
     if not found.violations:
-        return _nothing_found(gathered, _RESURRECTED, held, "no older value came back")
+        if gathered.found.violations > len(gathered.found.witnesses):
+            told = "none among the first contradictions, and there are more that were not looked at"
+            return _check(gathered, what, "unknown", told)
+        return _nothing_found(gathered, what, held, well)
     excused = bool(gathered.basis.failovers_s) and not between.violations
     shown = found if excused or not between.violations else between
-    return _against(gathered, _RESURRECTED, shown, held, excused=excused)
+    return _against(gathered, what, shown, held, excused=excused)
 
 
 def _against(

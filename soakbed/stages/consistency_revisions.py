@@ -78,12 +78,20 @@ class WriteOrder:
     apart_us: int | None
     hosts: Sequence[int] = ()
     found: Against = field(default_factory=Against)
+    at_once: int = 50_000  # operations: what is kept is sorted anew each time
+    _waiting: list[Rows] = field(default_factory=list)
     _open: Rows = field(default_factory=Rows.none)
     _kept: Rows = field(default_factory=Rows.none)
 
     def feed(self, rows: Rows, until_us: int) -> None:
         """Take operations; all that ended by `until_us` have now been fed."""
-        seen = rows.taken(rows.ok & (rows.revision > 0))
+        self._waiting.append(rows.taken(rows.ok & (rows.revision > 0)))
+        if sum(map(len, self._waiting)) >= self.at_once:
+            self._ask(until_us)
+
+    def _ask(self, until_us: int) -> None:
+        seen = Rows.joined(self._waiting)
+        self._waiting.clear()
         writes = Rows.joined([self._open, seen.taken(seen.is_write)])
         kept = Rows.joined([self._kept, seen])
         ripe = writes.sent <= until_us
@@ -93,7 +101,7 @@ class WriteOrder:
 
     def end(self) -> Against:
         """Nothing more comes."""
-        self.feed(Rows.none(), int(np.iinfo(np.int64).max))
+        self._ask(int(np.iinfo(np.int64).max))
         return self.found
 
     def _group(self, rows: Rows) -> Ints:

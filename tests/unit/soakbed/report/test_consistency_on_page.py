@@ -67,7 +67,7 @@ def test_a_run_that_was_judged_before_anybody_asked_opens_and_says_unknown(tmp_p
 
 def test_every_check_can_be_read_beside_the_verdict(broken):
     text = page_of(broken)
-    assert "All 5 checks of its word" in text and "All 3 checks of its word" in text
+    assert "All 5 checks of its word" in text and "All 4 checks of its word" in text
     assert STALE in text
     assert "Does no client see a key&#39;s revision go back?" in text
 
@@ -80,7 +80,7 @@ def test_summary_markdown_csv_and_json_say_the_same(broken):
     shown = shown_of(broken)
     text = markdown(compose(shown))
     assert "Consistency: violation. 1 contradiction in 204 operations" in text
-    assert "violation (204 operations on 5 keys)" in text
+    assert "violation (sequential-by-key, 204 operations on 5 keys)" in text
     rows = list(csv.DictReader(io.StringIO(numbers_csv(shown))))
     words = {
         row["target"]: (row["word"], row["value"]) for row in rows if row["metric"] == "violations"

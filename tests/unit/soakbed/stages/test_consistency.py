@@ -104,8 +104,18 @@ def test_what_was_planted_is_a_violation_with_its_witness(run, plant, told):
     assert check is not None and check.violations == 1
     assert planted.value in {row.value for row in check.witnesses[0].rows}
     back = kept.check("no_older_value_after_a_newer")
-    assert back is not None
+    gone = kept.check("acknowledged_writes_kept")
+    assert back is not None and gone is not None
     assert (back.verdict == "violation") == (plant is with_resurrected_value)
+    assert (gone.verdict == "violation") == (plant is with_lost_write)
+
+
+def test_the_strongest_level_that_does_hold_is_told(run):
+    ops, _ = with_resurrected_value(alone())
+    kept = judged(run, ops, target="redis_cluster")
+    assert kept.level == "sequential-by-key", "two clients wrote, in any order of theirs"
+    by_one = [replace(one, connection=800) if one.connection == 801 else one for one in ops]
+    assert judged(run, by_one, target="redis_cluster").level == "read-your-writes"
 
 
 def test_a_revision_that_goes_back_is_a_violation_of_etcd_alone(run):

@@ -19,7 +19,7 @@ from tests.golden.made_histories import BEGAN_US, Op, a_read, end_of, rows_of, s
 
 def order_of(rows: Rows, *, apart_us: int | None = 0, hosts=(), cuts=()) -> Against:
     """Fed as a run is read: what ended first comes first."""
-    asked = WriteOrder(apart_us, hosts)
+    asked = WriteOrder(apart_us, hosts, at_once=1)
     rows = rows.taken(np.argsort(rows.done))
     ends = [int(np.quantile(rows.done, cut)) for cut in cuts]
     fed = np.searchsorted(rows.done, ends, side="right")
