@@ -16,6 +16,8 @@ __all__ = ["MOST_MISTAKES", "HistoryEvent", "HistoryMistake", "Mistaken", "opera
 
 MOST_MISTAKES = 20
 _TYPES = ("invoke", "ok", "fail", "info")
+# What is called with several values: how many, and how that is written.
+_SHAPES = {"cas": (2, ":value [old new]"), "transfer": (3, ":value [from to amount]")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ def operations_of(events: Iterable[HistoryEvent]) -> list[Operation]:
                 stood = f"a call of process {event.process}"
                 expected = f"the end of its call in line {earlier} first"
                 mistakes.append(HistoryMistake(event.line, stood, expected))
+            if event.action in _SHAPES and not _is_of(event.value, _SHAPES[event.action][0]):
+                stood = f"{event.action} with :value {event.value}"
+                mistakes.append(HistoryMistake(event.line, stood, _SHAPES[event.action][1]))
             open_[event.process] = (place, len(found), event)
             found[len(found)] = _called(event, place)
         elif event.process not in open_:
@@ -87,6 +92,10 @@ def operations_of(events: Iterable[HistoryEvent]) -> list[Operation]:
     if mistakes:
         raise Mistaken(mistakes)
     return list(found.values())
+
+
+def _is_of(value: object, length: int) -> bool:
+    return isinstance(value, tuple) and len(value) == length
 
 
 def _word(key: Hashable) -> str:

@@ -55,6 +55,23 @@ def test_batches_say_what_the_whole_says(stream):
     assert (not fed(operations, [])) == check_zones(history_of(operations)).linearizable
 
 
+@settings(max_examples=300)
+@given(streams(), st.randoms(use_true_random=False))
+def test_blocks_that_come_late_and_out_of_order_change_nothing(stream, random_):
+    operations, cuts = stream
+    late = 10
+    told_at = {at: one.finish + random_.randint(0, late) for at, one in enumerate(operations)}
+    online, told, before = OnlineZones(LONGEST), [], -1
+    for cut in [*cuts, 200, 400]:
+        block = [at for at, moment in told_at.items() if before < moment <= cut]
+        random_.shuffle(block)
+        # What finished ten before has come from everybody.
+        told += online.feed(history_of(operations[at] for at in block), until=cut - late)
+        before = max(before, cut)
+    assert online.operations == len(operations)
+    assert (not told) == check_zones(history_of(operations)).linearizable
+
+
 def part(history: RegisterHistory, rows) -> RegisterHistory:
     columns = ("key", "value", "start", "finish", "is_write", "outcome")
     none = np.array([], dtype=np.int64)

@@ -108,6 +108,8 @@ def test_edn_of_jepsen_and_knossos_with_tags_and_independent_keys(of):
             "the end of write",
             "the end of read, called in line 1",
         ),
+        ("{:process 0 :type :invoke :f :cas :value 3}", 1, "cas with :value 3", "[old new]"),
+        ("\n{:process 0 :type :invoke :f :transfer}", 2, "with :value None", "[from to amount]"),
     ],
 )
 def test_what_is_no_history_is_told_with_its_line(of, text, line, stood, expected):
