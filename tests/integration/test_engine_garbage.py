@@ -23,7 +23,7 @@ from tests.integration.engine_runs import (
 
 pytestmark = pytest.mark.timeout(600)
 
-PATIENCE_S = 90  # far more than any engine here may take, on a machine however busy
+PATIENCE_S = 300  # far more than any engine here may take, on a machine however busy
 PEAK_BYTES = 256 << 20
 
 
@@ -52,7 +52,7 @@ def watched(run: EngineRun) -> Spooled:
         if "VmHWM:" in words:  # gone once the process is a zombie
             peak = max(peak, int(words[words.index("VmHWM:") + 1]) * 1024)
         time.sleep(0.05)
-    spooled = run.finish(timeout=1)
+    spooled = run.finish(timeout=60)
     assert "Traceback" not in spooled.said, spooled.said
     assert 0 < peak < PEAK_BYTES
     return spooled
@@ -67,7 +67,7 @@ def test_a_session_against_garbage_ends_in_time_and_adds_up(
     context = server_context(throwaway_pki, target) if secure else None
     server = GarbageServer(target, seed=pipeline * 2 + secure, context=context)
     plan = plan_against(server, throwaway_pki if secure else None, closed(1), open_loop(2, 400),
-                        connections=6, timeout_ms=300, pipeline=pipeline)  # fmt: skip
+                        connections=6, timeout_ms=1000, pipeline=pipeline)  # fmt: skip
     try:
         spooled = watched(EngineRun(tmp_path, plan))
     finally:
