@@ -93,8 +93,9 @@ class Heartbeat:
         def tell(host: Host) -> Event | None:
             try:
                 if later_s := self._of_another(host, lease, told_s):
-                    until = f"until {_utc(later_s)} UTC by another controller, and keeps it"
-                    return _untold(host.name, f"{host.name} was given a lease {until}")
+                    whose = "of another controller or an earlier provision, and keeps it"
+                    until = f"{host.name} holds a lease until {_utc(later_s)} UTC {whose}"
+                    return _untold(host.name, until)
                 self.shell.put_texts(host, HOST_FOLDER, {HOST_FILE: f"{lease.ends_s}\n"})
             except SoakbedError as error:
                 return _untold(host.name, f"{host.name} was not told its lease: {error.problem}")

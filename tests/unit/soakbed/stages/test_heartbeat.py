@@ -144,7 +144,7 @@ def test_a_second_controller_on_the_same_hosts_never_cuts_the_firsts_lease_short
     assert hosts.given == before
     assert len(said) == len(HOSTS)
     until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(NOW_S + 74 * HOUR_S))
-    assert f"d1 was given a lease until {until} UTC by another controller" in "".join(said)
+    assert f"d1 holds a lease until {until} UTC of another controller" in "".join(said)
     # A longer one of the second is given, and the first then keeps that in its turn.
     beat(second, hosts)(NOW_S + 90 * HOUR_S)
     ends = {files["/var/lib/soakbed/lease"] for files in hosts.given.values()}
