@@ -19,6 +19,7 @@ from loadgen.keyspace import key_bytes
 from soakbed.records.placement import Placement
 from tests.benchmarks.throwaway import Pki
 from tests.tikv_double import Double
+from tests.tikv_double.counters import RECEIVED
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -101,7 +102,7 @@ def test_a_member_that_lets_strangers_in_is_named(throwaway_pki: Pki):
 
 def test_a_slow_cluster_ends_the_check_in_its_time(double: Double, throwaway_pki: Pki, monkeypatch):
     # It is slow by the check's clock, which leaps while the first region is tried.
-    clock = lambda: monotonic() + 1000 * double.count("RawPut")  # noqa: E731
+    clock = lambda: monotonic() + 1000 * double.count("RawPut", RECEIVED)  # noqa: E731
     monkeypatch.setattr("loadgen.clients.tikv_check.monotonic", clock)
     with pytest.raises(CheckFailed, match="only 1 regions were checked within 900 s"):
         check(double.pds, throwaway_pki.tls(), within_s=900)
