@@ -47,6 +47,7 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
         assert target["read"]["count"] > 20 and target["write"]["count"] > 20
         assert target["read"]["failed"] == target["write"]["failed"] == 0
         assert target["capacity_per_s"] > target["throughput_per_s"] > 0
+        copies_are_equal(soakbed.results / "latest" / name)
     assert summary["targets"]["tikv"]["status"] == "not_measured"
     # which URL was tried, and what to do about it
     assert "https://tiup-mirrors.pingcap.com/pd-v6.5.5" in summary["targets"]["tikv"]["reason"]
@@ -67,6 +68,13 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
     assert leftovers("t-main") == []
     soakbed.run("teardown")
     assert (run / "summary.json").exists()
+
+
+def copies_are_equal(target: Path) -> None:
+    """Every member was asked, with the rights that the load's user has, and holds the same."""
+    found = json.loads((target / "quiesced.json").read_text())
+    assert found["unasked"] == []
+    assert found["groups"] and {group["verdict"] for group in found["groups"]} == {"equal"}
 
 
 def every_host_was_sampled(target: Path, *, member: str) -> None:
