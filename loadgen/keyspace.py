@@ -15,8 +15,8 @@ from itertools import accumulate, count
 from math import gcd
 from random import Random
 
-from loadgen.contract.history import FOREIGN
 from loadgen.contract.plan import Keyspace, Popularity
+from loadgen.contract.value_ids import FOREIGN
 
 __all__ = [
     "CHUNK",

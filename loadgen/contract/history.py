@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.contract.spool import HEAD, MAX_FRAME_BYTES, SpoolDamaged
+from loadgen.contract.value_ids import ABSENT, FOREIGN
 
 __all__ = [
     "ABSENT",
@@ -47,8 +48,6 @@ OK, FAILED, UNKNOWN = 0, 1, 2  # as soakbed.histories.register has them
 
 # The id of a written value is rank * VALUES_PER_RANK + its sequence, from 1 (`keyspace.Values`).
 VALUES_PER_RANK = 10**14
-ABSENT = 0  # the store said that the key has no value
-FOREIGN = -1  # what was read is no value that this program writes under the key
 
 # Column -> its type: I u32, q i64, B u8, all little-endian on disk.
 COLUMNS = {

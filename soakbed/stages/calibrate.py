@@ -69,7 +69,7 @@ _READY_S = 15.0
 # All that the null server imports: on a data host there is Debian's Python and nothing else.
 SHIPPED = {
     "": ("__init__.py", "keyspace.py", "null_replies.py", "null_server.py", "null_tikv.py"),
-    "contract": ("__init__.py", "plan.py"),
+    "contract": ("__init__.py", "plan.py", "value_ids.py"),
     "engine": (
         *("__init__.py", "hpack.py", "http2.py", "outcome.py", "protobuf.py", "resp.py"),
         "tls.py",

@@ -87,7 +87,7 @@ def held_here(states: Path, *, ends_s: int = FUTURE_S) -> Places:
 def test_planted_leaks_of_every_kind_go_and_a_second_reap_finds_nothing(aws, states, spot):
     aws.plant(until(PAST_S), named="leak", spot=spot)
     before = aws.holds()
-    assert len(before) == 10 + spot
+    assert len(before) == 11 + spot
     told = reaped(aws, states, all_expired=True)
     assert "dry run: " in told and "ended 2020-09-13" in told and "of ann" in told
     assert aws.holds() == before
