@@ -48,6 +48,7 @@ def test_provision_bench_teardown_leaves_a_page_and_nothing_else(short_soakbed):
         assert target["read"]["failed"] == target["write"]["failed"] == 0
         assert target["capacity_per_s"] > target["throughput_per_s"] > 0
         copies_are_equal(soakbed.results / "latest" / name)
+        its_word_was_checked(soakbed.results / "latest" / name)
     assert summary["targets"]["tikv"]["status"] == "not_measured"
     # which URL was tried, and what to do about it
     assert "https://tiup-mirrors.pingcap.com/pd-v6.5.5" in summary["targets"]["tikv"]["reason"]
@@ -75,6 +76,13 @@ def copies_are_equal(target: Path) -> None:
     found = json.loads((target / "quiesced.json").read_text())
     assert found["unasked"] == []
     assert found["groups"] and {group["verdict"] for group in found["groups"]} == {"equal"}
+
+
+def its_word_was_checked(target: Path) -> None:
+    """The load's own history was recorded, fetched, and contradicts nothing."""
+    found = json.loads((target / "consistency.json").read_text())
+    assert (found["verdict"], found["level"]) == ("ok", "linearizable")
+    assert found["recorded"]["operations"] > 0 and found["recorded"]["gaps"] == []
 
 
 def every_host_was_sampled(target: Path, *, member: str) -> None:

@@ -1,11 +1,12 @@
 """Tables of a target, read as numpy arrays: any stretch of time, operation or worker, exactly.
 
-Files are read one at a time, so memory does not grow with the length of a run.
+Files are read one or two at a time, so memory does not grow with the length of a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,12 +248,27 @@ class TargetPhase:
     ) -> Iterator[pa.Table]:
         """Rows of this phase, file by file, where each column of `equal` is so."""
         wanted = {"phase": self.phase, "mode": self.mode, **equal}
-        for path in self._files[table]:
-            part = rows_of(path, columns, wanted, at_s)
+        for part in _read_ahead(
+            self._files[table], lambda path: rows_of(path, columns, wanted, at_s)
+        ):
             if self._spans and "length_s" in part.column_names:
                 part = part.filter(pa.array(~_inside(part, self._spans)))
             if part.num_rows:
                 yield part
+
+
+def _read_ahead(paths: Iterable[Path], read: Callable[[Path], pa.Table]) -> Iterator[pa.Table]:
+    """What is read of each path; of the next one while the last is being added up, for Arrow reads
+    without holding the interpreter.
+    """
+    with ThreadPoolExecutor(1) as reader:
+        ahead: Future[pa.Table] | None = None
+        for path in paths:
+            done, ahead = ahead, reader.submit(read, path)
+            if done is not None:
+                yield done.result()
+        if ahead is not None:
+            yield ahead.result()
 
 
 def _in_order(
