@@ -55,7 +55,7 @@ def _workload(one: Pressed) -> Readings:
     batched = one.target == "tikv"  # the others have no such calls
     plain = (
         *("keys", "value_bytes", "read_share", "connections", "pipeline", "timeout_ms"),
-        *("arrivals", "window_s", "seed", "name"),
+        *("arrivals", "window_s", "history_share", "seed", "name"),
     )
     return {
         **{f"workload.{name}": getattr(work, name) for name in plain},

@@ -165,6 +165,7 @@ _WORKLOAD = (
         for key, label, why in (
             ("knee", "how the knee is looked for", "The steady rate is compared itself."),
             ("window_s", "length of a window", "Windows add up to the same figures."),
+            ("history_share", "share of keys recorded", "It costs the engine, not the target."),
             ("seed", "seed", "Other keys in the same proportions."),
             ("name", "name of the workload", "Its values are compared one by one."),
         )

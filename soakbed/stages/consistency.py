@@ -27,11 +27,12 @@ from soakbed.stages.consistency_shards import Shards, parts_for
 from soakbed.stages.consistency_zones import Missing
 from soakbed.stages.load_plan import ranks_by_host
 
-__all__ = ["FAILOVER", "bound_us", "consistency_of"]
+__all__ = ["CLOCK_SET", "FAILOVER", "bound_us", "consistency_of"]
 
 MOST_GAPS = 100  # in the record
-# The kind of event that tells of a replica that became master.
+# The kinds of event that tell of a replica that became master, and of a clock that was set.
 FAILOVER = "leader_change"
+CLOCK_SET = "clock_step"
 
 
 def consistency_of(
@@ -52,7 +53,8 @@ def consistency_of(
     clocks = SessionClocks.in_manifest(manifest, target)
     apart_us = bound_us([clocks.get(one.name) for one in sessions if one.files()], testbed)
     failovers = _failovers(target, events)
-    gathered = _gathered(folder, target, histories, Basis(apart_us, hosts, failovers))
+    basis = Basis(apart_us, hosts, failovers, _set_clocks(testbed, events))
+    gathered = _gathered(folder, target, histories, basis)
     made = checks.of_histories(target, gathered)
     made.append(checks.of_replicas(run, target))
     recorded = Recorded(
@@ -132,3 +134,9 @@ def _failovers(target: str, events: Sequence[Event]) -> tuple[float, ...]:
     if target != "redis_cluster":
         return ()
     return tuple(sorted({one.at_s for one in events if one.kind == FAILOVER}))
+
+
+def _set_clocks(testbed: Testbed, events: Sequence[Event]) -> tuple[str, ...]:
+    """Load hosts whose clock was set while the target was pressed."""
+    load_hosts = {host.name for host in testbed.of_duty("load")}
+    return tuple(sorted({one.host for one in events if one.kind == CLOCK_SET} & load_hosts))

@@ -60,17 +60,29 @@ class Basis:
     """What the judgement of times rests on. `apart_us` None: nobody knows how far clocks differ.
 
     `hosts`: of each rank, a number of its load host; `failovers_s`: of a target that promises
-    nothing across them.
+    nothing across them; `set_clocks`: load hosts whose clock was set while it was pressed. An
+    engine counts from the clock as it was when it began, so what two engines say of such a host's
+    time does not fit together.
     """
 
     apart_us: int | None = 0
     hosts: tuple[int, ...] = ()
     failovers_s: tuple[float, ...] = ()
+    set_clocks: tuple[str, ...] = ()
 
     @property
     def clocks_known(self) -> bool:
-        """Whether operations of any two hosts can be put in order."""
-        return self.apart_us is not None or len(set(self.hosts)) < 2
+        """Whether operations of any two engines can be put in order."""
+        return not self.clocks_doubt
+
+    @property
+    def clocks_doubt(self) -> str:
+        """Why they cannot; "" where they can."""
+        if self.set_clocks:
+            return f"the clock of {', '.join(self.set_clocks)} was set meanwhile"
+        if self.apart_us is None and len(set(self.hosts)) > 1:
+            return "how far the clocks of the load hosts differ is not known"
+        return ""
 
 
 @dataclass(slots=True)
@@ -139,6 +151,8 @@ def _sound(basis: Basis, rows: Rows, missing: Sequence[Missing]) -> Found:
     """Contradictions that hold by what is known of the clocks."""
     apart_us = basis.apart_us or 0
     found = contradictions(rows, apart_us=apart_us, missing=missing, hosts=basis.hosts)
+    if basis.set_clocks:
+        return found.of("unwritten")  # that alone rests on no time
     return found if basis.clocks_known else found.only(found.one_host)
 
 
@@ -222,6 +236,9 @@ def _revisions(
     gathered: Gathered, what: tuple[str, str], against: Against, *, needs_clocks: bool
 ) -> Check:
     held = f"{against.operations:,} operations with a revision"
+    if needs_clocks and gathered.basis.set_clocks:
+        told = f"cannot be said: {gathered.basis.clocks_doubt}"
+        return _check(gathered, what, "unknown", told)
     if against.violations:
         count = f"{against.violations:,} contradiction{'' if against.violations == 1 else 's'}"
         told = f"{count} in {held}; the first: {against.witnesses[0].sentence}"
@@ -239,7 +256,7 @@ def _nothing_found(
     doubts = [one.told for one in gathered.gaps if one.keys is None]
     left_out = {key for one in gathered.gaps for key in one.keys or ()}
     if clocks and not gathered.basis.clocks_known:
-        doubts.insert(0, "how far the clocks of the load hosts differ is not known")
+        doubts.insert(0, gathered.basis.clocks_doubt)
     if not gathered.operations:
         doubts.insert(0, "no operation on a sampled key was recorded")
     elif len(left_out) >= gathered.keys:

@@ -19,7 +19,7 @@ from soakbed.records.events import Event
 from soakbed.records.numbers import Numbers
 from soakbed.records.testbed import Testbed
 from soakbed.stages import consistency_shards
-from soakbed.stages.consistency import FAILOVER, bound_us, consistency_of
+from soakbed.stages.consistency import CLOCK_SET, FAILOVER, bound_us, consistency_of
 from soakbed.stages.consistency_rows import Rows
 from soakbed.stages.consistency_shards import Shards
 from soakbed.stages.consistency_zones import Missing
@@ -298,6 +298,19 @@ def test_without_known_clocks_only_what_one_host_saw_is_held_against_a_target(ru
             path.unlink()
     record(run.path / "etcd", at_home)
     assert asked(run).verdict == "violation"
+
+
+@pytest.mark.parametrize(("host", "word"), [("l1", "unknown"), ("d1", "violation")])
+def test_where_a_load_hosts_clock_was_set_no_order_of_times_accuses_a_target(run, host, word):
+    ops, stale = with_stale_read(alone())
+    record(run.path / "etcd", of_one_worker(ops))
+    at_s = (BEGAN_US + stale.done) / 1e6
+    step = Event(at_s, at_s, host, "samples", CLOCK_SET, "window", "set 1 s back")
+    kept = consistency_of(run, "etcd", run.read("etcd/numbers", Numbers), [step])
+    assert kept.verdict == word
+    if word == "unknown":
+        assert "the clock of l1 was set meanwhile" in kept.sentence
+        assert not any(check.violations for check in kept.checks if check.name == "linearizable")
 
 
 # --- parts -------------------------------------------------------------------------------------
