@@ -365,7 +365,7 @@ def test_a_testbed_is_named_by_its_name_or_its_file(word, monkeypatch):
 def test_make_only_looks_unless_it_is_told_to_remove(words, command):
     clean = {name: value for name, value in os.environ.items() if name not in ("TESTBED", "YES")}
     shown = subprocess.run(
-        ["make", "-n", "reap", *words],
+        ["make", "-n", "--no-print-directory", "reap", *words],
         cwd=PROJECT, env=clean, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shown.stdout.strip().endswith(command)
